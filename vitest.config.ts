@@ -1,0 +1,26 @@
+import { defineConfig } from 'vitest/config';
+
+// `unit` needs nothing but Node; `guests` boots real guests and wants the packages `./test` installs.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/guests/**'],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          name: 'guests',
+          include: ['test/guests/**/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
