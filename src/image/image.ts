@@ -36,7 +36,13 @@ export type Image =
   /** Linux with lodge's init and agent: commands can be run in it. Without `kernel`, the default kernel is used. */
   | { kind: 'linux'; name: string; id: string; root: Root; kernel?: Kernel; defaults?: CommandDefaults }
   /** Any kernel QEMU can load by itself (bzImage, multiboot, PVH ELF): console, logs and power only. */
-  | { kind: 'kernel'; name: string; kernelPath: string; initrdPath?: string; format: 'bzimage' | 'multiboot' | 'pvh' }
+  | {
+      kind: 'kernel';
+      name: string;
+      kernelPath: string;
+      initrdPath?: string;
+      format: 'bzimage' | 'multiboot' | 'pvh';
+    }
   /** A disk that the machine's firmware boots; the guest writes to a throw-away layer. */
   | { kind: 'disk'; name: string; path: string; format: 'raw' | 'qcow2'; firmware: Firmware }
   | { kind: 'iso'; name: string; path: string; firmware: Firmware };

@@ -1,0 +1,76 @@
+/** Small JSON files that several processes on several hosts read and write, and the directories they are in. */
+
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { hostIoError } from '../errors.ts';
+
+/**
+ * Writes a file by way of `temporary`, which must be on the same filesystem, so that readers see the old or the
+ * new one, never a part.
+ * @param options.durable whether it is to be there after a crash of the host; costs a flush
+ */
+export async function writeJson(
+  path: string,
+  value: unknown,
+  temporary: string,
+  options: { durable: boolean } = { durable: true },
+): Promise<void> {
+  try {
+    await mkdir(dirname(temporary), { recursive: true });
+    await mkdir(dirname(path), { recursive: true });
+    const handle = await open(temporary, 'wx');
+    try {
+      await handle.writeFile(`${JSON.stringify(value)}\n`);
+      if (options.durable) await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (cause) {
+    await removeTree(temporary);
+    throw hostIoError('writing', path, cause);
+  }
+}
+
+/** A JSON file, or nothing when it is missing or not JSON. */
+export function readJson(path: string, onOpen?: (descriptor: number, path: string) => void): unknown {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, 'r');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw hostIoError('reading', path, cause);
+  }
+  try {
+    onOpen?.(descriptor, path);
+    return JSON.parse(readFileSync(descriptor, 'utf8'));
+  } catch {
+    return undefined;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+export async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw hostIoError('listing', path, cause);
+  }
+}
+
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw hostIoError('removing', path, cause);
+  }
+}
+
+/** Removes a tree as far as it can be; what stays is found by the next cleaning. */
+export async function removeTree(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 2 }).catch(() => {});
+}
