@@ -1,0 +1,349 @@
+/* CONFIGURE: the steps a host makes a guest ready with. And READ. */
+#include "agent.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* <linux/random.h>, which musl does not bring. */
+#define ADD_ENTROPY _IOW('R', 0x03, int[2])
+
+enum { MAX_ARGUMENTS = 5, STEP_RETRY_MS = 10, NOT_YET = -1 };
+
+/* A step takes its arguments and gives 0, an errno, or NOT_YET. */
+typedef int step_function(char **arguments);
+
+int make_directories(const char *path, mode_t mode) {
+  char part[PATH_MAX];
+  struct stat st;
+  size_t length = strlen(path);
+  if (length == 0) return ENOENT;
+  if (length >= sizeof part) return ENAMETOOLONG;
+  memcpy(part, path, length + 1);
+  for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    *slash = 0;
+    /* A read-only or foreign parent says something else than EEXIST, even when it is there. */
+    if (stat(part, &st) < 0 && mkdir(part, 0755) < 0 && errno != EEXIST) return errno;
+    *slash = '/';
+  }
+  if (stat(part, &st) == 0) return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+  return mkdir(part, mode) < 0 ? errno : 0;
+}
+
+static int read_number(const char *text, int base, uint64_t limit, uint64_t *number) {
+  char *end;
+  errno = 0;
+  *number = strtoull(text, &end, base);
+  return text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0 || *number > limit ? EINVAL : 0;
+}
+
+static int step_module(char **arguments) {
+  int fd = open(arguments[0], O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  int error = syscall(SYS_finit_module, fd, arguments[1], 0) < 0 && errno != EEXIST ? errno : 0;
+  close(fd);
+  return error;
+}
+
+static int step_mkdir(char **arguments) {
+  uint64_t mode;
+  if (read_number(arguments[1], 8, 07777, &mode) != 0) return EINVAL;
+  return make_directories(arguments[0], (mode_t)mode);
+}
+
+static int read_flags(const char *text, unsigned long *flags) {
+  static const struct {
+    const char *name;
+    unsigned long flag;
+  } names[] = {{"ro", MS_RDONLY},     {"nosuid", MS_NOSUID},   {"nodev", MS_NODEV},
+               {"noexec", MS_NOEXEC}, {"noatime", MS_NOATIME}, {"bind", MS_BIND},
+               {"rec", MS_REC},       {"remount", MS_REMOUNT}, {"move", MS_MOVE}};
+  *flags = 0;
+  while (*text != 0) {
+    size_t length = strcspn(text, ","), i = 0;
+    while (i < 9 && (strlen(names[i].name) != length || memcmp(names[i].name, text, length) != 0)) i++;
+    if (i == 9 && length > 0) return EINVAL;
+    if (i < 9) *flags |= names[i].flag;
+    text += length + (text[length] == ',');
+  }
+  return 0;
+}
+
+static int make_target(const char *path, const char *bound) {
+  struct stat st;
+  if (stat(path, &st) == 0) return 0;
+  if (bound == NULL || stat(bound, &st) < 0 || S_ISDIR(st.st_mode)) return make_directories(path, 0755);
+  /* What a file is bound over must be a file. */
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return errno;
+  close(fd);
+  return 0;
+}
+
+static int step_mount(char **arguments) {
+  unsigned long flags;
+  const char *data = arguments[4][0] != 0 ? arguments[4] : NULL;
+  int error = read_flags(arguments[3], &flags);
+  if (error == 0) error = make_target(arguments[1], (flags & (MS_BIND | MS_MOVE)) != 0 ? arguments[0] : NULL);
+  if (error != 0) return error;
+  if (mount(arguments[0], arguments[1], arguments[2], flags, data) < 0) return errno;
+  /* A bind takes no other flags at first. */
+  unsigned long others = flags & ~(unsigned long)(MS_BIND | MS_REC);
+  if ((flags & (MS_BIND | MS_REMOUNT)) == MS_BIND && others != 0 &&
+      mount(NULL, arguments[1], NULL, MS_REMOUNT | MS_BIND | others, NULL) < 0) {
+    return errno;
+  }
+  return 0;
+}
+
+/*
+ * Gives back the memory of what only the agent's start needed. Of the old root nothing else may be touched: the
+ * host's file systems can be mounted in there, and a part of the new root can stand on it.
+ */
+static void forget_start(int old) {
+  struct stat root, modules;
+  int fd = openat(old, "lodge/modules", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  unlinkat(old, "lodge/modules.order", 0);
+  unlinkat(old, "init", 0);
+  if (fd < 0) return;
+  DIR *dir = NULL;
+  if (fstat(old, &root) == 0 && fstat(fd, &modules) == 0 && root.st_dev == modules.st_dev) dir = fdopendir(fd);
+  if (dir == NULL) {
+    close(fd);
+    return;
+  }
+  /* Files only: a directory makes this fail. */
+  for (struct dirent *entry; (entry = readdir(dir)) != NULL;) unlinkat(fd, entry->d_name, 0);
+  closedir(dir);
+}
+
+static int step_root(char **arguments) {
+  static const char *const moved[] = {"/dev", "/proc", "/sys", "/run"};
+  for (size_t i = 0; i < 4; i++) {
+    char target[PATH_MAX];
+    if (snprintf(target, sizeof target, "%s%s", arguments[0], moved[i]) >= PATH_MAX) return ENAMETOOLONG;
+    int error = make_directories(target, 0755);
+    if (error != 0) return error;
+    if (mount(moved[i], target, NULL, MS_MOVE, NULL) < 0) return errno;
+  }
+  int old = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (chdir(arguments[0]) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0) {
+    int error = errno;
+    if (old >= 0) close(old);
+    return error;
+  }
+  if (old < 0) return 0;
+  forget_start(old);
+  close(old);
+  return 0;
+}
+
+static int step_hostname(char **arguments) {
+  return sethostname(arguments[0], strlen(arguments[0])) < 0 ? errno : 0;
+}
+
+static int step_up(char **arguments) {
+  struct ifreq request = {0};
+  if (strlen(arguments[0]) >= sizeof request.ifr_name) return ENODEV;
+  strcpy(request.ifr_name, arguments[0]);
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
+  if (fd < 0) return errno;
+  if (ioctl(fd, SIOCGIFFLAGS, &request) < 0) error = errno;
+  request.ifr_flags |= IFF_UP;
+  if (error == 0 && ioctl(fd, SIOCSIFFLAGS, &request) < 0) error = errno;
+  close(fd);
+  return error;
+}
+
+static int step_clock(char **arguments) {
+  uint64_t seconds, nanoseconds;
+  if (read_number(arguments[0], 10, INT64_MAX, &seconds) != 0) return EINVAL;
+  if (read_number(arguments[1], 10, 999999999, &nanoseconds) != 0) return EINVAL;
+  struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)nanoseconds};
+  return clock_settime(CLOCK_REALTIME, &time) < 0 ? errno : 0;
+}
+
+static int digit(char c) {
+  return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+static int step_entropy(char **arguments) {
+  struct {
+    int bits, bytes;
+    uint8_t data[512];
+  } entropy = {0};
+  const char *text = arguments[0];
+  size_t length = strlen(text) / 2;
+  if (strlen(text) % 2 != 0 || length > sizeof entropy.data) return EINVAL;
+  for (size_t i = 0; i < length; i++) {
+    int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+    if (high < 0 || low < 0) return EINVAL;
+    entropy.data[i] = (uint8_t)(high << 4 | low);
+  }
+  entropy.bytes = (int)length;
+  entropy.bits = entropy.bytes * 8;
+  int fd = open("/dev/random", O_RDWR | O_CLOEXEC), error = 0;
+  if (fd < 0) return errno;
+  if (ioctl(fd, ADD_ENTROPY, &entropy) < 0) error = errno;
+  close(fd);
+  return error;
+}
+
+static int step_write(char **arguments) {
+  uint64_t mode;
+  if (read_number(arguments[1], 8, 07777, &mode) != 0) return EINVAL;
+  int fd = open(arguments[0], O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, (mode_t)mode);
+  if (fd < 0) return errno;
+  fchmod(fd, (mode_t)mode); /* what was there may have another; files of the kernel refuse it */
+  /* In one piece, as files of the kernel want it. */
+  size_t length = strlen(arguments[2]), done = 0;
+  int error = 0;
+  while (error == 0 && done < length) {
+    ssize_t n = write(fd, arguments[2] + done, length - done);
+    if (n > 0) done += (size_t)n;
+    else if (n == 0) error = EIO;
+    else if (errno != EINTR) error = errno;
+  }
+  if (close(fd) < 0 && error == 0) error = errno;
+  return error;
+}
+
+static int step_symlink(char **arguments) {
+  struct stat st;
+  if (lstat(arguments[1], &st) == 0 && !S_ISDIR(st.st_mode) && unlink(arguments[1]) < 0) return errno;
+  return symlink(arguments[0], arguments[1]) < 0 ? errno : 0;
+}
+
+static int64_t waits_until; /* of the step at hand; 0: it has not begun */
+
+static int step_wait(char **arguments) {
+  uint64_t ms;
+  struct stat st;
+  if (read_number(arguments[1], 10, UINT32_MAX, &ms) != 0) return EINVAL;
+  if (stat(arguments[0], &st) == 0) return 0;
+  if (waits_until == 0) waits_until = now_ms() + (int64_t)ms;
+  return now_ms() >= waits_until ? ETIMEDOUT : NOT_YET;
+}
+
+static const struct verb {
+  const char *name;
+  step_function *run;
+  uint8_t arguments;
+  bool of_machine; /* changes the machine: not done where that is not ours */
+} verbs[] = {
+    {"module", step_module, 2, true}, {"mkdir", step_mkdir, 2, false},      {"mount", step_mount, 5, true},
+    {"root", step_root, 1, true},     {"hostname", step_hostname, 1, true}, {"up", step_up, 1, true},
+    {"clock", step_clock, 2, true},   {"entropy", step_entropy, 1, true},   {"write", step_write, 3, false},
+    {"symlink", step_symlink, 2, false}, {"wait", step_wait, 2, false},
+};
+
+static char *texts, *texts_end, *next;
+static uint32_t index_of_step, session_of_steps;
+
+static void finish(int error, const char *what) {
+  send_failure(CONFIGURED, session_of_steps, (uint32_t)error, error == 0 ? 0 : index_of_step, what);
+  steps_forget();
+}
+
+void steps_forget(void) {
+  free(texts);
+  texts = NULL;
+  waits_until = 0;
+}
+
+bool steps_pending(void) {
+  return texts != NULL;
+}
+
+/* Goes on with the steps as far as they go. */
+static void run_steps(void) {
+  while (next < texts_end) {
+    const char *name = next;
+    const struct verb *verb = NULL;
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+      if (strcmp(verbs[i].name, name) == 0) verb = &verbs[i];
+    }
+    char *arguments[MAX_ARGUMENTS], *text = next + strlen(next) + 1, what[256];
+    if (verb == NULL) {
+      snprintf(what, sizeof what, "unknown step %s", name);
+      return finish(EINVAL, what);
+    }
+    for (int i = 0; i < verb->arguments; i++) {
+      if (text == texts_end) return finish(EINVAL, name);
+      arguments[i] = text;
+      text += strlen(text) + 1;
+    }
+    int error = verb->of_machine && !is_init ? EPERM : verb->run(arguments);
+    if (error == NOT_YET) return wake_at(now_ms() + STEP_RETRY_MS);
+    if (error != 0) {
+      /* Of a mount the target says more than the source. */
+      snprintf(what, sizeof what, "%s %s", name, arguments[verb->run == step_mount || verb->run == step_symlink]);
+      return finish(error, what);
+    }
+    waits_until = 0;
+    index_of_step++;
+    next = text;
+  }
+  finish(0, "");
+}
+
+void steps_pump(void) {
+  if (texts != NULL && out_room() >= SMALL_FRAME) run_steps();
+}
+
+enum verdict steps_take(const struct frame *frame) {
+  index_of_step = 0;
+  session_of_steps = frame->session;
+  texts = malloc(frame->length + 1u);
+  if (texts == NULL || (frame->length > 0 && frame->payload[frame->length - 1] != 0)) {
+    finish(texts == NULL ? ENOMEM : EINVAL, "CONFIGURE");
+    return TAKEN;
+  }
+  memcpy(texts, frame->payload, frame->length);
+  next = texts;
+  texts_end = texts + frame->length;
+  run_steps();
+  return TAKEN;
+}
+
+void read_file(const struct frame *frame) {
+  static uint8_t content[MAX_PAYLOAD];
+  uint32_t error = 0;
+  size_t length = 4;
+  const char *path = (const char *)frame->payload;
+  int fd = -1;
+  if (frame->length == 0 || path[frame->length - 1] != 0) error = EINVAL;
+  /* The host's memory may change under it, so the path is looked at once only. */
+  if (error == 0) {
+    char copy[PATH_MAX];
+    if (frame->length > sizeof copy) {
+      error = ENAMETOOLONG;
+    } else {
+      memcpy(copy, path, frame->length);
+      copy[frame->length - 1] = 0;
+      fd = open(copy, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+      if (fd < 0) error = (uint32_t)errno;
+    }
+  }
+  while (fd >= 0 && length < sizeof content) {
+    ssize_t n = read(fd, content + length, sizeof content - length);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) error = (uint32_t)errno;
+    if (n <= 0) break;
+    length += (size_t)n;
+  }
+  if (fd >= 0) close(fd);
+  if (error != 0) length = 4;
+  memcpy(content, &error, 4);
+  send_frame(CONTENT, 0, frame->session, content, length);
+}
