@@ -1,0 +1,469 @@
+/*
+ * keeper: stays with one virtual machine process, whatever becomes of the rest of lodge.
+ *
+ *   keeper [--lifeline] [--contain] [--relay] [--small-pages] --dir DIR [--log-bytes N] -- PROGRAM [ARG...]
+ *
+ * It starts PROGRAM, keeps the console (PROGRAM's standard input and output) and its complaints (standard
+ * error) in files of bounded size, lets others watch and type at DIR/console.sock, and writes DIR/exit when
+ * PROGRAM has ended. One such process per guest lets a host agent die and come back without any guest
+ * noticing, at some tens of kilobytes each.
+ *
+ *   --lifeline   standard input is a pipe from the owner: when it ends, PROGRAM is killed and DIR removed
+ *   --contain    PROGRAM runs in a PID namespace, so that whatever it starts ends with it; without the
+ *                privilege to make one, what is left is killed by hand
+ *   --relay      PROGRAM gets a socket as descriptor 3, joined to whoever connects to DIR/channel.sock
+ *
+ *   --small-pages
+ *                the kernel gives PROGRAM no transparent huge pages
+ *
+ * DIR/keeper holds "PID START", START being its start time in clock ticks since boot (proc(5), stat field 22).
+ * On standard output comes one line: {"pid":N,"contained":true|false}, or {"error":"..."}.
+ * DIR/exit holds "code N" or "signal N". SIGTERM makes it kill PROGRAM.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_WATCHERS = 16, PIECE = 65536, TYPED = 65536 };
+
+static const char *dir;
+static int lifeline, contain, relay, small_pages;
+static long log_bytes = 4 << 20;
+
+static pid_t program;
+static int contained;
+static int typing = -1;
+
+static void say_error(const char *what) {
+  char line[512];
+  int n = snprintf(line, sizeof line, "{\"error\":\"%s: %s\"}\n", what, strerror(errno));
+  if (write(1, line, n) < 0) _exit(125);
+}
+
+static void die(const char *what) {
+  say_error(what);
+  if (program > 0) kill(program, SIGKILL);
+  _exit(125);
+}
+
+static void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+
+/* A text file written whole or not at all. */
+static void write_file(const char *name, const char *format, ...) {
+  char part[64], text[128];
+  va_list args;
+  va_start(args, format);
+  int n = vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  snprintf(part, sizeof part, "%s.part", name);
+  int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return;
+  int whole = write(fd, text, n) == n;
+  close(fd);
+  if (whole) rename(part, name);
+  else unlink(part);
+}
+
+/* Process ids come again; with the start time they do not. */
+static void write_identity(void) {
+  char stat[1024];
+  int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, stat, sizeof stat - 1);
+  if (fd >= 0) close(fd);
+  stat[n > 0 ? n : 0] = 0;
+  char *field = strrchr(stat, ')');
+  for (int i = 2; field && i < 22; i++) field = strchr(field + 1, ' ');
+  write_file("keeper", "%d %lld\n", getpid(), field ? atoll(field) : 0LL);
+}
+
+/* ---- logs of bounded size: NAME and, before it, NAME.1, each at most half of log_bytes ---- */
+
+struct log {
+  const char *name, *older;
+  int fd;
+  long bytes;
+};
+
+static void log_write(struct log *log, const char *data, long n) {
+  if (n > log_bytes / 2) {
+    data += n - log_bytes / 2;
+    n = log_bytes / 2;
+  }
+  if (log->fd < 0 || log->bytes + n > log_bytes / 2) {
+    if (log->fd >= 0) {
+      close(log->fd);
+      rename(log->name, log->older);
+    }
+    log->fd = open(log->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    log->bytes = 0;
+    if (log->fd < 0) return;
+  }
+  /* A full disk costs log lines, never the guest. */
+  long written = write(log->fd, data, n);
+  if (written > 0) log->bytes += written;
+}
+
+static struct log console_log = {"console.log", "console.log.1", -1, 0};
+static struct log vmm_log = {"vmm.log", "vmm.log.1", -1, 0};
+
+/* ---- sockets in DIR ---- */
+
+static int listen_at(const char *name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  /* The current directory is DIR, so the name is short however long DIR is. */
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  unlink(name);
+  if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0) die(name);
+  return fd;
+}
+
+/* ---- the console ---- */
+
+static int watchers[MAX_WATCHERS];
+static int watcher_count;
+static char typed[TYPED];
+static int typed_bytes;
+
+static void type_pending(void) {
+  if (typed_bytes == 0 || typing < 0) return;
+  ssize_t n = write(typing, typed, typed_bytes);
+  if (n > 0) {
+    memmove(typed, typed + n, typed_bytes - n);
+    typed_bytes -= n;
+  } else if (errno != EAGAIN) {
+    typed_bytes = 0;
+  }
+}
+
+static void drop_watcher(int i) {
+  close(watchers[i]);
+  watchers[i] = watchers[--watcher_count];
+}
+
+static void from_watcher(int i) {
+  char piece[4096];
+  ssize_t n = read(watchers[i], piece, sizeof piece);
+  if (n == 0 || (n < 0 && errno != EAGAIN)) {
+    drop_watcher(i);
+    return;
+  }
+  /* What the guest does not read in time is lost, as on a serial line. */
+  if (n > 0 && typed_bytes + n <= TYPED) {
+    memcpy(typed + typed_bytes, piece, n);
+    typed_bytes += n;
+    type_pending();
+  }
+}
+
+static int pump(int fd, struct log *log, int shown) {
+  static char piece[PIECE];
+  ssize_t n = read(fd, piece, sizeof piece);
+  if (n < 0) return errno == EAGAIN || errno == EINTR;
+  if (n == 0) return 0;
+  log_write(log, piece, n);
+  /* A watcher that is too slow misses output rather than slow the guest down. */
+  for (int i = 0; shown && i < watcher_count; i++)
+    if (send(watchers[i], piece, n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN) drop_watcher(i--);
+  return 1;
+}
+
+/* ---- the relay between descriptor 3 of PROGRAM and one client ---- */
+
+struct lane {
+  char bytes[262144];
+  int from, to;
+};
+
+static struct lane to_client, to_program;
+static int client = -1, line = -1;
+
+/* Moves what it can from one descriptor to the other; gives 0 when the source has ended or the target is gone. */
+static int carry(struct lane *lane, int source, int target) {
+  if (lane->from == lane->to) {
+    ssize_t n = read(source, lane->bytes, sizeof lane->bytes);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return 0;
+    lane->from = 0;
+    lane->to = n > 0 ? n : 0;
+  }
+  while (lane->from < lane->to) {
+    ssize_t n = send(target, lane->bytes + lane->from, lane->to - lane->from, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0) return errno == EAGAIN || errno == EINTR;
+    lane->from += n;
+  }
+  return 1;
+}
+
+static void drop_client(void) {
+  close(client);
+  client = -1;
+  to_client.from = to_client.to = to_program.from = to_program.to = 0;
+}
+
+/* ---- starting and ending PROGRAM ---- */
+
+static int write_map(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  int ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+  close(fd);
+  return ok ? 0 : -1;
+}
+
+/*
+ * Makes children go to a new PID namespace. An ordinary user needs a user namespace of their own for it, in
+ * which they stay who they are.
+ */
+static int enter_pid_namespace(void) {
+  if (unshare(CLONE_NEWPID) == 0) return 0;
+  char map[64];
+  uid_t uid = getuid();
+  gid_t gid = getgid();
+  if (unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0) return -1;
+  if (write_map("/proc/self/setgroups", "deny") < 0) return -1;
+  snprintf(map, sizeof map, "%d %d 1", gid, gid);
+  if (write_map("/proc/self/gid_map", map) < 0) return -1;
+  snprintf(map, sizeof map, "%d %d 1", uid, uid);
+  return write_map("/proc/self/uid_map", map);
+}
+
+static void exec_program(char **argv, int in, int out, int err, int channel, int report) {
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  signal(SIGPIPE, SIG_DFL);
+  dup2(in, 0);
+  dup2(out, 1);
+  dup2(err, 2);
+  if (channel >= 0) {
+    if (report == 3) report = fcntl(report, F_DUPFD_CLOEXEC, 4);
+    dup2(channel, 3);
+  }
+  execvp(argv[0], argv);
+  int why = errno;
+  if (write(report, &why, sizeof why) < 0) _exit(126);
+  _exit(126);
+}
+
+/* Runs as process 1 of the PID namespace: a plain init, so that PROGRAM itself keeps normal signal rules. */
+static void be_init(char **argv, int in, int out, int err, int channel, int report) {
+  pid_t main_pid = fork();
+  if (main_pid == 0) exec_program(argv, in, out, err, channel, report);
+  close(in);
+  close(out);
+  close(err);
+  close(report);
+  if (channel >= 0) close(channel);
+  for (;;) {
+    int status;
+    pid_t ended = wait(&status);
+    if (ended != main_pid) continue;
+    /* A signal cannot be passed on by dying of it: process 1 is immune. 128 + n says it as a shell does. */
+    _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+  }
+}
+
+static void start(char **argv, int fds[3]) {
+  int in[2], out[2], err[2], pair[2] = {-1, -1}, report[2];
+  if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 ||
+      pipe2(report, O_CLOEXEC) < 0)
+    die("pipe");
+  if (relay) {
+    int bytes = 1 << 20;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die("socketpair");
+    for (int i = 0; i < 2; i++) setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  }
+  pid_t self = getpid();
+  contained = contain && enter_pid_namespace() == 0;
+  program = fork();
+  if (program < 0) die("fork");
+  if (program == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* The keeper may have been killed before the line above took effect. */
+    if (!contained && getppid() != self) _exit(126);
+    if (contained) be_init(argv, in[0], out[1], err[1], pair[1], report[1]);
+    exec_program(argv, in[0], out[1], err[1], pair[1], report[1]);
+  }
+  close(in[0]);
+  close(out[1]);
+  close(err[1]);
+  close(report[1]);
+  if (relay) close(pair[1]);
+  int why;
+  if (read(report[0], &why, sizeof why) == sizeof why) {
+    errno = why;
+    die(argv[0]);
+  }
+  close(report[0]);
+  typing = in[1];
+  set_nonblocking(typing);
+  set_nonblocking(out[0]);
+  set_nonblocking(err[0]);
+  if (relay) set_nonblocking(pair[0]);
+  fds[0] = out[0];
+  fds[1] = err[0];
+  fds[2] = pair[0];
+}
+
+/* Without a PID namespace: what PROGRAM started is now the keeper's own (it is the subreaper). */
+static void kill_orphans(void) {
+  char path[64], list[4096];
+  for (int round = 0; round < 100; round++) {
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, list, sizeof list - 1);
+    if (fd >= 0) close(fd);
+    if (n <= 0) return;
+    list[n] = 0;
+    for (char *p = list; *p;) {
+      long pid = strtol(p, &p, 10);
+      if (pid > 0) kill(pid, SIGKILL);
+      else break;
+    }
+    while (waitpid(-1, NULL, WNOHANG) > 0);
+    usleep(1000);
+  }
+}
+
+static void finish(int status) {
+  kill_orphans();
+  int code = WIFSIGNALED(status) ? 0 : WEXITSTATUS(status);
+  if (WIFSIGNALED(status)) write_file("exit", "signal %d\n", WTERMSIG(status));
+  else if (contained && code > 128) write_file("exit", "signal %d\n", code - 128);
+  else write_file("exit", "code %d\n", code);
+}
+
+static void remove_dir(void) {
+  if (chdir("/") < 0) _exit(125);
+  execl("/bin/rm", "rm", "-rf", "--", dir, (char *)NULL);
+  _exit(125);
+}
+
+int main(int argc, char **argv) {
+  int i = 1;
+  for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
+    if (!strcmp(argv[i], "--lifeline")) lifeline = 1;
+    else if (!strcmp(argv[i], "--contain")) contain = 1;
+    else if (!strcmp(argv[i], "--relay")) relay = 1;
+    else if (!strcmp(argv[i], "--small-pages")) small_pages = 1;
+    else if (!strcmp(argv[i], "--dir") && i + 1 < argc) dir = argv[++i];
+    else if (!strcmp(argv[i], "--log-bytes") && i + 1 < argc) log_bytes = atol(argv[++i]);
+    else break;
+  }
+  if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || !dir || dir[0] != '/' || log_bytes < 4096) {
+    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--relay] [--small-pages] --dir DIR [--log-bytes N] -- PROGRAM [ARG...]\n");
+    return 125;
+  }
+  char **program_argv = argv + i + 1;
+  if (chdir(dir) < 0) die(dir);
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  signal(SIGPIPE, SIG_IGN);
+  /* The terminal's signals are for lodge, which decides what the guest gets to know. */
+  setsid();
+
+  sigset_t watched;
+  sigemptyset(&watched);
+  sigaddset(&watched, SIGCHLD);
+  sigaddset(&watched, SIGTERM);
+  sigaddset(&watched, SIGINT);
+  sigaddset(&watched, SIGHUP);
+  sigprocmask(SIG_BLOCK, &watched, NULL);
+  int signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+  int console = listen_at("console.sock");
+  int channel = relay ? listen_at("channel.sock") : -1;
+
+  write_identity();
+  /* Inherited through fork and exec. */
+  if (small_pages && prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) < 0) die("PR_SET_THP_DISABLE");
+
+  int fds[3];
+  start(program_argv, fds);
+  line = fds[2];
+  printf("{\"pid\":%d,\"contained\":%s}\n", program, contained ? "true" : "false");
+  fflush(stdout);
+  /* From here on nobody waits for our output. */
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  dup2(null, 1);
+  dup2(null, 2);
+
+  int out_open = 1, err_open = 1, orphaned = 0, status = -1;
+  for (;;) {
+    enum { LIFELINE, SIGNALS, OUT, ERR, TYPING, CONSOLE, CHANNEL, CLIENT, LINE, WATCHERS };
+    struct pollfd polled[WATCHERS + MAX_WATCHERS];
+    int client_pending = to_client.from < to_client.to, line_pending = to_program.from < to_program.to;
+    polled[LIFELINE] = (struct pollfd){lifeline && !orphaned ? 0 : -1, POLLIN, 0};
+    polled[SIGNALS] = (struct pollfd){signals, POLLIN, 0};
+    polled[OUT] = (struct pollfd){out_open ? fds[0] : -1, POLLIN, 0};
+    polled[ERR] = (struct pollfd){err_open ? fds[1] : -1, POLLIN, 0};
+    polled[TYPING] = (struct pollfd){typed_bytes > 0 ? typing : -1, POLLOUT, 0};
+    polled[CONSOLE] = (struct pollfd){watcher_count < MAX_WATCHERS ? console : -1, POLLIN, 0};
+    polled[CHANNEL] = (struct pollfd){channel, POLLIN, 0};
+    polled[CLIENT] = (struct pollfd){client, (line_pending ? 0 : POLLIN) | (client_pending ? POLLOUT : 0), 0};
+    polled[LINE] = (struct pollfd){client < 0 ? -1 : line, (client_pending ? 0 : POLLIN) | (line_pending ? POLLOUT : 0), 0};
+    int shown = watcher_count;
+    for (int w = 0; w < shown; w++) polled[WATCHERS + w] = (struct pollfd){watchers[w], POLLIN, 0};
+    if (poll(polled, WATCHERS + shown, -1) < 0 && errno != EINTR) die("poll");
+
+    if (polled[CLIENT].revents | polled[LINE].revents) {
+      if (!carry(&to_client, line, client) || !carry(&to_program, client, line)) drop_client();
+    }
+    /* Backwards, because dropping one moves the last into its place. */
+    for (int w = shown - 1; w >= 0; w--)
+      if (polled[WATCHERS + w].revents && w < watcher_count) from_watcher(w);
+    if (polled[OUT].revents) out_open = pump(fds[0], &console_log, 1);
+    if (polled[ERR].revents) err_open = pump(fds[1], &vmm_log, 0);
+    if (polled[TYPING].revents) type_pending();
+    if (polled[CONSOLE].revents) {
+      int fd = accept4(console, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+      if (fd >= 0) watchers[watcher_count++] = fd;
+    }
+    if (polled[CHANNEL].revents) {
+      int fd = accept4(channel, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+      /* A second owner is there only when the first has died: the newest has the line. */
+      if (fd >= 0) {
+        if (client >= 0) drop_client();
+        client = fd;
+      }
+    }
+    if (polled[LIFELINE].revents) {
+      char ignored[256];
+      if (read(0, ignored, sizeof ignored) <= 0) {
+        orphaned = 1;
+        kill(program, SIGKILL);
+      }
+    }
+    if (polled[SIGNALS].revents) {
+      struct signalfd_siginfo info;
+      while (read(signals, &info, sizeof info) == sizeof info)
+        if (info.ssi_signo != SIGCHLD) kill(program, SIGKILL);
+    }
+    for (int ended_status; status < 0;) {
+      pid_t ended = waitpid(-1, &ended_status, WNOHANG);
+      if (ended <= 0) break;
+      if (ended == program) status = ended_status;
+    }
+    if (status >= 0) {
+      /* The last words of the guest are still in the pipes. */
+      while (out_open && poll(&(struct pollfd){fds[0], POLLIN, 0}, 1, 0) > 0) out_open = pump(fds[0], &console_log, 1);
+      while (err_open && poll(&(struct pollfd){fds[1], POLLIN, 0}, 1, 0) > 0) err_open = pump(fds[1], &vmm_log, 0);
+      finish(status);
+      if (orphaned) remove_dir();
+      return 0;
+    }
+  }
+}

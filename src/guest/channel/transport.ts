@@ -1,0 +1,220 @@
+/** The byte streams that the agent protocol runs over: a socket, or a socket with a ring for what goes to the guest. */
+
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { hostIoError, LodgeError } from '../../errors.ts';
+
+export interface Transport {
+  /** Puts bytes on their way, in order. They are queued when the guest is slow; see {@link Transport.drained}. */
+  send(bytes: Buffer): void;
+  /** Resolves when little enough is queued for more to be sent. */
+  drained(): Promise<void>;
+  /** The guest has told how far it has read the ring; without a ring it has no meaning. */
+  consumed(totalBytes: bigint): void;
+  onData(handler: (bytes: Buffer) => void): void;
+  /** Called once, when the stream has ended from either side. */
+  onClose(handler: () => void): void;
+  close(): void;
+}
+
+/** Where a guest's channel is, as its plan says. */
+export interface ChannelAddress {
+  socketPath: string;
+  /** The file of the ring, for guests whose serial line is slow to read. */
+  ringPath?: string;
+}
+
+/** Bytes of the ring itself, behind its first page. */
+export const ringBytes = 4 * 1024 * 1024;
+export const ringHeaderBytes = 4096;
+
+const connectRetryMs = 20;
+
+/**
+ * Connects to a guest's channel, trying again until the socket is there.
+ * @param signal gives up early; the promise is then rejected with the signal's reason
+ * @throws LodgeError `vmm-failed` when it is not there after `timeoutMs`
+ */
+export async function openTransport(
+  address: ChannelAddress,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<Transport> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      const socket = await connectOnce(address.socketPath);
+      const stream = new SocketTransport(socket);
+      return address.ringPath === undefined ? stream : new RingTransport(stream, address.ringPath);
+    } catch (cause) {
+      if (Date.now() >= deadline) {
+        throw new LodgeError('vmm-failed', 'the channel of the guest cannot be reached', {
+          where: address.socketPath,
+          cause,
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, connectRetryMs));
+    }
+  }
+}
+
+function connectOnce(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.removeListener('error', reject);
+      resolve(socket);
+    });
+    socket.once('error', reject);
+  });
+}
+
+class SocketTransport implements Transport {
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    // Whatever breaks the socket also closes it; the close is what is acted on.
+    socket.on('error', () => {});
+  }
+
+  send(bytes: Buffer): void {
+    this.#socket.write(bytes);
+  }
+
+  drained(): Promise<void> {
+    if (!this.#socket.writableNeedDrain || this.#socket.destroyed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#socket.removeListener('drain', done);
+        this.#socket.removeListener('close', done);
+        resolve();
+      };
+      this.#socket.once('drain', done);
+      this.#socket.once('close', done);
+    });
+  }
+
+  consumed(): void {}
+
+  onData(handler: (bytes: Buffer) => void): void {
+    this.#socket.on('data', handler);
+  }
+
+  onClose(handler: () => void): void {
+    this.#socket.once('close', handler);
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}
+
+/**
+ * To the guest through a file both map, from the guest through the socket. Plain writes to the file are coherent
+ * with the guest's mapping of it, because both go to the same pages of the host's page cache.
+ */
+class RingTransport implements Transport {
+  readonly #line: SocketTransport;
+  readonly #file: number;
+  #head = 0n;
+  #tail = 0n;
+  #queue: Buffer[] = [];
+  #waiting: (() => void)[] = [];
+  #doorbellDue = false;
+  #isClosed = false;
+
+  constructor(line: SocketTransport, ringPath: string) {
+    this.#line = line;
+    try {
+      this.#file = openSync(ringPath, 'r+');
+      // A host that comes back goes on where the last one stopped: the guest only knows this count.
+      this.#head = this.#tail = readHead(this.#file);
+    } catch (cause) {
+      line.close();
+      throw hostIoError('opening the ring of the channel', ringPath, cause);
+    }
+    line.onClose(() => this.#shut());
+  }
+
+  send(bytes: Buffer): void {
+    this.#queue.push(bytes);
+    this.#flush();
+  }
+
+  drained(): Promise<void> {
+    if (this.#queue.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  consumed(totalBytes: bigint): void {
+    // A guest cannot have read what was not written; what it claims beyond is ignored.
+    if (totalBytes > this.#tail && totalBytes <= this.#head) this.#tail = totalBytes;
+    this.#flush();
+  }
+
+  onData(handler: (bytes: Buffer) => void): void {
+    this.#line.onData(handler);
+  }
+
+  onClose(handler: () => void): void {
+    this.#line.onClose(handler);
+  }
+
+  close(): void {
+    this.#line.close();
+    this.#shut();
+  }
+
+  #flush(): void {
+    if (this.#isClosed) return;
+    let wrote = false;
+    while (this.#queue.length > 0) {
+      const room = ringBytes - Number(this.#head - this.#tail);
+      if (room === 0) break;
+      const first = this.#queue[0]!;
+      const offset = Number(this.#head % BigInt(ringBytes));
+      const count = Math.min(first.length, room, ringBytes - offset);
+      writeSync(this.#file, first, 0, count, ringHeaderBytes + offset);
+      this.#head += BigInt(count);
+      wrote = true;
+      if (count === first.length) this.#queue.shift();
+      else this.#queue[0] = first.subarray(count);
+    }
+    if (wrote) {
+      const head = Buffer.alloc(8);
+      head.writeBigUInt64LE(this.#head);
+      writeSync(this.#file, head, 0, 8, 0);
+      this.#ringSoon();
+    }
+    if (this.#queue.length === 0) {
+      for (const resolve of this.#waiting.splice(0)) resolve();
+    }
+  }
+
+  /** One doorbell for all that was written in this turn of the event loop. */
+  #ringSoon(): void {
+    if (this.#doorbellDue) return;
+    this.#doorbellDue = true;
+    queueMicrotask(() => {
+      this.#doorbellDue = false;
+      this.#line.send(Buffer.from([1]));
+    });
+  }
+
+  #shut(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    closeSync(this.#file);
+    this.#queue = [];
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
+function readHead(file: number): bigint {
+  const head = Buffer.alloc(8);
+  // A short read leaves zeros, which is what a new ring holds.
+  readSync(file, head, 0, 8, 0);
+  return head.readBigUInt64LE();
+}

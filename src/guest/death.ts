@@ -1,0 +1,74 @@
+/** Why a guest ended that nobody asked to end, from what it left behind. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ErrorCode, LodgeError } from '../errors.ts';
+import { consoleTail, vmmTail } from './keeper.ts';
+import { type GuestPlan, guestFiles } from './plan.ts';
+
+/** Lines of the boot log that are shown. */
+const shownLines = 20;
+
+/**
+ * The error for a guest that died, with the end of its boot log.
+ * @param instead an error that is known already and only lacks the log
+ */
+export function deathOf(plan: GuestPlan, instead?: LodgeError): LodgeError {
+  const log = consoleTail(plan.dir, shownLines);
+  const complaints = vmmTail(plan.dir, 10);
+  const detail = [complaints, log].filter((text) => text !== '').join('\n');
+  const details = detail === '' ? {} : { detail };
+  if (instead !== undefined) {
+    const fix =
+      instead.code === 'boot-timeout'
+        ? 'give it more time with --boot-timeout, or see why it hangs: --append loglevel=7'
+        : instead.fix;
+    return new LodgeError(instead.code, instead.message, { ...(fix === undefined ? {} : { fix }), ...details });
+  }
+  const end = readExit(plan.dir);
+  const { code, message, fix } = explain(plan, end, log, complaints);
+  return new LodgeError(code, message, { fix, ...details });
+}
+
+function explain(
+  plan: GuestPlan,
+  end: string | undefined,
+  log: string,
+  complaints: string,
+): { code: ErrorCode; message: string; fix: string } {
+  if (/Kernel panic - not syncing/.test(log)) {
+    const reason = /Kernel panic - not syncing: (.*)/.exec(log)?.[1] ?? '';
+    const fix = /memory|OOM/i.test(reason)
+      ? 'give the guest more memory: -m'
+      : 'see the boot log; --append loglevel=7 shows all of it';
+    return { code: 'guest-panicked', message: `the guest's kernel panicked: ${reason}`, fix };
+  }
+  if (end === 'signal 9') {
+    return {
+      code: 'guest-died',
+      message: 'the virtual machine was killed by signal 9',
+      fix: 'if nobody killed it, the host or job ran out of memory: see dmesg, or give the guest less (-m)',
+    };
+  }
+  if (end !== undefined && end !== 'code 0' && plan.driver === 'qemu' && (complaints !== '' || end !== 'code 1')) {
+    const what = end.startsWith('signal') ? `died of ${end}` : `ended with ${end}`;
+    return {
+      code: 'vmm-failed',
+      message: `QEMU ${what}`,
+      fix: 'its complaint is above; `lodge run --dry-run` shows its command line',
+    };
+  }
+  return {
+    code: 'guest-died',
+    message: `the guest went down${end === undefined || end === 'code 0' ? '' : ` (${end})`}`,
+    fix: 'see the boot log; --append loglevel=7 shows more of it',
+  };
+}
+
+function readExit(dir: string): string | undefined {
+  try {
+    return readFileSync(join(dir, guestFiles.exit), 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}

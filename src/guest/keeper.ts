@@ -1,0 +1,132 @@
+/** Starting the process of a guest under its keeper (host-side/keeper.c), and knowing how it ended. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, ftruncateSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { hostIoError, LodgeError } from '../errors.ts';
+import { builtFile } from '../installation.ts';
+import { missingProgram } from '../process.ts';
+import { ringBytes, ringHeaderBytes } from './channel/transport.ts';
+import { type GuestPlan, guestFiles } from './plan.ts';
+import type { GuestMode } from './state.ts';
+
+export interface Keeper {
+  /** The virtual machine's process on this host; in a contained plan, the first process of its namespace. */
+  vmmPid: number;
+  /** Whether the PID namespace that the plan asked for could be made. */
+  contained: boolean;
+  /** Resolves when the keeper has ended, and the virtual machine with it. */
+  ended: Promise<void>;
+  /** Kills the virtual machine now. */
+  kill(): void;
+}
+
+/** How much of its console a guest may leave on disk. */
+const consoleLogBytes = 8 * 1024 * 1024;
+
+/**
+ * Starts the plan's program. In the foreground the guest ends when this process does, however it ends.
+ * @throws LodgeError `missing-program` or `vmm-failed` when it cannot be started
+ */
+export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Keeper> {
+  if (plan.relay) makeRing(join(plan.dir, guestFiles.ring));
+  const flags = [
+    ...(mode === 'foreground' ? ['--lifeline'] : []),
+    ...(plan.contain ? ['--contain'] : []),
+    ...(plan.relay ? ['--relay'] : []),
+    ...(plan.disableTransparentHugePages ? ['--small-pages'] : []),
+  ];
+  const child = spawn(
+    builtFile('keeper'),
+    [...flags, '--dir', plan.dir, '--log-bytes', String(consoleLogBytes), '--', ...plan.argv],
+    { stdio: [mode === 'foreground' ? 'pipe' : 'ignore', 'pipe', 'ignore'], detached: mode === 'detached' },
+  );
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const first = await firstLine(child);
+  // A host agent must be able to end while its guests go on.
+  if (mode === 'detached') child.unref();
+  const report = JSON.parse(first) as { pid?: number; contained?: boolean; error?: string };
+  if (report.pid === undefined) {
+    await ended;
+    const program = plan.argv[0]!;
+    if (report.error?.includes('No such file') === true) throw missingProgram(program);
+    throw new LodgeError('vmm-failed', `the guest's process could not be started: ${report.error}`);
+  }
+  return {
+    vmmPid: report.pid,
+    contained: report.contained === true,
+    ended,
+    kill: () => {
+      child.kill('SIGTERM');
+    },
+  };
+}
+
+function firstLine(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    child.stdout!.on('data', (piece: Buffer) => {
+      text += piece.toString();
+      if (text.includes('\n')) resolve(text.split('\n')[0]!);
+    });
+    child.once('error', (cause: NodeJS.ErrnoException) => {
+      reject(
+        new LodgeError('vmm-failed', `the keeper could not be started: ${cause.message}`, {
+          fix: 'build lodge again: rm -rf dist && ./lodge --help',
+          cause,
+        }),
+      );
+    });
+    child.stdout!.once('end', () => {
+      reject(new LodgeError('vmm-failed', 'the keeper ended before it said anything'));
+    });
+  });
+}
+
+function makeRing(path: string): void {
+  try {
+    const file = openSync(path, 'wx', 0o600);
+    ftruncateSync(file, ringHeaderBytes + ringBytes);
+    closeSync(file);
+  } catch (cause) {
+    throw hostIoError('making the ring of the channel', path, cause);
+  }
+}
+
+/** The end of a guest's console, fit to be shown: control characters out, at most so many lines. */
+export function consoleTail(dir: string, lines: number): string {
+  return tailOf([join(dir, `${guestFiles.consoleLog}.1`), join(dir, guestFiles.consoleLog)], lines);
+}
+
+/** The end of what the virtual machine's program complained about. */
+export function vmmTail(dir: string, lines: number): string {
+  return tailOf([join(dir, `${guestFiles.vmmLog}.1`), join(dir, guestFiles.vmmLog)], lines);
+}
+
+function tailOf(paths: readonly string[], lines: number): string {
+  let text = '';
+  for (const path of paths) {
+    try {
+      text += readFileSync(path, 'latin1').slice(-65_536);
+    } catch {
+      // Not written yet, or not rotated yet.
+    }
+  }
+  return printable(text)
+    .split('\n')
+    .map((line) => line.slice(0, 400).trimEnd())
+    .filter((line) => line !== '')
+    .slice(-lines)
+    .join('\n');
+}
+
+/** A guest's output without what a terminal would act on: escape sequences and control characters. */
+export function printable(text: string): string {
+  return (
+    text
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: taking them out is the point
+      .replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])/g, '')
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: taking them out is the point
+      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
+  );
+}

@@ -1,0 +1,63 @@
+/** What will be done to run one guest: a plain value that can be printed, stored, sent and tested. */
+
+import type { CommandDefaults, Image } from '../image/image.ts';
+import type { Accelerator } from '../machine/accelerators.ts';
+import type { Step } from './channel/channel.ts';
+import type { Layout } from './layout.ts';
+import type { Volume } from './spec.ts';
+
+export type DriverName = 'qemu' | 'uml';
+
+/** Files in a guest's directory; programs of the guest run with that directory as theirs. */
+export const guestFiles = {
+  console: 'console.sock',
+  channel: 'channel.sock',
+  monitor: 'qmp.sock',
+  ring: 'ring',
+  owner: 'owner.sock',
+  consoleLog: 'console.log',
+  vmmLog: 'vmm.log',
+  plan: 'plan.json',
+  state: 'state.json',
+  exit: 'exit',
+} as const;
+
+export interface GuestPlan {
+  version: 1;
+  name: string;
+  /** Unlike any other guest's, also of the same name at another time: 16 hexadecimal digits. */
+  id: string;
+  driver: DriverName;
+  accelerator: Accelerator;
+  image: { name: string; kind: Image['kind']; id?: string };
+  /** The guest's directory: its sockets, logs and state. */
+  dir: string;
+  /** The virtual machine's program and arguments, run in `dir`. */
+  argv: string[];
+  /** Run in a PID namespace, because the program starts others that would outlive it. */
+  contain: boolean;
+  /** The channel goes through the keeper, because the program cannot listen itself. */
+  relay: boolean;
+  /** Ask the kernel for no transparent huge pages, where 4K pages were asked for. */
+  disableTransparentHugePages: boolean;
+  cpus: number;
+  memoryBytes: number;
+  layout: Layout;
+  /** Whether placement was asked for, so that the guest starts paused, is placed and checked before it runs. */
+  verifyPlacement: boolean;
+  /** Directories of the host that the guest sees, and where. */
+  volumes: Volume[];
+  /** Whether the guest's root is the host's own, so that the host's programs and paths are there. */
+  isHostRoot: boolean;
+  /** How commands run in the image by default. */
+  defaults?: CommandDefaults;
+  /** Has an agent: commands can be run in it. Others have console, logs and power. */
+  agent: boolean;
+  /** What the agent does before the guest is ready, in order. */
+  setup: Step[];
+  bootTimeoutMs: number;
+  /** Ids of store objects in use, so that they are not removed under the guest. */
+  objects: string[];
+  /** Which ways were taken where there were several, and what they cost. */
+  notes: string[];
+}

@@ -1,0 +1,150 @@
+/** From what was asked and what was found to the plan of one guest. Pure: no file, clock, process or network. */
+
+import { LodgeError } from '../errors.ts';
+import type { Image, Kernel } from '../image/image.ts';
+import type { Accelerator } from '../machine/accelerators.ts';
+import type { Machine, MachineBasics } from '../machine/machine.ts';
+import { checkMemory, freeLayout, type Layout, planLayout } from './layout.ts';
+import type { DriverName, GuestPlan } from './plan.ts';
+import { planSetup } from './setup.ts';
+import type { GuestSpec } from './spec.ts';
+import type { HostUser } from './user.ts';
+import type { DriverInput } from './vmm/driver.ts';
+import { qemuArguments } from './vmm/qemu/arguments.ts';
+import { umlArguments, umlRefusal } from './vmm/uml/arguments.ts';
+import { planVolumes } from './volumes.ts';
+
+/** All that a plan is made of. Whoever fills it looks; the planner only decides. */
+export interface PlanInput {
+  spec: GuestSpec;
+  name: string;
+  id: string;
+  dir: string;
+  image: Image;
+  accelerator: Accelerator;
+  /** Why other accelerators were passed over, for the notes. */
+  passedOver: readonly string[];
+  boot?: { kernel: Kernel; initramfsPath: string };
+  basics: MachineBasics;
+  /** The whole machine; needed where placement is asked for. */
+  machine?: Machine;
+  user: HostUser;
+  cwd: string;
+  uefi?: NonNullable<DriverInput['uefi']>;
+  objects: readonly string[];
+}
+
+const bootTimeoutMs: Record<Accelerator, number> = { kvm: 60_000, uml: 60_000, tcg: 300_000 };
+
+/** Whether a spec asks where on the host the guest sits. */
+export function asksPlacement(spec: GuestSpec): boolean {
+  return spec.pin !== false || spec.numa !== 'none' || spec.pages.host !== 'any';
+}
+
+export function driverOf(accelerator: Accelerator): DriverName {
+  return accelerator === 'uml' ? 'uml' : 'qemu';
+}
+
+/**
+ * Why the driver of an accelerator cannot give what is asked; undefined when it can.
+ */
+export function refusal(
+  accelerator: Accelerator,
+  spec: GuestSpec,
+  image: Image,
+): { what: string; fix: string } | undefined {
+  return accelerator === 'uml' ? umlRefusal({ spec, image }) : undefined;
+}
+
+/**
+ * Plans a guest.
+ * @throws LodgeError `driver-cannot`, `placement-unmet`, `not-enough-memory`, `share-unusable`
+ */
+export function planGuest(input: PlanInput): GuestPlan {
+  const { spec, image, accelerator } = input;
+  const cannot = refusal(accelerator, spec, image);
+  if (cannot !== undefined) {
+    throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, { fix: cannot.fix });
+  }
+  if (image.kind !== 'linux' && spec.volumes.length > 0) {
+    throw new LodgeError('driver-cannot', `an image of kind '${image.kind}' has no agent to mount volumes`, {
+      fix: 'leave out -v, or boot a Linux image',
+    });
+  }
+  if (firmwareOf(image) === 'uefi' && input.uefi === undefined) {
+    throw new LodgeError('missing-program', 'this image needs UEFI firmware, which is not installed', {
+      fix: 'apt-get install ovmf, or --firmware bios',
+    });
+  }
+  checkMemory(spec.memory, input.basics, spec.pages.host);
+  const layout = layoutOf(input);
+  const volumes =
+    image.kind === 'linux'
+      ? planVolumes({ asked: spec.volumes, share: spec.share, home: input.user.home, cwd: input.cwd })
+      : [];
+  const verifyPlacement = asksPlacement(spec);
+  const driver = driverOf(accelerator);
+  const driverInput: DriverInput = {
+    ...input,
+    layout,
+    volumes,
+    userIsRoot: input.user.uid === 0,
+    startPaused: verifyPlacement && driver === 'qemu',
+  };
+  const drive = driver === 'uml' ? umlArguments(driverInput) : qemuArguments(driverInput);
+  return {
+    version: 1,
+    name: input.name,
+    id: input.id,
+    driver,
+    accelerator,
+    image: { name: image.name, kind: image.kind, ...(image.kind === 'linux' ? { id: image.id } : {}) },
+    dir: input.dir,
+    argv: drive.argv,
+    contain: drive.contain,
+    relay: drive.relay,
+    disableTransparentHugePages: drive.disableTransparentHugePages,
+    cpus: spec.cpus,
+    memoryBytes: spec.memory,
+    layout,
+    verifyPlacement,
+    volumes,
+    isHostRoot: image.kind === 'linux' && image.root.kind === 'host',
+    ...(image.kind === 'linux' && image.defaults !== undefined ? { defaults: image.defaults } : {}),
+    agent: image.kind === 'linux',
+    setup: image.kind === 'linux' ? setupOf(input, image, volumes, drive.mounts!) : [],
+    bootTimeoutMs: spec['boot-timeout'] ?? bootTimeoutMs[accelerator],
+    objects: [...input.objects],
+    notes: [...input.passedOver, ...layout.notes, ...layout.shortfalls, ...drive.notes],
+  };
+}
+
+function layoutOf({ spec, machine }: PlanInput): Layout {
+  if (!asksPlacement(spec)) return freeLayout(spec.cpus, spec.memory);
+  const { cpus, memory: memoryBytes, pages, pin, numa, placement } = spec;
+  return planLayout({ cpus, memoryBytes, pages, pin, numa, placement }, machine!);
+}
+
+function setupOf(
+  input: PlanInput,
+  image: Extract<Image, { kind: 'linux' }>,
+  volumes: ReturnType<typeof planVolumes>,
+  mounts: { root: DriverMount; volumes: DriverMount[]; modules?: DriverMount },
+): GuestPlan['setup'] {
+  return planSetup({
+    name: input.name,
+    root: image.root,
+    rootSource: mounts.root,
+    volumes: volumes.map((volume, i) => ({ ...volume, mount: mounts.volumes[i]! })),
+    ...(mounts.modules === undefined
+      ? {}
+      : { modules: { release: input.boot!.kernel.release, mount: mounts.modules } }),
+    layerSize: '50%',
+  });
+}
+
+type DriverMount = NonNullable<ReturnType<typeof qemuArguments>['mounts']>['root'];
+
+function firmwareOf(image: Image): 'bios' | 'uefi' | undefined {
+  return image.kind === 'disk' || image.kind === 'iso' ? image.firmware : undefined;
+}

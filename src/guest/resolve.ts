@@ -1,0 +1,182 @@
+/** Looks at what a plan needs to know (image, kernel, accelerators, machine) and hands it to the planner. */
+
+import { randomBytes } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { LodgeError } from '../errors.ts';
+import type { Image, Kernel, Root } from '../image/image.ts';
+import { buildInitramfs } from '../image/initramfs.ts';
+import { defaultKernel, umlKernel } from '../image/kernel.ts';
+import { kernelFromFile } from '../image/kernel-file.ts';
+import { resolveImage } from '../image/resolve.ts';
+import type { Store } from '../image/store.ts';
+import { builtFile } from '../installation.ts';
+import { type Accelerator, accelerators, proveAccelerator } from '../machine/accelerators.ts';
+import { probeLimits } from '../machine/basics.ts';
+import { probeMachine } from '../machine/probe.ts';
+import type { GuestPlan } from './plan.ts';
+import { asksPlacement, type PlanInput, planGuest, refusal } from './planner.ts';
+import type { GuestSpec, Volume } from './spec.ts';
+import { guestDir } from './state.ts';
+import { thisUser } from './user.ts';
+
+export interface ResolveOptions {
+  store: Store;
+  onProgress: (text: string) => void;
+  cwd: string;
+}
+
+/**
+ * Completes a spec with what is found here, and plans it.
+ * @throws LodgeError for whatever is missing or cannot be had; nothing is left behind
+ */
+export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Promise<GuestPlan> {
+  const { store, onProgress } = options;
+  const image = withFirmware(await resolveImage(spec.image, store), spec);
+  const { accelerator, passedOver } = await chooseAccelerator(spec, image, options);
+  const boot = image.kind === 'linux' ? await bootOf(image, spec, accelerator, options) : undefined;
+  const id = randomBytes(8).toString('hex');
+  const name = spec.name ?? `g-${id.slice(0, 8)}`;
+  const basics = probeLimits();
+  const input: PlanInput = {
+    spec,
+    name,
+    id,
+    dir: guestDir(name),
+    image,
+    accelerator,
+    passedOver,
+    ...(boot === undefined ? {} : { boot }),
+    basics,
+    ...(asksPlacement(spec) ? { machine: await probeMachine() } : {}),
+    user: thisUser(),
+    cwd: options.cwd,
+    ...findUefi(),
+    objects: objectsOf(store, image, boot),
+  };
+  const plan = planGuest(input);
+  for (const volume of spec.volumes) checkVolume(volume, plan);
+  onProgress(`${accelerator} guest of ${image.name}`);
+  return plan;
+}
+
+function withFirmware(image: Image, spec: GuestSpec): Image {
+  const asked = spec.firmware;
+  if (asked === undefined) return image;
+  if (image.kind === 'disk' || image.kind === 'iso') return { ...image, firmware: asked };
+  throw new LodgeError('spec-value', `an image of kind '${image.kind}' is booted without firmware`, {
+    where: 'firmware',
+    fix: 'leave it out: it is for disks and ISOs',
+  });
+}
+
+/** The accelerator asked for, or the first that works here and can give what is asked. */
+async function chooseAccelerator(
+  spec: GuestSpec,
+  image: Image,
+  options: ResolveOptions,
+): Promise<{ accelerator: Accelerator; passedOver: string[] }> {
+  const passedOver: string[] = [];
+  const asked = spec.accelerator;
+  for (const accelerator of asked === 'auto' ? accelerators : [asked]) {
+    const cannot = refusal(accelerator, spec, image);
+    if (cannot !== undefined) {
+      if (asked !== 'auto') {
+        throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, { fix: cannot.fix });
+      }
+      passedOver.push(`not ${accelerator}: it cannot give ${cannot.what}`);
+      continue;
+    }
+    const verdict = await proveAccelerator(accelerator, {
+      stateDir: join(options.store.path, 'accelerators'),
+      kernel: async () => ({ path: (await defaultKernel(options.store, options)).vmlinuxPath }),
+    });
+    if (verdict.usable) return { accelerator, passedOver };
+    if (asked !== 'auto') {
+      throw new LodgeError('accelerator-unusable', `${accelerator} is not usable here: ${verdict.reason}`, {
+        fix: verdict.fix ?? 'lodge doctor shows what is',
+      });
+    }
+    passedOver.push(`not ${accelerator}: ${verdict.reason}`);
+  }
+  throw new LodgeError('accelerator-unusable', 'no accelerator here can boot this guest', {
+    detail: passedOver.join('\n'),
+    fix: 'lodge doctor says what is missing',
+  });
+}
+
+const virtioModules = ['virtio_pci', 'virtio_console', 'pvpanic-pci', '9pnet_virtio', '9p', 'overlay'];
+
+/** Modules that must be there before the guest's root is. */
+function bootModules(accelerator: Accelerator, root: Root): string[] {
+  const filesystem = root.kind === 'block' ? [root.filesystem] : [];
+  if (accelerator === 'uml') return ['overlay', ...filesystem];
+  return root.kind === 'block' ? [...virtioModules, 'virtio_blk', ...filesystem] : virtioModules;
+}
+
+async function bootOf(
+  image: Extract<Image, { kind: 'linux' }>,
+  spec: GuestSpec,
+  accelerator: Accelerator,
+  options: ResolveOptions,
+): Promise<NonNullable<PlanInput['boot']>> {
+  const { store, onProgress } = options;
+  let kernel: Kernel;
+  if (accelerator === 'uml') {
+    const uml = await umlKernel(store);
+    kernel = { ...uml, vmlinuxPath: uml.path, source: 'host' };
+  } else if (spec.kernel !== undefined) {
+    kernel = await kernelFromFile(store, spec.kernel);
+  } else {
+    kernel = image.kernel ?? (await defaultKernel(store, { onProgress }));
+  }
+  const initramfs = await buildInitramfs({
+    agentPath: builtFile('agent'),
+    kernel,
+    modules: bootModules(accelerator, image.root),
+    store,
+  });
+  return { kernel, initramfsPath: initramfs.path };
+}
+
+function objectsOf(store: Store, image: Image, boot: PlanInput['boot']): string[] {
+  const paths = [
+    ...(image.kind === 'linux' ? (image.root.kind === 'block' ? [image.root.path] : []) : imagePaths(image)),
+    ...(boot === undefined ? [] : [boot.kernel.vmlinuxPath, boot.initramfsPath]),
+  ];
+  return [...new Set(paths.map((path) => store.objectIdOf(path)).filter((id) => id !== undefined))];
+}
+
+function imagePaths(image: Exclude<Image, { kind: 'linux' }>): string[] {
+  if (image.kind !== 'kernel') return [image.path];
+  return image.initrdPath === undefined ? [image.kernelPath] : [image.kernelPath, image.initrdPath];
+}
+
+/** Where Debian (ovmf) and Fedora (edk2-ovmf) put UEFI firmware for 64-bit PCs. */
+const uefiPaths = [
+  ['/usr/share/OVMF/OVMF_CODE_4M.fd', '/usr/share/OVMF/OVMF_VARS_4M.fd'],
+  ['/usr/share/OVMF/OVMF_CODE.fd', '/usr/share/OVMF/OVMF_VARS.fd'],
+  ['/usr/share/edk2/ovmf/OVMF_CODE.fd', '/usr/share/edk2/ovmf/OVMF_VARS.fd'],
+] as const;
+
+function findUefi(): Pick<PlanInput, 'uefi'> {
+  const found = uefiPaths.find(([code, variables]) => existsSync(code) && existsSync(variables));
+  return found === undefined ? {} : { uefi: { codePath: found[0], variablesPath: found[1] } };
+}
+
+function checkVolume(volume: Volume, plan: GuestPlan): void {
+  const where = `-v ${volume.source}:${volume.target}`;
+  const stats = statSync(volume.source.replace(/^~(?=\/|$)/, thisUser().home), { throwIfNoEntry: false });
+  if (stats === undefined) {
+    throw new LodgeError('share-unusable', `there is no directory '${volume.source}' on this host`, {
+      where,
+      fix: `mkdir -p ${volume.source}`,
+    });
+  }
+  if (!stats.isDirectory()) {
+    throw new LodgeError('share-unusable', `'${volume.source}' is not a directory, and ${plan.driver} shares directories`, {
+      where,
+      fix: 'share the directory it is in',
+    });
+  }
+}

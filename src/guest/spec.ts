@@ -1,0 +1,108 @@
+/**
+ * What a person asks of a guest: the keys of a spec file and the flags of `lodge run` are the same, and this is
+ * their one schema. From it come the types, the checks, `docs/reference/spec.md` and the JSON Schema.
+ */
+
+import * as z from 'zod';
+import { LodgeError } from '../errors.ts';
+import { parseCpuList, parseSizeBytes, parseTimeMs } from '../units.ts';
+import type { HostPages } from './layout.ts';
+
+/** A value read by one of the parsers of units.ts; its error becomes the schema's. */
+function unit<T>(parse: (text: string) => T, what: string) {
+  return z
+    .union([z.string(), z.number()], { error: `must be ${what}` })
+    .transform((value, context) => {
+      try {
+        return parse(String(value));
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: error instanceof LodgeError ? `${error.message}; ${error.fix}` : String(error) });
+        return z.NEVER;
+      }
+    })
+    .meta({ examples: [what] });
+}
+
+const size = unit(parseSizeBytes, 'a size such as 512M or 4G');
+const time = unit(parseTimeMs, 'a time such as 500ms, 30s or 2m');
+
+const hostPages = z.enum(['any', '4K', 'thp', '2M', '1G'] satisfies HostPages[], {
+  error: "must be one of any, 4K, thp, 2M, 1G (the page size that backs the guest's memory)",
+});
+
+const volumePattern = /^([^:]+):([^:]+)(?::(ro|rw))?$/;
+
+const volume = z.string().transform((text, context): Volume => {
+  const match = volumePattern.exec(text) ?? /^([^:]+)()(?::(ro|rw))?$/.exec(text);
+  if (match === null) {
+    context.addIssue({ code: 'custom', message: `'${text}' is not SRC:DST or SRC:DST:ro` });
+    return z.NEVER;
+  }
+  const source = match[1]!;
+  return { source, target: match[2] === '' ? source : match[2]!, readOnly: match[3] === 'ro' };
+});
+
+/** A directory of the host, seen in the guest. */
+export interface Volume {
+  source: string;
+  target: string;
+  readOnly: boolean;
+}
+
+export const guestNamePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+export const guestName = z.string().regex(guestNamePattern, {
+  error: 'must be 1 to 63 lower-case letters, digits and dashes, as in a host name',
+});
+
+export const guestSpecSchema = z.strictObject({
+  name: guestName.optional().describe('Name of the guest and its host name; unique among your guests on this host.'),
+  image: z
+    .union([
+      z.string().min(1),
+      z.strictObject({
+        kernel: z.string().min(1).describe('Path of a kernel: bzImage, multiboot or PVH ELF.'),
+        initrd: z.string().min(1).exactOptional().describe('Path of its initial RAM disk.'),
+      }),
+    ])
+    .default('host')
+    .describe('`host`, the name of an image in the store, a path, or `{kernel, initrd}`.'),
+  kernel: z.string().min(1).optional().describe("A Linux kernel to boot the image with, instead of lodge's default."),
+  accelerator: z
+    .enum(['auto', 'kvm', 'uml', 'tcg'])
+    .default('auto')
+    .describe('`auto` takes the first of kvm, uml, tcg that is usable and can give what is asked.'),
+  cpus: z.int({ error: 'must be a whole number' }).min(1).max(4096).default(1).describe('vCPUs.'),
+  memory: size.default(1024 ** 3).describe('Memory of the guest.'),
+  pages: z
+    .union([hostPages, z.strictObject({ host: hostPages, strict: z.boolean().default(true) })])
+    .default('any')
+    .transform((pages) => (typeof pages === 'string' ? { host: pages, strict: true } : pages))
+    .describe("Page size that backs the guest's memory on the host; strict unless said otherwise."),
+  pin: z
+    .union([z.boolean(), unit(parseCpuList, 'true, or host CPUs such as 0-3,8')])
+    .default(false)
+    .describe('Pin vCPUs: `true` chooses host CPUs, a list names them.'),
+  numa: z
+    .enum(['none', 'mirror'])
+    .default('none')
+    .describe('`mirror` gives the guest the NUMA nodes, distances, cores and caches of the CPUs it is pinned to.'),
+  placement: z
+    .enum(['strict', 'prefer'])
+    .default('strict')
+    .describe('Whether pages, pins and NUMA that cannot be met refuse the guest, or are reported.'),
+  volumes: z.array(volume).default([]).describe('Directories shared with the guest: SRC:DST[:ro].'),
+  share: z
+    .boolean()
+    .default(true)
+    .describe('Share the home and the working directory, at the same paths, as commands expect them.'),
+  append: z.string().default('').describe('Words added to the kernel command line.'),
+  firmware: z.enum(['bios', 'uefi']).optional().describe('Firmware for disks and ISOs; found from the image by default.'),
+  'boot-timeout': time.optional().describe('How long the guest may take to come up; by default 1 min, 5 min under tcg.'),
+});
+
+/** A guest spec as people write it. */
+export type GuestSpecInput = z.input<typeof guestSpecSchema>;
+
+/** A guest spec, checked and completed with defaults. Sizes are in bytes, times in milliseconds. */
+export type GuestSpec = z.output<typeof guestSpecSchema>;

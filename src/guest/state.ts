@@ -1,0 +1,196 @@
+/**
+ * The truth about guests: one directory each, named as the guest, under the user's runtime directory on this host.
+ *
+ *     guests/<name>/   plan.json, state.json, sockets and logs (see guestFiles)
+ *     making/<random>/ a directory on its way to become one
+ *
+ * A directory appears whole, by a rename that fails when the name is taken; files in it are replaced whole.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { hostIoError, LodgeError } from '../errors.ts';
+import { type GuestPlan, guestFiles } from './plan.ts';
+import { isAlive, type ProcessIdentity } from './process-identity.ts';
+import type { PlacementFound } from './vmm/qemu/verify.ts';
+
+export type GuestMode = 'foreground' | 'detached';
+
+/** What is written of a guest; what it is doing now also depends on which of its processes live. */
+export interface GuestRecord {
+  version: 1;
+  mode: GuestMode;
+  /** `starting` until commands can be run in it, or, without an agent, until it runs. */
+  phase: 'starting' | 'running' | 'stopping';
+  /** The process that started it: a foreground run, or the host agent. */
+  owner: ProcessIdentity;
+  /** Milliseconds since 1970. */
+  createdAt: number;
+  runningAt?: number;
+  /** Process id of the virtual machine on this host. */
+  vmmPid?: number;
+  /** Whether the virtual machine runs in a PID namespace of its own. */
+  contained?: boolean;
+  /** Kernel release that the guest's agent told. */
+  guestKernel?: string;
+  /** Placement as it was found after the start. */
+  placement?: PlacementFound;
+}
+
+export type GuestStatus = 'starting' | 'running' | 'stopping' | 'exited';
+
+export interface GuestView {
+  name: string;
+  dir: string;
+  plan: GuestPlan;
+  record: GuestRecord;
+  status: GuestStatus;
+  /** The keeper of the guest's process, while it lives. */
+  keeper?: ProcessIdentity;
+  /** How the virtual machine ended: `code 0`, `signal 9`; absent while it runs or when that is not known. */
+  exit?: string;
+}
+
+/**
+ * The user's runtime directory of lodge: `$LODGE_RUNTIME_DIR`, else `lodge` in the user's XDG runtime directory,
+ * else `/tmp/lodge-UID`. Made with mode 0700.
+ * @throws LodgeError `host-io` when it belongs to somebody else or others can get in
+ */
+export function runtimeDir(): string {
+  const uid = process.getuid!();
+  const path = process.env.LODGE_RUNTIME_DIR ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`;
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const { uid: owner, mode } = statSync(path);
+    if (owner !== uid || (mode & 0o077) !== 0) {
+      throw new LodgeError('host-io', 'the runtime directory is not yours alone', {
+        where: path,
+        fix: `chmod 700 ${path}, or set LODGE_RUNTIME_DIR to a directory of your own`,
+      });
+    }
+  } catch (error) {
+    throw error instanceof LodgeError ? error : hostIoError('making the runtime directory', path, error);
+  }
+  return path;
+}
+
+function xdgRuntimeDir(uid: number): string | undefined {
+  // Not every shell of a user has the variable set, and all must agree on one directory.
+  for (const base of [`/run/user/${uid}`, process.env.XDG_RUNTIME_DIR]) {
+    if (base === undefined || !base.startsWith('/')) continue;
+    try {
+      if (statSync(base).uid === uid) return join(base, 'lodge');
+    } catch {
+      // Not there: the next is tried.
+    }
+  }
+  return undefined;
+}
+
+export function guestsDir(): string {
+  return join(runtimeDir(), 'guests');
+}
+
+/** The directory a guest of this name has, or would have. */
+export function guestDir(name: string): string {
+  return join(guestsDir(), name);
+}
+
+/**
+ * Makes a guest's directory, with its plan and first record in it.
+ * @throws LodgeError `name-taken`
+ */
+export function claimGuest(plan: GuestPlan, record: GuestRecord): void {
+  const making = join(runtimeDir(), 'making', randomBytes(8).toString('hex'));
+  try {
+    mkdirSync(guestsDir(), { recursive: true, mode: 0o700 });
+    mkdirSync(making, { recursive: true, mode: 0o700 });
+    writeFileSync(join(making, guestFiles.plan), JSON.stringify(plan, null, 2));
+    writeFileSync(join(making, guestFiles.state), JSON.stringify(record, null, 2));
+    renameSync(making, plan.dir);
+  } catch (error) {
+    rmSync(making, { recursive: true, force: true });
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOTEMPTY' || code === 'EEXIST') {
+      throw new LodgeError('name-taken', `there is a guest named '${plan.name}' already`, {
+        fix: `choose another --name, or remove it: lodge rm ${plan.name}`,
+      });
+    }
+    throw hostIoError("making the guest's directory", plan.dir, error);
+  }
+}
+
+/** Replaces a guest's record. */
+export function writeRecord(dir: string, record: GuestRecord): void {
+  const path = join(dir, guestFiles.state);
+  const part = `${path}.${process.pid}`;
+  try {
+    writeFileSync(part, JSON.stringify(record, null, 2));
+    renameSync(part, path);
+  } catch (error) {
+    rmSync(part, { force: true });
+    throw hostIoError("writing the guest's state", path, error);
+  }
+}
+
+/** All guests of this user on this host, by name. */
+export function listGuests(): GuestView[] {
+  let names: string[];
+  try {
+    names = readdirSync(guestsDir()).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw hostIoError('listing guests', guestsDir(), error);
+  }
+  return names.map((name) => viewGuest(name)).filter((view) => view !== undefined);
+}
+
+/** @throws LodgeError `no-such-guest`, with the guests there are */
+export function requireGuest(name: string): GuestView {
+  const view = viewGuest(name);
+  if (view !== undefined) return view;
+  const names = listGuests().map((guest) => guest.name);
+  throw new LodgeError('no-such-guest', `there is no guest named '${name}'`, {
+    fix: names.length === 0 ? 'lodge ps shows the guests; there are none now' : `guests: ${names.join(', ')}`,
+  });
+}
+
+/** One guest as it is now; undefined when there is none of that name (or it has just gone). */
+export function viewGuest(name: string): GuestView | undefined {
+  const dir = guestDir(name);
+  const planText = readIfThere(join(dir, guestFiles.plan));
+  const recordText = readIfThere(join(dir, guestFiles.state));
+  if (planText === undefined || recordText === undefined) return undefined;
+  const plan = JSON.parse(planText) as GuestPlan;
+  const record = JSON.parse(recordText) as GuestRecord;
+  const keeper = readKeeper(dir);
+  const exit = readIfThere(join(dir, guestFiles.exit))?.trim();
+  const keeperLives = keeper !== undefined && isAlive(keeper);
+  const isStarting = record.phase === 'starting' && isAlive(record.owner) && exit === undefined;
+  const status = keeperLives && exit === undefined ? record.phase : isStarting ? 'starting' : 'exited';
+  return {
+    name,
+    dir,
+    plan,
+    record,
+    status,
+    ...(keeperLives ? { keeper } : {}),
+    ...(exit === undefined ? {} : { exit }),
+  };
+}
+
+function readKeeper(dir: string): ProcessIdentity | undefined {
+  const [pid, start] = (readIfThere(join(dir, 'keeper')) ?? '').trim().split(' ').map(Number);
+  return pid === undefined || start === undefined || !(pid > 0) ? undefined : { pid, startTicks: start };
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw hostIoError("reading a guest's state", path, error);
+  }
+}

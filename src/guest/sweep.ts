@@ -1,0 +1,91 @@
+/** Cleaning up what killed processes of lodge left behind. Every command that looks at guests does it first. */
+
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Store } from '../image/store.ts';
+import { isAlive, signalProcess } from './process-identity.ts';
+import { removeGuestFiles } from './start.ts';
+import { type GuestView, guestsDir, runtimeDir, viewGuest } from './state.ts';
+
+/** A directory being made that is older than this belongs to a process that was killed. */
+const makingLimitMs = 60_000;
+
+/**
+ * Ends and removes guests whose owner is gone and that nobody else can adopt: those in the foreground, and
+ * detached ones that never came up. Detached guests that run, or that ended by themselves, stay.
+ */
+export async function sweep(store: Store): Promise<void> {
+  for (const name of namesIn(guestsDir())) {
+    const view = viewGuest(name);
+    if (view === undefined) {
+      // Its removal was cut short: what tells of it is gone already.
+      rmSync(join(guestsDir(), name), { recursive: true, force: true });
+    } else if (isAbandoned(view)) {
+      await endGuest(view);
+      await removeGuestFiles({ dir: view.dir, id: view.plan.id }, store);
+    } else if (view.status === 'exited' && view.plan.contain && view.record.contained !== true) {
+      killLeftovers(view.dir);
+    }
+  }
+  const making = join(runtimeDir(), 'making');
+  for (const name of namesIn(making)) {
+    const path = join(making, name);
+    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+    if (age > makingLimitMs) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+function isAbandoned({ record }: GuestView): boolean {
+  return !isAlive(record.owner) && (record.mode === 'foreground' || record.phase === 'starting');
+}
+
+/** Kills a guest's processes and waits until they are gone. */
+export async function endGuest(view: GuestView): Promise<void> {
+  const { keeper } = view;
+  if (keeper !== undefined) {
+    signalProcess(keeper, 'SIGTERM');
+    await untilGone(() => isAlive(keeper), 10_000);
+    if (isAlive(keeper)) signalProcess(keeper, 'SIGKILL');
+  }
+  killLeftovers(view.dir);
+}
+
+/** Resolves when a condition no longer holds, or after a time limit. @returns whether it ended in time */
+export async function untilGone(isThere: () => boolean, limitMs: number): Promise<boolean> {
+  const deadline = Date.now() + limitMs;
+  while (isThere()) {
+    if (Date.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return true;
+}
+
+/** Kills processes that outlived their keeper: their command lines name the guest's directory. */
+function killLeftovers(dir: string): void {
+  for (const pid of namesIn('/proc').map(Number)) {
+    if (!(pid > 0) || pid === process.pid) continue;
+    let line: string;
+    try {
+      line = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+    } catch {
+      continue;
+    }
+    const [program = ''] = line.split('\0');
+    const isVmm = program.includes('qemu-system') || program.includes('linux.uml') || program.endsWith('/keeper');
+    if (isVmm && (line.includes(`${dir}/`) || line.includes(`${dir}\0`))) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It went by itself.
+      }
+    }
+  }
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}

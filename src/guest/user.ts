@@ -1,0 +1,51 @@
+/** The user in whose name commands run in a guest: the one who runs lodge. Pure, but for {@link thisUser}. */
+
+import { userInfo } from 'node:os';
+import type { Step } from './channel/channel.ts';
+
+export interface HostUser {
+  name: string;
+  uid: number;
+  gid: number;
+  groups: number[];
+  home: string;
+  shell: string;
+}
+
+/** Who runs this process; a user without an entry in the user database gets a name made of the number. */
+export function thisUser(): HostUser {
+  const uid = process.getuid!();
+  const gid = process.getgid!();
+  const groups = process.getgroups!();
+  try {
+    const info = userInfo();
+    const home = process.env.HOME ?? info.homedir;
+    return { name: info.username, uid, gid, groups, home, shell: info.shell ?? '/bin/sh' };
+  } catch {
+    return { name: `user${uid}`, uid, gid, groups, home: process.env.HOME ?? '/', shell: '/bin/sh' };
+  }
+}
+
+/**
+ * Steps that make the user known in an image that is not the host's own.
+ * @param passwd and group: the files of the image as they are; format passwd(5), group(5)
+ */
+export function userSteps(user: HostUser, passwd: string, group: string): Step[] {
+  const steps: Step[] = [];
+  if (!hasNumber(passwd, user.uid)) {
+    const line = `${user.name}:x:${user.uid}:${user.gid}::${user.home}:/bin/sh\n`;
+    steps.push(['write', '/etc/passwd', '644', `${withNewline(passwd)}${line}`]);
+  }
+  if (!hasNumber(group, user.gid)) {
+    steps.push(['write', '/etc/group', '644', `${withNewline(group)}${user.name}:x:${user.gid}:\n`]);
+  }
+  return steps;
+}
+
+function hasNumber(database: string, id: number): boolean {
+  return database.split('\n').some((line) => line.split(':')[2] === String(id));
+}
+
+function withNewline(text: string): string {
+  return text === '' || text.endsWith('\n') ? text : `${text}\n`;
+}

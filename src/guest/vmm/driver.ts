@@ -1,0 +1,38 @@
+/** What the planner needs from a driver: whether it can give what is asked, and how. Drivers plan here and act elsewhere. */
+
+import type { Image, Kernel } from '../../image/image.ts';
+import type { Accelerator } from '../../machine/accelerators.ts';
+import type { Layout } from '../layout.ts';
+import type { MountSource } from '../setup.ts';
+import type { GuestSpec, Volume } from '../spec.ts';
+
+export interface DriverInput {
+  name: string;
+  id: string;
+  dir: string;
+  spec: GuestSpec;
+  image: Image;
+  accelerator: Accelerator;
+  layout: Layout;
+  /** For `linux` images: the kernel and the initramfs with lodge's init. */
+  boot?: { kernel: Kernel; initramfsPath: string };
+  volumes: readonly Volume[];
+  userIsRoot: boolean;
+  /** Starts paused, to be placed and checked before it runs. */
+  startPaused: boolean;
+  /** UEFI firmware of this host, where it is installed. */
+  uefi?: { codePath: string; variablesPath: string };
+}
+
+export interface DriverPlan {
+  argv: string[];
+  contain: boolean;
+  relay: boolean;
+  disableTransparentHugePages: boolean;
+  /** How a `linux` image's root, volumes (in the input's order) and modules reach the guest. */
+  mounts?: { root: MountSource; volumes: MountSource[]; modules?: MountSource };
+  notes: string[];
+}
+
+/** Where a `linux` guest finds the host's root before its own root is made; see setup.ts. */
+export const lowerRoot = '/lodge/lower';

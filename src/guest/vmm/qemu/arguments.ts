@@ -1,0 +1,151 @@
+/** QEMU's command line for a guest. Pure; checked against QEMU 7.2's own documentation (qemu(1), -help). */
+
+import type { Image } from '../../../image/image.ts';
+import { guestFiles } from '../../plan.ts';
+import type { MountSource } from '../../setup.ts';
+import type { DriverInput, DriverPlan } from '../driver.ts';
+import { lowerRoot } from '../driver.ts';
+import { layoutArguments } from './layout-arguments.ts';
+
+/** A value inside a QEMU option: a comma is doubled (qemu(1), -fsdev and others). */
+export function quote(value: string): string {
+  return value.replaceAll(',', ',,');
+}
+
+/** How the guest's files come over 9p: large messages, and the cache that fits the use. */
+const ninep = 'trans=virtio,version=9p2000.L,msize=524288';
+
+export function qemuArguments(input: DriverInput): DriverPlan {
+  const { image } = input;
+  const accelerator = input.accelerator === 'kvm' ? 'kvm' : 'tcg';
+  const layout = layoutArguments(input.layout, accelerator);
+  const boot = image.kind === 'linux' ? linuxBoot(input) : { arguments: foreignBoot(image, input), mounts: undefined };
+  const argv = [
+    'qemu-system-x86_64',
+    '-no-user-config',
+    '-nodefaults',
+    '-name',
+    `guest=${input.name},debug-threads=on`,
+    // Names the guest's directory in the process list, so that the process can be found whatever was lost.
+    '-pidfile',
+    quote(`${input.dir}/vmm.pid`),
+    ...['-accel', accelerator === 'tcg' ? 'tcg,thread=multi' : 'kvm'],
+    // SeaBIOS and boot loaders then speak on the serial line.
+    ...['-machine', 'q35,graphics=off,vmport=off'],
+    ...layout.argv,
+    ...['-display', 'none', '-no-reboot'],
+    // No new privileges, no new programs: what breaks out of the guest should find nothing to climb on.
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny'],
+    ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
+    ...['-chardev', `socket,id=qmp,path=${guestFiles.monitor},server=on,wait=off`],
+    ...['-mon', 'chardev=qmp,mode=control'],
+    ...(input.startPaused ? ['-S'] : []),
+    ...boot.arguments,
+  ];
+  return {
+    argv,
+    contain: false,
+    relay: false,
+    disableTransparentHugePages: layout.disableTransparentHugePages,
+    ...(boot.mounts === undefined ? {} : { mounts: boot.mounts }),
+    notes: [],
+  };
+}
+
+interface LinuxBoot {
+  arguments: string[];
+  mounts: NonNullable<DriverPlan['mounts']>;
+}
+
+function linuxBoot(input: DriverInput): LinuxBoot {
+  const { kernel, initramfsPath } = input.boot!;
+  const { root } = input.image as Extract<Image, { kind: 'linux' }>;
+  const argv: string[] = [
+    ...['-kernel', kernel.vmlinuxPath, '-initrd', initramfsPath],
+    ...['-append', kernelCommandLine(input)],
+    ...['-device', 'virtio-serial-pci', '-chardev', `socket,id=channel,path=${guestFiles.channel},server=on,wait=off`],
+    ...['-device', 'virtserialport,chardev=channel,name=lodge.0'],
+    // The guest's kernel tells of its panic, so that it is not taken for a shutdown.
+    ...['-device', 'pvpanic-pci', '-action', 'panic=exit-failure'],
+  ];
+  let shares = 0;
+  const share = (path: string, readOnly: boolean): MountSource => {
+    const tag = `share${shares++}`;
+    // As root, files keep the owner the guest gives them; else the host's user owns all, and chown is refused.
+    const security = input.userIsRoot ? 'passthrough' : 'none';
+    const access = readOnly ? ',readonly=on' : '';
+    argv.push('-fsdev', `local,id=${tag},path=${quote(path)},security_model=${security},multidevs=remap${access}`);
+    argv.push('-device', `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`);
+    // What never changes may be cached without asking; what the host may change is looked at each time.
+    return { source: tag, type: '9p', options: `${ninep},cache=${readOnly ? 'loose' : 'mmap'}` };
+  };
+  let rootMount: MountSource;
+  if (root.kind === 'host') {
+    rootMount = share('/', true);
+  } else {
+    argv.push('-drive', `if=none,id=root,format=raw,readonly=on,file=${quote(root.path)}`);
+    argv.push('-device', 'virtio-blk-pci,drive=root');
+    rootMount = { source: '/dev/vda', type: root.filesystem, options: '' };
+  }
+  const volumes = input.volumes.map((volume) => share(volume.source, volume.readOnly));
+  const mounts: LinuxBoot['mounts'] = { root: rootMount, volumes };
+  if (kernel.modulesPath !== undefined) {
+    mounts.modules =
+      root.kind === 'host'
+        ? { source: `${lowerRoot}${kernel.modulesPath}`, type: '', flags: 'bind', options: '' }
+        : share(kernel.modulesPath, true);
+  }
+  return { arguments: argv, mounts };
+}
+
+function kernelCommandLine(input: DriverInput): string {
+  return [
+    'console=ttyS0',
+    // Errors and the panic stay visible; the rest costs time on an emulated serial line.
+    'quiet',
+    'panic=-1',
+    'lodge.channel=virtio',
+    // The emulated clock is right by construction: no need to calibrate against another emulated clock.
+    ...(input.accelerator === 'tcg' ? ['tsc=reliable', 'mitigations=off'] : []),
+    ...words(input.spec.append),
+  ].join(' ');
+}
+
+function words(text: string): string[] {
+  return text.split(/\s+/).filter((word) => word !== '');
+}
+
+/** Guests that lodge has no agent in: they get what common systems have drivers for. */
+function foreignBoot(image: Exclude<Image, { kind: 'linux' }>, input: DriverInput): string[] {
+  const append = words(input.spec.append);
+  switch (image.kind) {
+    case 'kernel': {
+      const line = image.format === 'multiboot' ? append : ['console=ttyS0', 'panic=-1', ...append];
+      return [
+        ...['-kernel', image.kernelPath],
+        ...(image.initrdPath === undefined ? [] : ['-initrd', image.initrdPath]),
+        ...(line.length === 0 ? [] : ['-append', line.join(' ')]),
+      ];
+    }
+    case 'disk':
+      return [
+        ...firmware(image.firmware, input),
+        // SATA, because every system can boot from it; what is written goes to a throw-away file.
+        '-drive',
+        `if=ide,media=disk,snapshot=on,format=${image.format},file=${quote(image.path)}`,
+      ];
+    case 'iso':
+      return [
+        ...firmware(image.firmware, input),
+        ...['-drive', `if=ide,media=cdrom,readonly=on,format=raw,file=${quote(image.path)}`, '-boot', 'd'],
+      ];
+  }
+}
+
+function firmware(kind: 'bios' | 'uefi', input: DriverInput): string[] {
+  if (kind === 'bios' || input.uefi === undefined) return [];
+  return [
+    ...['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${quote(input.uefi.codePath)}`],
+    ...['-drive', `if=pflash,unit=1,format=raw,snapshot=on,file=${quote(input.uefi.variablesPath)}`],
+  ];
+}

@@ -1,0 +1,61 @@
+/** The command line of user-mode Linux for a guest. Pure. Options: `linux.uml --help`. */
+
+import type { Image } from '../../../image/image.ts';
+import { guestFiles } from '../../plan.ts';
+import type { MountSource } from '../../setup.ts';
+import type { DriverInput, DriverPlan } from '../driver.ts';
+import { lowerRoot } from '../driver.ts';
+
+export function umlArguments(input: DriverInput): DriverPlan {
+  const { kernel, initramfsPath } = input.boot!;
+  const { root } = input.image as Extract<Image, { kind: 'linux' }>;
+  const argv = [
+    kernel.vmlinuxPath,
+    `mem=${input.layout.nodes[0]!.memoryBytes / 1024}K`,
+    `initrd=${initramfsPath}`,
+    // Its own files go to the guest's directory, not to the user's home.
+    ...[`uml_dir=${input.dir}/`, 'umid=uml'],
+    ...['con=null', 'con0=fd:0,fd:1', 'ssl=null', 'ssl0=fd:3', `iomem=mmapper,${input.dir}/${guestFiles.ring}`],
+    ...['console=tty0', 'quiet', 'panic=-1', 'lodge.channel=uml', 'rdinit=/init'],
+    ...(root.kind === 'block' ? [`ubd0r=${root.path}`] : []),
+    ...input.spec.append.split(/\s+/).filter((word) => word !== ''),
+  ];
+  const hostfs = (path: string): MountSource => ({ source: 'hostfs', type: 'hostfs', options: path });
+  return {
+    argv,
+    // Each process of the guest is one of the host, and survives the death of the kernel that traces it.
+    contain: true,
+    relay: true,
+    disableTransparentHugePages: false,
+    mounts: {
+      root: root.kind === 'host' ? hostfs('/') : { source: '/dev/ubda', type: root.filesystem, options: '' },
+      volumes: input.volumes.map((volume) => hostfs(volume.source)),
+      ...(kernel.modulesPath === undefined
+        ? {}
+        : {
+            modules:
+              root.kind === 'host'
+                ? { source: `${lowerRoot}${kernel.modulesPath}`, type: '', flags: 'bind', options: '' }
+                : hostfs(kernel.modulesPath),
+          }),
+    },
+    notes: ['user-mode Linux: the guest runs with your rights on this host and can read what you can'],
+  };
+}
+
+/** Why user-mode Linux cannot give this guest; undefined when it can. */
+export function umlRefusal(input: Pick<DriverInput, 'spec' | 'image'>): { what: string; fix: string } | undefined {
+  const { spec, image } = input;
+  const fix = 'use --accelerator kvm or tcg';
+  if (image.kind !== 'linux') return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix };
+  if (spec.kernel !== undefined) return { what: 'another kernel: it runs its own only', fix };
+  if (spec.cpus > 1) return { what: `${spec.cpus} vCPUs: it has one`, fix: `--cpus 1, or ${fix}` };
+  if (spec.pages.host === '2M' || spec.pages.host === '1G') return { what: `${spec.pages.host} pages`, fix };
+  if (spec.numa === 'mirror') return { what: 'NUMA nodes', fix };
+  if (spec.pin !== false) return { what: 'pinned vCPUs: its processes are scheduled by the host', fix };
+  if (spec.memory < umlLeastMemoryBytes) return { what: 'less than 64M of memory', fix: `--memory 64M, or ${fix}` };
+  return undefined;
+}
+
+/** Below this, boots were seen to panic now and then. */
+const umlLeastMemoryBytes = 64 * 1024 * 1024;

@@ -1,0 +1,68 @@
+/** Which directories of the host a guest sees, and where. Pure. */
+
+import { posix } from 'node:path';
+import { LodgeError } from '../errors.ts';
+import type { Volume } from './spec.ts';
+
+export interface VolumeInput {
+  /** As asked with -v, in order. */
+  asked: readonly Volume[];
+  /** Whether home and working directory are shared without being asked for. */
+  share: boolean;
+  home: string;
+  cwd: string;
+}
+
+/** Directories that the guest has of its own; a volume there would take them away from it. */
+const ownDirectories = ['/', '/dev', '/proc', '/sys', '/run', '/lodge'];
+
+/**
+ * All volumes of a guest, parents before what is mounted inside them.
+ * @throws LodgeError `share-unusable`
+ */
+export function planVolumes(input: VolumeInput): Volume[] {
+  const byTarget = new Map<string, Volume>();
+  for (const volume of input.asked) {
+    const target = posix.normalize(volume.target).replace(/(.)\/$/, '$1');
+    const source = posix.resolve(input.cwd, expandHome(volume.source, input.home));
+    if (!target.startsWith('/')) {
+      throw new LodgeError('share-unusable', `the path in the guest must be absolute: '${volume.target}'`, {
+        where: `-v ${volume.source}:${volume.target}`,
+        fix: `-v ${volume.source}:/${volume.target}`,
+      });
+    }
+    if (ownDirectories.includes(target)) {
+      throw new LodgeError('share-unusable', `the guest needs its own ${target}`, {
+        where: `-v ${volume.source}:${volume.target}`,
+        fix: 'share it at another path in the guest',
+      });
+    }
+    byTarget.set(target, { source, target, readOnly: volume.readOnly });
+  }
+  if (input.share) {
+    // The home first: a working directory inside it is there already.
+    for (const path of [input.home, input.cwd]) {
+      const isCovered = [...byTarget.values()].some((volume) => isInside(path, volume.target));
+      if (!isCovered && !ownDirectories.includes(path)) {
+        byTarget.set(path, { source: path, target: path, readOnly: false });
+      }
+    }
+  }
+  return [...byTarget.values()].sort((a, b) => depth(a.target) - depth(b.target) || compare(a.target, b.target));
+}
+
+function expandHome(path: string, home: string): string {
+  return path === '~' || path.startsWith('~/') ? `${home}${path.slice(1)}` : path;
+}
+
+function isInside(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(`${directory}/`);
+}
+
+function depth(path: string): number {
+  return path.split('/').length;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
