@@ -1,0 +1,97 @@
+/** Flags of verbs that run a command in a guest, and what they make of it. */
+
+import type { Command } from 'commander';
+import { LodgeError } from '../errors.ts';
+import type { ExecRequest } from '../guest/channel/frames.ts';
+import { commandEnvironment, commandLine } from '../guest/command.ts';
+import type { GuestPlan } from '../guest/plan.ts';
+import type { HostUser } from '../guest/user.ts';
+import { collect } from './spec-flags.ts';
+import { ourTerminal } from './stdio.ts';
+
+export interface CommandFlags {
+  env?: string[];
+  cleanenv?: boolean;
+  cwd?: string;
+  tty?: boolean;
+  user?: string;
+}
+
+export function addCommandFlags(command: Command): Command {
+  return command
+    .option('-e, --env <var=val>', 'Set a variable for the command; VAR alone takes ours. Repeatable.', collect)
+    .option('--cleanenv', 'Pass nothing of our environment but language and terminal.')
+    .option('--cwd <dir>', 'Working directory of the command (default: ours).')
+    .option('-u, --user <user>', "'root', or UID[:GID], instead of who we are here.")
+    .option('-t, --tty', 'Give the command a terminal (default: when input and output are one).')
+    .option('-T, --no-tty', 'Give the command no terminal.');
+}
+
+/** `VAR=VAL` texts as variables. @throws LodgeError `usage` */
+export function splitVariables(texts: readonly string[] | undefined): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const text of texts ?? []) {
+    const at = text.indexOf('=');
+    const name = at < 0 ? text : text.slice(0, at);
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+      throw new LodgeError('usage', `'${text}' is not VAR=VAL`, { where: '-e' });
+    }
+    const value = at < 0 ? process.env[name] : text.slice(at + 1);
+    if (value !== undefined) variables[name] = value;
+  }
+  return variables;
+}
+
+/** What the guest's agent is asked to run. */
+export function requestOf(
+  argv: readonly string[],
+  flags: Omit<CommandFlags, 'env'> & { env: Record<string, string> },
+  plan: Pick<GuestPlan, 'isHostRoot' | 'defaults' | 'volumes'>,
+  caller: HostUser,
+): ExecRequest {
+  const { defaults, isHostRoot } = plan;
+  const user = flags.user === undefined ? caller : otherUser(flags.user);
+  const line = commandLine(argv, defaults);
+  const terminal = flags.tty === false ? undefined : (ourTerminal() ?? (flags.tty === true ? fallbackSize : undefined));
+  const cwd = flags.cwd ?? (isThere(process.cwd(), plan) ? process.cwd() : (defaults?.cwd ?? '/'));
+  return {
+    argv: line.length > 0 ? line : [isHostRoot ? user.shell : '/bin/sh'],
+    env: commandEnvironment({
+      argv,
+      user,
+      hostEnv: process.env,
+      cleanEnv: flags.cleanenv === true,
+      env: flags.env,
+      cwd,
+      isHostRoot,
+      ...(defaults === undefined ? {} : { defaults }),
+    }),
+    cwd,
+    uid: user.uid,
+    gid: user.gid,
+    groups: user.groups,
+    ...(terminal === undefined ? {} : { terminal }),
+  };
+}
+
+/** Whether a directory of the host is at the same path in the guest. */
+function isThere(path: string, plan: Pick<GuestPlan, 'isHostRoot' | 'volumes'>): boolean {
+  return (
+    plan.isHostRoot ||
+    plan.volumes.some(({ source, target }) => source === target && (path === target || path.startsWith(`${target}/`)))
+  );
+}
+
+/** A terminal for a command where we have none ourselves: what terminals have been since there were terminals. */
+const fallbackSize = { rows: 24, columns: 80 };
+
+function otherUser(text: string): HostUser {
+  if (text === 'root') return { name: 'root', uid: 0, gid: 0, groups: [0], home: '/root', shell: '/bin/sh' };
+  const match = /^(\d{1,9})(?::(\d{1,9}))?$/.exec(text);
+  if (match === null) {
+    throw new LodgeError('usage', `'${text}' is not 'root' or UID[:GID]`, { where: '--user' });
+  }
+  const uid = Number(match[1]);
+  const gid = Number(match[2] ?? match[1]);
+  return { name: `user${uid}`, uid, gid, groups: [gid], home: '/', shell: '/bin/sh' };
+}

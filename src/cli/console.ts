@@ -1,0 +1,64 @@
+/** The console of a guest on this terminal. */
+
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import type { ReadStream } from 'node:tty';
+import { LodgeError } from '../errors.ts';
+import { guestFiles } from '../guest/plan.ts';
+
+/** Ctrl-], as telnet and virsh have it. */
+const escapeByte = 0x1d;
+
+export interface ConsoleOptions {
+  /** Stops showing when this resolves. */
+  untilEnd?: Promise<void>;
+  /** Called when the person leaves with Ctrl-], or, without a terminal, at an interrupt. */
+  onLeave?: () => void;
+}
+
+/**
+ * Joins this terminal to a guest's console until the person leaves or the guest ends. What the guest writes goes
+ * to the terminal as it is: that is what a console is; `lodge logs` shows it without control characters.
+ * @throws LodgeError `guest-not-running`
+ */
+export async function showConsole(dir: string, options: ConsoleOptions = {}): Promise<void> {
+  const socket = connect(join(dir, guestFiles.console));
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', (cause) => {
+      reject(new LodgeError('guest-not-running', 'the guest has no console any more', { fix: 'lodge ps', cause }));
+    });
+  });
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  socket.on('error', () => {});
+  socket.on('data', (bytes) => {
+    if (process.stdout.write(bytes)) return;
+    socket.pause();
+    process.stdout.once('drain', () => socket.resume());
+  });
+  const stdin = process.stdin as ReadStream;
+  const isTerminal = stdin.isTTY === true;
+  const leave = (): void => {
+    options.onLeave?.();
+    socket.destroy();
+  };
+  const onData = (bytes: Buffer): void => {
+    if (isTerminal && bytes.includes(escapeByte)) leave();
+    else socket.write(bytes);
+  };
+  if (isTerminal) {
+    process.stderr.write('lodge: this is the console; Ctrl-] leaves it\n');
+    stdin.setRawMode(true);
+  }
+  stdin.on('data', onData);
+  const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const name of interrupts) process.on(name, leave);
+  await Promise.race([closed, options.untilEnd ?? closed]);
+  // The last output may still be on its way from the keeper.
+  await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);
+  for (const name of interrupts) process.removeListener(name, leave);
+  stdin.removeListener('data', onData);
+  if (isTerminal) stdin.setRawMode(false);
+  stdin.destroy();
+  socket.destroy();
+}

@@ -1,0 +1,132 @@
+/**
+ * Copies by tar on both sides, through the channel. What comes out of a guest is unpacked by the host's tar, which
+ * takes no absolute names and nothing above the destination; what a hostile guest sends can only land inside it.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { lstatSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { LodgeError } from '../errors.ts';
+import type { ExecRequest } from '../guest/channel/frames.ts';
+import { requireGuest } from '../guest/state.ts';
+import { thisUser } from '../guest/user.ts';
+import { execInGuest } from '../server/client.ts';
+import type { RemoteSession } from '../server/remote-session.ts';
+import { requestOf } from './command-flags.ts';
+
+interface GuestPath {
+  guest: string;
+  path: string;
+}
+
+/** @throws LodgeError `usage`, `copy-failed`, and those of exec */
+export async function copyFiles(source: string, destination: string): Promise<void> {
+  const [from, to] = [guestPath(source), guestPath(destination)];
+  if (from !== undefined && to === undefined) await copyOut(from, destination);
+  else if (from === undefined && to !== undefined) await copyIn(source, to);
+  else {
+    throw new LodgeError('usage', 'exactly one of source and destination is in a guest', {
+      fix: 'lodge cp NAME:/path ./here, or lodge cp ./this NAME:/path',
+    });
+  }
+}
+
+/** `NAME:PATH`; a path of the host that holds a colon is written with a slash before it. */
+function guestPath(text: string): GuestPath | undefined {
+  const match = /^([a-z0-9][a-z0-9-]*):(.+)$/.exec(text);
+  return match === null ? undefined : { guest: match[1]!, path: match[2]! };
+}
+
+async function copyOut({ guest, path }: GuestPath, destination: string): Promise<void> {
+  const target = resolve(destination);
+  const isDirectory = statSync(target, { throwIfNoEntry: false })?.isDirectory() === true;
+  const finalPath = isDirectory ? join(target, basename(path)) : target;
+  // Unpacked aside and renamed, so that a copy that fails leaves nothing that looks like one that did not.
+  const aside = asideIn(dirname(finalPath));
+  try {
+    const remote = await run(guest, ['tar', '-c', '-C', dirname(path), '--', basename(path)]);
+    const local = spawn('tar', ['-x', '--no-same-owner', '-C', aside], { stdio: ['pipe', 'ignore', 'pipe'] });
+    remote.output('stdout', (bytes) => writeTo(local, bytes));
+    const complaints = errorsOf(remote, local);
+    remote.endInput();
+    const { code } = await remote.end;
+    local.stdin!.end();
+    const localCode = await exitOf(local);
+    if (code !== 0 || localCode !== 0) throw copyError(`${guest}:${path}`, complaints());
+    const unpacked = join(aside, basename(path));
+    if (isDirectory && lstatSync(finalPath, { throwIfNoEntry: false })?.isDirectory() === true) {
+      throw new LodgeError('copy-failed', 'there is a directory of that name already', { where: finalPath });
+    }
+    renameSync(unpacked, finalPath);
+  } finally {
+    rmSync(aside, { recursive: true, force: true });
+  }
+}
+
+function asideIn(directory: string): string {
+  try {
+    return mkdtempSync(join(directory, '.lodge-cp-'));
+  } catch (cause) {
+    throw new LodgeError('copy-failed', `nothing can be written there: ${(cause as Error).message}`, {
+      where: directory,
+      cause,
+    });
+  }
+}
+
+async function copyIn(source: string, { guest, path }: GuestPath): Promise<void> {
+  const from = resolve(source);
+  if (lstatSync(from, { throwIfNoEntry: false }) === undefined) {
+    throw new LodgeError('copy-failed', 'there is no such file', { where: source });
+  }
+  // The guest's shell finds out whether the destination is a directory, and renames what was unpacked if not.
+  const name = basename(from);
+  const script =
+    'if [ -d "$1" ]; then d=$1 n=$2; else d=$(dirname -- "$1") n=$(basename -- "$1"); fi; ' +
+    't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'rm -rf -- "$t"\' EXIT && ' +
+    'tar -x --no-same-owner -C "$t" && mv -T -- "$t/$2" "$d/$n"';
+  const remote = await run(guest, ['sh', '-c', script, 'sh', path, name]);
+  const local = spawn('tar', ['-c', '-C', dirname(from), '--', name], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const complaints = errorsOf(remote, local);
+  const localExit = exitOf(local);
+  for await (const piece of local.stdout!) await remote.write(piece as Buffer);
+  remote.endInput();
+  const { code } = await remote.end;
+  if (code !== 0 || (await localExit) !== 0) throw copyError(`${guest}:${path}`, complaints());
+}
+
+function run(guest: string, argv: string[]): Promise<RemoteSession> {
+  const request: ExecRequest = requestOf(argv, { tty: false, env: {} }, requireGuest(guest).plan, thisUser());
+  return execInGuest(guest, request);
+}
+
+function writeTo(child: ChildProcess, bytes: Buffer): Promise<void> {
+  return new Promise((done) => child.stdin!.write(bytes, () => done()));
+}
+
+/** Collects what either side complains about, bounded. */
+function errorsOf(remote: RemoteSession, local: ChildProcess): () => string {
+  let text = '';
+  const add = (bytes: Buffer): void => {
+    if (text.length < 4096) text += bytes.toString();
+  };
+  remote.output('stderr', add);
+  local.stderr!.on('data', add);
+  local.stdin?.on('error', () => {});
+  return () => text.trim();
+}
+
+function exitOf(child: ChildProcess): Promise<number> {
+  return new Promise((done, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => done(code ?? 1));
+  });
+}
+
+function copyError(where: string, complaints: string): LodgeError {
+  return new LodgeError('copy-failed', 'the copy failed', {
+    where,
+    ...(complaints === '' ? {} : { detail: complaints }),
+    fix: 'both sides need tar; look at the paths and permissions above',
+  });
+}

@@ -1,0 +1,116 @@
+/** A guest in the foreground: this process owns it, joins it to the terminal, and takes it along when it ends. */
+
+import { LodgeError } from '../errors.ts';
+import { deathOf } from '../guest/death.ts';
+import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
+import { sweep } from '../guest/sweep.ts';
+import { thisUser } from '../guest/user.ts';
+import type { GuestPlan } from '../guest/plan.ts';
+import type { Store } from '../image/store.ts';
+import { openOwnerSocket } from '../server/owner-socket.ts';
+import { type CommandFlags, requestOf } from './command-flags.ts';
+import { showConsole } from './console.ts';
+import type { Progress } from './progress.ts';
+import { dieOf, joinCommand } from './stdio.ts';
+
+export interface ForegroundInput {
+  plan: GuestPlan;
+  store: Store;
+  progress: Progress;
+  argv: readonly string[];
+  command: Omit<CommandFlags, 'env'> & { env: Record<string, string> };
+}
+
+/** Between SIGTERM and SIGKILL for what a command has left running. */
+const leftoverGraceMs = 500;
+
+/** How long writing everything out may take before the guest is ended all the same. */
+const syncLimitMs = 60_000;
+
+/** Runs the guest to its end. @returns the exit code to end with */
+export async function runForeground(input: ForegroundInput): Promise<number> {
+  const { plan, store, progress } = input;
+  await sweep(store);
+  const interrupt = interruptible();
+  let guest: RunningGuest;
+  try {
+    guest = await startGuest(plan, {
+      mode: 'foreground',
+      store,
+      user: thisUser(),
+      onProgress: (text) => progress.show(text),
+      signal: interrupt.signal,
+    });
+  } catch (error) {
+    if (interrupt.received !== undefined) dieOf(interrupt.received);
+    throw error;
+  } finally {
+    interrupt.stop();
+    progress.clear();
+  }
+  const server = openOwnerSocket(guest);
+  try {
+    return guest.channel === undefined ? await watchForeign(guest) : await runCommand(guest, input);
+  } finally {
+    server.close();
+    guest.channel?.close();
+    guest.kill();
+    await guest.ended;
+    await removeGuestFiles(plan, store);
+  }
+}
+
+async function runCommand(guest: RunningGuest, input: ForegroundInput): Promise<number> {
+  const { plan, argv, command, store } = input;
+  const channel = guest.channel!;
+  const request = requestOf(argv, command, plan, thisUser());
+  const session = channel.exec(request);
+  const isOver = channel.ended.then(async (error) => {
+    // The channel breaks first; the process that carried it follows, and can say why.
+    await Promise.race([guest.ended, new Promise((resolve) => setTimeout(resolve, 2000))]);
+    return error;
+  });
+  try {
+    const code = await joinCommand(session, {
+      terminal: request.terminal !== undefined && process.stdin.isTTY === true,
+      onImpatience: (signal) => {
+        guest.kill();
+        void guest.ended.then(() => removeGuestFiles(plan, store)).then(() => dieOf(signal));
+      },
+    });
+    await Promise.race([
+      channel.halt('power-off', leftoverGraceMs),
+      new Promise((resolve) => setTimeout(resolve, syncLimitMs)),
+    ]).catch(() => {});
+    return code;
+  } catch (error) {
+    if (!(error instanceof LodgeError) || error.code !== 'channel-broken') throw error;
+    await isOver;
+    throw deathOf(plan);
+  }
+}
+
+/** Shows the console of a guest without an agent until it ends. */
+async function watchForeign(guest: RunningGuest): Promise<number> {
+  await showConsole(guest.plan.dir, { untilEnd: guest.ended, onLeave: () => guest.kill() });
+  return 0;
+}
+
+/** Signals that end the start of a guest instead of this process. */
+function interruptible(): { signal: AbortSignal; received: NodeJS.Signals | undefined; stop: () => void } {
+  const controller = new AbortController();
+  const state = { signal: controller.signal, received: undefined as NodeJS.Signals | undefined, stop: (): void => {} };
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+  const handlers = names.map((name) => {
+    const handler = (): void => {
+      state.received ??= name;
+      controller.abort(new LodgeError('guest-died', `the start was ended by ${name}`));
+    };
+    process.on(name, handler);
+    return [name, handler] as const;
+  });
+  state.stop = () => {
+    for (const [name, handler] of handlers) process.removeListener(name, handler);
+  };
+  return state;
+}

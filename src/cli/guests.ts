@@ -1,0 +1,73 @@
+/** Verbs about guests that exist: `ps`, `logs`, `console`, `stop`, `rm`. */
+
+import type { Command } from 'commander';
+import { LodgeError } from '../errors.ts';
+import { parseTimeMs } from '../units.ts';
+import type { GlobalOptions } from './program.ts';
+
+export function defineGuests(program: Command): void {
+  program
+    .command('ps')
+    .description('Guests on this host, and how they are.')
+    .option('--placement', 'Where their vCPUs and memory sit: asked for and found.')
+    .action(async (flags: { placement?: boolean }) => {
+      const { showGuests } = await import('./show-guests.ts');
+      await showGuests({ ...flags, json: program.opts<GlobalOptions>().json });
+    });
+  program
+    .command('logs')
+    .description("A guest's console so far, or the complaints of its virtual machine.")
+    .argument('<name>', 'The guest.')
+    .option('--vmm', "What QEMU or the user-mode kernel complained about, instead of the guest's console.")
+    .option('--raw', 'With control characters, as the guest wrote it.')
+    .action(async (name: string, flags: { vmm?: boolean; raw?: boolean }) => {
+      const { showLog } = await import('./show-guests.ts');
+      showLog(name, flags);
+    });
+  program
+    .command('console')
+    .description("Join this terminal to a guest's console; Ctrl-] leaves it.")
+    .argument('<name>', 'The guest.')
+    .action(async (name: string) => {
+      const [{ showConsole }, { requireGuest }] = await Promise.all([
+        import('./console.ts'),
+        import('../guest/state.ts'),
+      ]);
+      await showConsole(requireGuest(name).dir);
+    });
+  program
+    .command('stop')
+    .description('Bring guests down in good order.')
+    .argument('<names...>', 'The guests.')
+    .option('--grace <time>', 'Between asking and ending by force.', '10s')
+    .action(async (names: string[], flags: { grace: string }) => {
+      const graceMs = parseTimeMs(flags.grace, '--grace');
+      const { stopThroughOwner } = await import('../server/client.ts');
+      for (const name of names) await stopThroughOwner(name, graceMs);
+    });
+  program
+    .command('rm')
+    .description('Remove guests that have ended, and all they left.')
+    .argument('<names...>', 'The guests.')
+    .option('-f, --force', 'Also guests that run: they are ended at once.')
+    .action(async (names: string[], flags: { force?: boolean }) => {
+      for (const name of names) await remove(name, flags.force === true);
+    });
+}
+
+async function remove(name: string, force: boolean): Promise<void> {
+  const [{ requireGuest }, { endGuest }, { removeGuestFiles }, { openStore }] = await Promise.all([
+    import('../guest/state.ts'),
+    import('../guest/sweep.ts'),
+    import('../guest/start.ts'),
+    import('../image/store.ts'),
+  ]);
+  const guest = requireGuest(name);
+  if (guest.status !== 'exited' && !force) {
+    throw new LodgeError('usage', `'${name}' is ${guest.status}`, {
+      fix: `lodge stop ${name} first, or lodge rm -f ${name}`,
+    });
+  }
+  await endGuest(guest);
+  await removeGuestFiles({ dir: guest.dir, id: guest.plan.id }, openStore());
+}

@@ -1,0 +1,132 @@
+/** What `lodge image …` does: calls the store and the builders, and shows what came of it. */
+
+import type { BuiltImage } from '../image/build/built.ts';
+import { exportImage } from '../image/archive.ts';
+import { collectGarbage as collectObjects } from '../image/collect.ts';
+import { importImage, inspectImage, listImages, removeImage } from '../image/images.ts';
+import { kernelFromFile } from '../image/kernel-file.ts';
+import { openStore } from '../image/store.ts';
+import { formatSize, formatTime } from '../units.ts';
+import type { BuildFlags, ImportFlags } from './image.ts';
+import type { GlobalOptions } from './program.ts';
+import { openProgress } from './progress.ts';
+import { table } from './table.ts';
+
+export async function list({ json }: GlobalOptions): Promise<void> {
+  const images = await listImages(openStore());
+  if (json) return print(images);
+  const rows = images.map((image) => [
+    image.name,
+    image.kind,
+    image.format,
+    formatSize(image.bytes),
+    image.created.slice(0, 10),
+    image.source,
+  ]);
+  process.stdout.write(table([['NAME', 'KIND', 'FORMAT', 'SIZE', 'CREATED', 'FROM'], ...rows]));
+}
+
+export async function build(what: readonly string[], flags: BuildFlags, globals: GlobalOptions): Promise<void> {
+  const progress = openProgress(globals);
+  const onProgress = (text: string): void => progress.show(text);
+  const store = openStore();
+  const name = flags.name === undefined ? {} : { name: flags.name };
+  const built: BuiltImage[] = [];
+  const { signal, stop } = interruptSignal();
+  try {
+    if (flags.closure === true) {
+      const { buildClosure } = await import('../image/build/closure.ts');
+      built.push(await buildClosure(what, store, { ...name, include: flags.include ?? [], onProgress, signal }));
+    } else {
+      const { buildRecipe } = await import('../image/build/recipe.ts');
+      const rebuild = flags.rebuild === true;
+      for (const recipe of what) built.push(await buildRecipe(recipe, store, { ...name, rebuild, onProgress, signal }));
+    }
+  } finally {
+    stop();
+    progress.clear();
+  }
+  if (globals.json) return print(built);
+  for (const image of built) {
+    const how = image.cached ? 'was there already' : `built in ${formatTime(image.elapsedMs)}`;
+    process.stdout.write(`${image.name ?? image.id}  ${formatSize(image.rootBytes)} ${image.filesystem}, ${how}\n`);
+  }
+}
+
+export async function take(file: string, flags: ImportFlags, globals: GlobalOptions): Promise<void> {
+  const progress = openProgress(globals);
+  const store = openStore();
+  const { signal, stop } = interruptSignal();
+  try {
+    progress.show(`reading ${file}`);
+    const { isOci, importOci } = await import('../image/build/oci.ts');
+    const image = (await isOci(file))
+      ? await importOci(file, store, {
+          name: flags.name,
+          ...(flags.kernel === undefined ? {} : { kernelPath: flags.kernel }),
+          onProgress: (text) => progress.show(text),
+          signal,
+        })
+      : await importImage(store, file, {
+          name: flags.name,
+          ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
+          ...(flags.kernel === undefined ? {} : { kernel: await kernelFromFile(store, flags.kernel) }),
+          allowBacking: flags.allowBacking === true,
+        });
+    progress.clear();
+    if (globals.json) print({ name: flags.name, id: image.id });
+    else process.stdout.write(`${flags.name}\n`);
+  } finally {
+    stop();
+    progress.clear();
+  }
+}
+
+export async function write(name: string, file: string, globals: GlobalOptions): Promise<void> {
+  const progress = openProgress(globals);
+  try {
+    progress.show(`writing ${file}`);
+    const written = await exportImage(openStore(), name, file);
+    progress.clear();
+    if (globals.json) print(written);
+    else process.stdout.write(`${written.path}  ${formatSize(written.bytes)}\n`);
+  } finally {
+    progress.clear();
+  }
+}
+
+export async function inspect(name: string): Promise<void> {
+  print(await inspectImage(openStore(), name));
+}
+
+export async function remove(names: readonly string[], globals: GlobalOptions): Promise<void> {
+  const store = openStore();
+  const removed: { name: string; freedBytes: number }[] = [];
+  for (const name of names) removed.push({ name, freedBytes: (await removeImage(store, name)).freedBytes });
+  if (globals.json) print(removed);
+}
+
+export async function collectGarbage(globals: GlobalOptions): Promise<void> {
+  const collected = await collectObjects(openStore());
+  if (globals.json) return print(collected);
+  const bytes = collected.reduce((sum, object) => sum + object.bytes, 0);
+  process.stdout.write(`${collected.length} objects, ${formatSize(bytes)} freed\n`);
+}
+
+function print(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Interrupts end the work instead of this process, so that nothing half-made is left. */
+function interruptSignal(): { signal: AbortSignal; stop: () => void } {
+  const controller = new AbortController();
+  const onSignal = (): void => controller.abort(new Error('interrupted'));
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const name of names) process.on(name, onSignal);
+  return {
+    signal: controller.signal,
+    stop: () => {
+      for (const name of names) process.removeListener(name, onSignal);
+    },
+  };
+}

@@ -1,0 +1,90 @@
+/** The manual page and the reference pages, from the definitions of the command line, the errors and the spec. */
+
+import type { Command } from 'commander';
+import * as z from 'zod';
+import { catalogue, exitCodes } from '../errors.ts';
+import { guestSpecSchema } from '../guest/spec.ts';
+
+function allVerbs(program: Command): Command[] {
+  const visible = (command: Command): Command[] => command.createHelp().visibleCommands(command);
+  return visible(program).flatMap((verb) => (visible(verb).length > 0 ? visible(verb) : [verb]));
+}
+
+function nameOf(verb: Command): string {
+  const names: string[] = [];
+  for (let at: Command | null = verb; at !== null; at = at.parent) names.unshift(at.name());
+  return names.join(' ');
+}
+
+const exitMeaning: Record<keyof typeof exitCodes, string> = {
+  guestDied: 'The guest died before its command ended.',
+  timedOut: 'A time limit passed: the guest did not come up, or did not stop.',
+  refused: 'lodge could not do what was asked; nothing was run.',
+  notExecutable: 'The command could not be started in the guest.',
+  notFound: 'The command does not exist in the guest.',
+};
+
+function exitRows(): [string, string][] {
+  return [
+    ['0', 'Done; of `run`, `exec` and `shell`: the command ended with 0.'],
+    ['1', 'Of `doctor`: no guest can be booted here.'],
+    ...Object.entries(exitMeaning).map(([name, meaning]): [string, string] => [
+      String(exitCodes[name as keyof typeof exitCodes]),
+      meaning,
+    ]),
+    ['128+n', 'The command ended by signal n.'],
+    ['else', "The command's own."],
+  ];
+}
+
+/** The manual page, in the man macros (man(7)). */
+export function manualPage(program: Command): string {
+  const lines = ['.TH LODGE 1', '.SH NAME', 'lodge \\- boot any OS as a job', '.SH SYNOPSIS', 'lodge [options] VERB ...'];
+  lines.push('.SH OPTIONS', ...program.options.flatMap((option) => ['.TP', roff(option.flags), roff(option.description)]));
+  for (const verb of allVerbs(program)) {
+    lines.push(`.SH ${roff(nameOf(verb).toUpperCase())}`, roff(`${nameOf(verb)} ${verb.usage()}`), '.PP');
+    lines.push(roff(verb.description()));
+    for (const option of verb.options) lines.push('.TP', roff(option.flags), roff(option.description));
+  }
+  lines.push('.SH EXIT STATUS', ...exitRows().flatMap(([code, meaning]) => ['.TP', roff(code), roff(meaning)]));
+  return `${lines.join('\n')}\n`;
+}
+
+function roff(text: string): string {
+  return text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replace(/^([.'])/, '\\&$1');
+}
+
+export function verbReference(program: Command): string {
+  const sections = allVerbs(program).map((verb) => {
+    const options = verb.options.map((option) => `| \`${cell(option.flags)}\` | ${cell(option.description)} |`);
+    const usage = `\`\`\`\n${nameOf(verb)} ${verb.usage()}\n\`\`\``;
+    const table = options.length === 0 ? [] : ['', '| flag | meaning |', '|---|---|', ...options];
+    return [`## ${nameOf(verb)}`, '', verb.description(), '', usage, ...table].join('\n');
+  });
+  const globals = program.options.map((option) => `| \`${cell(option.flags)}\` | ${cell(option.description)} |`);
+  return `# Verbs\n\nMade by \`lodge manual --markdown\`. Flags before the verb:\n\n| flag | meaning |\n|---|---|\n${globals.join('\n')}\n\n${sections.join('\n\n')}\n`;
+}
+
+export function errorReference(): string {
+  const exits = exitRows().map(([code, meaning]) => `| ${code} | ${cell(meaning)} |`);
+  const errors = Object.entries(catalogue).map(([code, entry]) => `| \`${code}\` | ${entry.exit} | ${entry.meaning} |`);
+  return `# Exit codes and errors\n\nMade by \`lodge manual --errors\`.\n\n## Exit codes\n\n| code | meaning |\n|---|---|\n${exits.join('\n')}\n\n## Errors\n\nEach message ends with its code in brackets; \`--json\` prints it as \`{"error": {"code": …}}\`.\n\n| error | exit code | meaning |\n|---|---|---|\n${errors.join('\n')}\n`;
+}
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|');
+}
+
+/** The JSON Schema of what people write (not of what it becomes). */
+export function specSchema(): unknown {
+  return z.toJSONSchema(guestSpecSchema, { io: 'input', unrepresentable: 'any' });
+}
+
+export function specReference(): string {
+  const schema = specSchema() as { properties: Record<string, { description?: string; default?: unknown }> };
+  const rows = Object.entries(schema.properties).map(([key, property]) => {
+    const preset = property.default === undefined ? '' : `\`${JSON.stringify(property.default)}\``;
+    return `| \`${key}\` | ${cell(property.description ?? '')} | ${cell(preset)} |`;
+  });
+  return `# The guest spec\n\nMade by \`lodge manual --spec\`. \`lodge run --spec FILE\` reads these keys as YAML; the flags of \`lodge run\` set the same ones. Sizes carry their unit (\`512M\`), times too (\`30s\`); unknown keys are refused. \`lodge manual --schema\` prints the JSON Schema for editors.\n\n| key | meaning | default |\n|---|---|---|\n${rows.join('\n')}\n`;
+}

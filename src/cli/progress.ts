@@ -1,0 +1,25 @@
+/** What a person sees while they wait: one line on standard error that goes away again. */
+
+export interface Progress {
+  /** Replaces the line. On something that is no terminal, nothing is shown unless lodge is told to be verbose. */
+  show(text: string): void;
+  /** Takes the line away. */
+  clear(): void;
+}
+
+/** @param verbose every step stays, one line each, also when standard error is no terminal */
+export function openProgress(options: { quiet: boolean; verbose: boolean }): Progress {
+  const { stderr } = process;
+  if (options.verbose) {
+    const startedMs = Date.now();
+    return {
+      show: (text) => stderr.write(`lodge: ${((Date.now() - startedMs) / 1000).toFixed(1)}s ${text}\n`),
+      clear: () => {},
+    };
+  }
+  if (options.quiet || !stderr.isTTY) return { show: () => {}, clear: () => {} };
+  return {
+    show: (text) => stderr.write(`\r\u001b[Klodge: ${text.slice(0, (stderr.columns ?? 80) - 10)}…`),
+    clear: () => stderr.write('\r\u001b[K'),
+  };
+}

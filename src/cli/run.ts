@@ -1,0 +1,76 @@
+/** `lodge run`: boots a guest, runs a command in it or shows its console, and leaves nothing behind. */
+
+import type { Command } from 'commander';
+import { LodgeError } from '../errors.ts';
+import { addCommandFlags, type CommandFlags, splitVariables } from './command-flags.ts';
+import type { GlobalOptions } from './program.ts';
+import { addSpecFlags, type SpecFlags, specOfFlags } from './spec-flags.ts';
+
+interface RunFlags extends SpecFlags, CommandFlags {
+  detach?: boolean;
+  dryRun?: boolean;
+}
+
+export function defineRun(program: Command): void {
+  const run = program
+    .command('run')
+    .description('Boot a guest and run a command in it, as if it ran here; the guest is gone when it ends.')
+    .usage('[options] [--] [command [arg…]]')
+    .argument('[command...]', "Without one: the image's own command, or a shell, or the console of a foreign guest.")
+    .passThroughOptions();
+  addCommandFlags(addSpecFlags(run))
+    .option('-d, --detach', 'Leave the guest running; see lodge ps, exec, stop, rm.')
+    .option('-n, --dry-run', 'Print the plan and boot nothing.')
+    .action(async (argv: string[], flags: RunFlags) => {
+      const globals = program.opts<GlobalOptions>();
+      await runVerb(argv, flags, globals);
+    });
+}
+
+async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions): Promise<void> {
+  const spec = await specOfFlags(flags, argv.length > 0);
+  const [{ openStore }, { resolveGuest }, { openProgress }] = await Promise.all([
+    import('../image/store.ts'),
+    import('../guest/resolve.ts'),
+    import('./progress.ts'),
+  ]);
+  const store = openStore();
+  const progress = openProgress(globals);
+  const onProgress = (text: string): void => progress.show(text);
+  try {
+    const plan = await resolveGuest(spec, { store, onProgress, cwd: process.cwd() });
+    if (!plan.agent && argv.length > 0) {
+      throw new LodgeError('no-agent-in-guest', `an image of kind '${plan.image.kind}' cannot run a command`, {
+        fix: 'leave out the command to see its console',
+      });
+    }
+    if (flags.dryRun === true) {
+      progress.clear();
+      const { printPlan } = await import('./show-plan.ts');
+      printPlan(plan, globals.json);
+      return;
+    }
+    if (flags.detach === true) {
+      if (argv.length > 0) {
+        throw new LodgeError('usage', 'a detached guest is started without a command', {
+          fix: `lodge run -d --name NAME …, then: lodge exec NAME -- ${argv.join(' ')}`,
+        });
+      }
+      const { startDetached } = await import('../server/client.ts');
+      const name = await startDetached(plan, onProgress);
+      progress.clear();
+      process.stdout.write(globals.json ? `${JSON.stringify({ name })}\n` : `${name}\n`);
+      return;
+    }
+    const { runForeground } = await import('./foreground.ts');
+    process.exitCode = await runForeground({
+      plan,
+      store,
+      progress,
+      argv,
+      command: { ...flags, env: splitVariables(flags.env) },
+    });
+  } finally {
+    progress.clear();
+  }
+}

@@ -1,0 +1,90 @@
+/** How guests are shown: the table of `ps`, placement, logs. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { printable } from '../guest/keeper.ts';
+import { guestFiles } from '../guest/plan.ts';
+import { type GuestView, listGuests, requireGuest } from '../guest/state.ts';
+import { sweep } from '../guest/sweep.ts';
+import { openStore } from '../image/store.ts';
+import { table } from './table.ts';
+import { formatCpuList, formatSize, formatTime } from '../units.ts';
+
+export async function showGuests(options: { json: boolean; placement?: boolean }): Promise<void> {
+  await sweep(openStore());
+  const guests = listGuests();
+  if (options.json) {
+    process.stdout.write(`${JSON.stringify(guests.map(asJson), null, 2)}\n`);
+    return;
+  }
+  process.stdout.write(table(options.placement === true ? guests.flatMap(placementRows) : guestRows(guests)));
+}
+
+/** What scripts read of a guest. Sizes in bytes, times in milliseconds since 1970. */
+function asJson({ name, status, exit, plan, record, dir }: GuestView): unknown {
+  const { accelerator, image, cpus, memoryBytes, layout, notes, id } = plan;
+  const { mode, createdAt, runningAt, vmmPid, guestKernel, placement } = record;
+  return {
+    name,
+    id,
+    status,
+    exit,
+    mode,
+    accelerator,
+    image: image.name,
+    cpus,
+    memoryBytes,
+    createdAt,
+    runningAt,
+    vmmPid,
+    guestKernel,
+    dir,
+    notes,
+    placement: { asked: layout, found: placement },
+  };
+}
+
+function guestRows(guests: readonly GuestView[]): string[][] {
+  const rows = guests.map(({ name, status, exit, plan, record }) => [
+    name,
+    status === 'exited' && exit !== undefined ? `exited (${exit})` : status,
+    formatTime(Date.now() - record.createdAt),
+    plan.accelerator,
+    String(plan.cpus),
+    formatSize(plan.memoryBytes),
+    plan.image.name,
+    record.mode,
+  ]);
+  return [['NAME', 'STATUS', 'AGE', 'ACCEL', 'VCPUS', 'MEMORY', 'IMAGE', 'MODE'], ...rows];
+}
+
+function placementRows({ name, plan, record }: GuestView): string[][] {
+  const { layout } = plan;
+  const { placement } = record;
+  if (!plan.verifyPlacement) return [[name, 'no placement was asked for']];
+  const rows = [[name, 'WHAT', 'ASKED', 'FOUND']];
+  for (const { vcpu, hostCpus } of layout.vcpus) {
+    const found = placement?.vcpus.find((entry) => entry.vcpu === vcpu)?.got;
+    const asked = hostCpus.length === 0 ? 'anywhere' : `CPU ${formatCpuList(hostCpus)}`;
+    rows.push(['', `vCPU ${vcpu}`, asked, found === undefined ? 'not looked at' : `CPU ${formatCpuList(found)}`]);
+  }
+  for (const memory of placement?.memory ?? []) rows.push(['', memory.what, memory.asked, memory.found]);
+  rows.push(['', 'all', 'met', placement === undefined ? 'not looked at' : placement.met ? 'met' : 'NOT met']);
+  for (const difference of placement?.differences ?? []) rows.push(['', '', '', difference]);
+  return rows;
+}
+
+export function showLog(name: string, options: { vmm?: boolean; raw?: boolean }): void {
+  const { dir } = requireGuest(name);
+  const log = options.vmm === true ? guestFiles.vmmLog : guestFiles.consoleLog;
+  for (const file of [`${log}.1`, log]) {
+    let text: Buffer;
+    try {
+      text = readFileSync(join(dir, file));
+    } catch {
+      // Nothing was written yet, or too little to need a second file.
+      continue;
+    }
+    process.stdout.write(options.raw === true ? text : printable(text.toString()));
+  }
+}

@@ -1,0 +1,115 @@
+/** Flags that make a guest spec; `--spec FILE` gives the same keys as YAML, and flags win over it. */
+
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { LodgeError } from '../errors.ts';
+import type { GuestSpec } from '../guest/spec.ts';
+
+export interface SpecFlags {
+  spec?: string;
+  name?: string;
+  image?: string;
+  kernel?: string;
+  initrd?: string;
+  accelerator?: string;
+  cpus?: number;
+  memory?: string;
+  pages?: string;
+  pin?: string | boolean;
+  numa?: string;
+  prefer?: boolean;
+  volume?: string[];
+  share: boolean;
+  append?: string;
+  firmware?: string;
+  bootTimeout?: string;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError(`'${text}' is not a whole number.`);
+  return Number(text);
+}
+
+export function collect(value: string, all: string[] = []): string[] {
+  return [...all, value];
+}
+
+/** Adds the flags of a guest spec to a verb. */
+export function addSpecFlags(command: Command): Command {
+  return command
+    .option('--spec <file>', 'Read the guest spec from a YAML file; flags win over it.')
+    .option('--name <name>', 'Name of the guest, and its host name.')
+    .option('--image <image>', "'host' (the default), an image in the store, or a path.")
+    .option('--kernel <file>', 'Kernel to boot. With --image host or a Linux image it replaces the default kernel.')
+    .option('--initrd <file>', 'Initial RAM disk for --kernel: the kernel is then booted as it is, without an agent.')
+    .option('-a, --accelerator <name>', 'auto (the default), kvm, uml or tcg.')
+    .addOption(new Option('-c, --cpus <n>', 'vCPUs (default: 1).').argParser(wholeNumber))
+    .option('-m, --memory <size>', 'Memory: 512M, 4G (default: 1G).')
+    .option('--pages <size>', "Page size that backs the guest's memory: any, 4K, thp, 2M, 1G.")
+    .option('--pin [cpus]', 'Pin vCPUs to host CPUs, chosen by lodge or given as a list.')
+    .option('--numa <layout>', "'mirror': the guest gets the NUMA nodes, cores and caches of the CPUs it is pinned to.")
+    .option('--prefer', 'Pages, pins and NUMA that cannot be had are reported instead of refused.')
+    .addOption(new Option('-v, --volume <src:dst[:ro]>', 'Share a directory with the guest; repeatable.').argParser(collect))
+    .option('--no-share', 'Do not share the home and the working directory.')
+    .option('--append <words>', 'Words for the kernel command line.')
+    .option('--firmware <kind>', 'bios or uefi, for disks and ISOs.')
+    .option('--boot-timeout <time>', 'How long the guest may take to come up: 30s, 2m.');
+}
+
+/**
+ * The checked spec of flags and spec file together.
+ * @param hasCommand a command is to be run in the guest, so that a bare kernel must be booted with lodge's agent
+ * @throws LodgeError `usage`, `spec-syntax`, `spec-unknown-key`, `spec-value`
+ */
+export async function specOfFlags(flags: SpecFlags, hasCommand: boolean): Promise<GuestSpec> {
+  const [{ guestSpecSchema }, { checkValue, parseYaml }] = await Promise.all([
+    import('../guest/spec.ts'),
+    import('../document.ts'),
+  ]);
+  let fromFile: Record<string, unknown> = {};
+  if (flags.spec !== undefined) {
+    const text = readSpec(flags.spec);
+    // Checked by itself first, so that a fault in the file is told with its line.
+    parseYaml(text, guestSpecSchema, flags.spec);
+    const { parse } = await import('yaml');
+    fromFile = (parse(text) ?? {}) as Record<string, unknown>;
+  }
+  const value = { ...fromFile, ...keysOf(flags, hasCommand) };
+  return checkValue(value, guestSpecSchema, (path) => `--${String(path[0] ?? 'spec')}`);
+}
+
+function readSpec(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new LodgeError('usage', `the spec cannot be read: ${(cause as Error).message}`, { where: `--spec ${file}` });
+  }
+}
+
+function keysOf(flags: SpecFlags, hasCommand: boolean): Record<string, unknown> {
+  const keys: Record<string, unknown> = {};
+  const set = (key: string, value: unknown): void => {
+    if (value !== undefined) keys[key] = value;
+  };
+  for (const key of ['name', 'accelerator', 'cpus', 'memory', 'pages', 'pin', 'numa', 'append', 'firmware'] as const) {
+    set(key, flags[key]);
+  }
+  set('image', flags.image);
+  set('boot-timeout', flags.bootTimeout);
+  set('volumes', flags.volume);
+  if (flags.prefer === true) keys.placement = 'prefer';
+  if (!flags.share) keys.share = false;
+  if (flags.initrd !== undefined) {
+    if (flags.kernel === undefined || flags.image !== undefined) {
+      throw new LodgeError('usage', '--initrd goes with --kernel, and not with --image', {
+        fix: 'lodge run --kernel bzImage --initrd initrd.img',
+      });
+    }
+    keys.image = { kernel: flags.kernel, initrd: flags.initrd };
+  } else if (flags.kernel !== undefined) {
+    // A kernel alone is booted as it is: that is what a person who names nothing else wants to see.
+    if (flags.image !== undefined || hasCommand) set('kernel', flags.kernel);
+    else keys.image = { kernel: flags.kernel };
+  }
+  return keys;
+}

@@ -1,0 +1,165 @@
+/** Joins a command in a guest to this process's standard streams and signals. */
+
+import { write } from 'node:fs';
+import type { ReadStream } from 'node:tty';
+import { signalNumbers } from '../process.ts';
+
+/** What a command in a guest looks like from here; a session of the channel, or one through a host agent. */
+export interface RemoteCommand {
+  output(stream: 'stdout' | 'stderr', handler: (bytes: Buffer) => void | Promise<void>): void;
+  write(bytes: Buffer): Promise<void>;
+  endInput(): void;
+  signal(signalNumber: number): void;
+  resize(rows: number, columns: number): void;
+  close(): void;
+  readonly started: Promise<number>;
+  readonly end: Promise<{ code: number; signal: number }>;
+}
+
+/** Signals that mean something to a command and are passed on to it. */
+const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const;
+
+/** These end a command that does not handle them: told twice, the guest itself is ended. */
+const ending: readonly string[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
+
+const SIGPIPE = 13;
+
+export interface StdioOptions {
+  /** The command has a terminal, and so have we. */
+  terminal: boolean;
+  /** Called at the second request to end. */
+  onImpatience: (signal: NodeJS.Signals) => void;
+}
+
+/**
+ * Joins streams and signals until the command has ended.
+ * @returns its exit code, 128 + n for signal n
+ */
+export async function joinCommand(command: RemoteCommand, options: StdioOptions): Promise<number> {
+  command.output('stdout', outputTo(1, command));
+  command.output('stderr', outputTo(2, command));
+  const signals = forwardSignals(command, options);
+  const input = options.terminal ? joinTerminal(command) : joinInput(command);
+  try {
+    await command.started;
+    const end = await command.end;
+    return end.signal > 0 ? 128 + end.signal : end.code;
+  } finally {
+    input.stop();
+    signals.stop();
+  }
+}
+
+interface Joint {
+  stop(): void;
+}
+
+/**
+ * Writes to a descriptor with the write itself awaited: that is what holds the guest back when the reader is slow,
+ * whether it is a pipe, a file or a terminal, and leaves the descriptor as it was found.
+ */
+function outputTo(fd: number, command: RemoteCommand): (bytes: Buffer) => Promise<void> {
+  let last: Promise<void> = Promise.resolve();
+  let isGone = false;
+  return (bytes) => {
+    last = last.then(async () => {
+      if (isGone) return;
+      try {
+        await writeAll(fd, bytes);
+      } catch (error) {
+        isGone = true;
+        // Nobody reads any more. A local command would have got the same signal.
+        if ((error as NodeJS.ErrnoException).code === 'EPIPE') command.signal(SIGPIPE);
+        else process.stderr.write(`lodge: writing the command's output failed: ${(error as Error).message}\n`);
+      }
+    });
+    return last;
+  };
+}
+
+/** How long to wait before a descriptor that somebody made non-blocking is tried again. */
+const againMs = 2;
+
+function writeAll(fd: number, bytes: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const step = (rest: Buffer): void => {
+      write(fd, rest, (error, written) => {
+        if (error?.code === 'EAGAIN') setTimeout(() => step(rest), againMs);
+        else if (error) reject(error);
+        else if (written < rest.length) step(rest.subarray(written));
+        else resolve();
+      });
+    };
+    step(bytes);
+  });
+}
+
+function joinInput(command: RemoteCommand): Joint {
+  const { stdin } = process;
+  let isStopped = false;
+  const pump = async (): Promise<void> => {
+    for await (const piece of stdin) {
+      await command.write(piece as Buffer);
+      if (isStopped) return;
+    }
+    command.endInput();
+  };
+  pump().catch(() => command.endInput());
+  return {
+    stop: () => {
+      isStopped = true;
+      stdin.destroy();
+    },
+  };
+}
+
+function joinTerminal(command: RemoteCommand): Joint {
+  const stdin = process.stdin as ReadStream;
+  const { stdout } = process;
+  const onResize = (): void => command.resize(stdout.rows, stdout.columns);
+  const onData = (piece: Buffer): void => {
+    void command.write(piece);
+  };
+  stdin.setRawMode(true);
+  stdin.on('data', onData);
+  stdout.on('resize', onResize);
+  return {
+    stop: () => {
+      stdin.setRawMode(false);
+      stdin.removeListener('data', onData);
+      stdin.destroy();
+      stdout.removeListener('resize', onResize);
+    },
+  };
+}
+
+function forwardSignals(command: RemoteCommand, options: StdioOptions): Joint {
+  let requests = 0;
+  const handlers = forwarded.map((name) => {
+    const handler = (): void => {
+      if (ending.includes(name) && ++requests > 1) options.onImpatience(name);
+      else command.signal(signalNumbers[name]!);
+    };
+    process.on(name, handler);
+    return [name, handler] as const;
+  });
+  return {
+    stop: () => {
+      for (const [name, handler] of handlers) process.removeListener(name, handler);
+    },
+  };
+}
+
+/** The terminal a command gets when it is wanted: the size of ours, where we have one on both sides. */
+export function ourTerminal(): { rows: number; columns: number } | undefined {
+  if (!process.stdin.isTTY || !process.stdout.isTTY) return undefined;
+  return { rows: process.stdout.rows, columns: process.stdout.columns };
+}
+
+/** Ends this process by a signal as if it had never been handled, so that callers see what really happened. */
+export function dieOf(signal: NodeJS.Signals): never {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  // Reached only if the signal is blocked.
+  process.exit(128 + (signalNumbers[signal] ?? 0));
+}

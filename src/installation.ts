@@ -1,0 +1,37 @@
+/** Where lodge itself lies: its built files beside the bundle, its shipped files beside those. */
+
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { LodgeError } from './errors.ts';
+
+/** The root of the checkout: the directory that has `package.json`, above `dist/` or `src/`. */
+export const installationDir = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+function findRoot(from: string): string {
+  let dir = from;
+  while (!existsSync(join(dir, 'package.json')) && dir !== '/') dir = dirname(dir);
+  return dir;
+}
+
+/**
+ * A program that the build makes: `agent` (put into guests) or `keeper` (stays with a guest's process).
+ * @throws LodgeError `missing-program` when lodge was not built
+ */
+export function builtFile(name: 'agent' | 'keeper'): string {
+  const path = join(installationDir, 'dist', name);
+  if (!existsSync(path)) {
+    throw new LodgeError('missing-program', `lodge's own program '${name}' is not built`, {
+      where: path,
+      fix: 'npm run build (needs musl-gcc: apt-get install musl-tools)',
+    });
+  }
+  return path;
+}
+
+/** What this installation is: another build of lodge has another one. */
+export function installationVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(installationDir, 'package.json'), 'utf8')) as { version: string };
+  const built = statSync(join(installationDir, 'dist', 'stamp'), { throwIfNoEntry: false });
+  return built === undefined ? version : `${version}+${Math.round(built.mtimeMs)}`;
+}

@@ -1,0 +1,69 @@
+/**
+ * The HTTP and WebSocket API of a process that owns guests: the host agent, or a run in the foreground.
+ * It is served on a unix socket that only its user can reach; docs/reference/api.md describes it.
+ */
+
+import { type ErrorCode, LodgeError } from '../errors.ts';
+import type { ExecRequest } from '../guest/channel/frames.ts';
+import type { GuestPlan } from '../guest/plan.ts';
+
+/** GET /v1/health */
+export interface Health {
+  pid: number;
+  /** Of the installation; a client of another one asks the agent to make way (POST /v1/leave). */
+  version: string;
+}
+
+/** POST /v1/guests; the answer is lines of JSON: {@link StartEvent}, the last with `name` or `error`. */
+export interface StartRequest {
+  plan: GuestPlan;
+}
+
+export type StartEvent = { progress: string } | { name: string } | { error: ErrorBody };
+
+/** POST /v1/guests/NAME/stop */
+export interface StopRequest {
+  /** Between asking the guest to go down and ending it. */
+  graceMs: number;
+}
+
+/** Any answer with a status of 400 or more. */
+export interface ErrorBody {
+  code: ErrorCode;
+  message: string;
+  where?: string;
+  fix?: string;
+  detail?: string;
+}
+
+/**
+ * WebSocket /v1/guests/NAME/exec. Text messages are JSON of these types; binary ones are a byte for the stream
+ * (0 standard input, 1 standard output, 2 standard error) and its data.
+ */
+export type ExecClientMessage =
+  | { type: 'exec'; request: ExecRequest }
+  | { type: 'end-input' }
+  | { type: 'signal'; signal: number }
+  | { type: 'resize'; rows: number; columns: number };
+
+export type ExecServerMessage =
+  | { type: 'started'; pid: number }
+  | { type: 'exit'; code: number; signal: number }
+  | { type: 'error'; error: ErrorBody };
+
+export function bodyOfError(error: unknown): ErrorBody {
+  if (!(error instanceof LodgeError)) return { code: 'internal', message: String(error) };
+  const { code, message, where, fix, detail } = error;
+  return {
+    code,
+    message,
+    ...(where === undefined ? {} : { where }),
+    ...(fix === undefined ? {} : { fix }),
+    ...(detail === undefined ? {} : { detail }),
+  };
+}
+
+export function errorOfBody(body: ErrorBody): LodgeError {
+  const { code, message, ...details } = body;
+  return new LodgeError(code, message, details);
+}

@@ -1,0 +1,131 @@
+/** Talking to whoever owns a guest: the host agent, started when it is needed, or a run in the foreground. */
+
+import { spawn } from 'node:child_process';
+import { request as httpRequest } from 'node:http';
+import { join } from 'node:path';
+import { WebSocket } from 'ws';
+import { LodgeError } from '../errors.ts';
+import type { ExecRequest } from '../guest/channel/frames.ts';
+import { type GuestPlan, guestFiles } from '../guest/plan.ts';
+import { type GuestView, requireGuest, runtimeDir } from '../guest/state.ts';
+import { installationVersion } from '../installation.ts';
+import { type ErrorBody, errorOfBody, type Health, type StartEvent } from './api.ts';
+import { RemoteSession } from './remote-session.ts';
+
+const agentStartLimitMs = 15_000;
+
+/** The socket of the process that owns a guest. */
+async function ownerSocket(guest: GuestView): Promise<string> {
+  return guest.record.mode === 'foreground' ? join(guest.dir, guestFiles.owner) : await ensureHostAgent();
+}
+
+/** Starts a command in a guest. @throws LodgeError `no-such-guest`, `guest-not-running`, `host-agent` */
+export async function execInGuest(name: string, request: ExecRequest): Promise<RemoteSession> {
+  const guest = requireGuest(name);
+  if (guest.status !== 'running') {
+    throw new LodgeError('guest-not-running', `'${name}' is ${guest.status}`, { fix: 'lodge ps' });
+  }
+  const socketPath = await ownerSocket(guest);
+  const socket = new WebSocket(`ws+unix://${socketPath}:/v1/guests/${name}/exec`, { perMessageDeflate: false });
+  return new RemoteSession(socket, request);
+}
+
+/** Brings a guest down in good order. */
+export async function stopThroughOwner(name: string, graceMs: number): Promise<void> {
+  const socketPath = await ownerSocket(requireGuest(name));
+  await call(socketPath, 'POST', `/v1/guests/${name}/stop`, { graceMs });
+}
+
+/** Has the host agent start a guest that outlives this process. @returns its name */
+export async function startDetached(plan: GuestPlan, onProgress: (text: string) => void): Promise<string> {
+  const socketPath = await ensureHostAgent();
+  let last: StartEvent | undefined;
+  await call(socketPath, 'POST', '/v1/guests', { plan }, (line) => {
+    last = JSON.parse(line) as StartEvent;
+    if ('progress' in last) onProgress(last.progress);
+  });
+  if (last !== undefined && 'error' in last) throw errorOfBody(last.error);
+  if (last === undefined || !('name' in last)) {
+    throw new LodgeError('host-agent', 'the host agent ended while it started the guest', { fix: 'try again' });
+  }
+  return last.name;
+}
+
+/**
+ * The socket of the host agent of this installation, which is started when there is none.
+ * @throws LodgeError `host-agent`
+ */
+async function ensureHostAgent(): Promise<string> {
+  const socketPath = join(runtimeDir(), 'agent.sock');
+  const deadline = Date.now() + agentStartLimitMs;
+  let started = false;
+  for (;;) {
+    const health = await call(socketPath, 'GET', '/v1/health').catch(() => undefined);
+    const version = health === undefined ? undefined : (JSON.parse(health) as Health).version;
+    if (version === installationVersion()) return socketPath;
+    if (version !== undefined) {
+      // Another build of lodge: it makes way, and its guests go on.
+      await call(socketPath, 'POST', '/v1/leave').catch(() => undefined);
+      started = false;
+    }
+    if (!started) spawnHostAgent();
+    started = true;
+    if (Date.now() > deadline) {
+      throw new LodgeError('host-agent', 'the host agent did not come up', {
+        where: socketPath,
+        fix: 'run it in the foreground to see why: lodge agent',
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+/** Starts an agent; where there is one already, the lock makes the new one end at once. */
+function spawnHostAgent(): void {
+  const child = spawn(
+    'flock',
+    ['--nonblock', '--no-fork', join(runtimeDir(), 'agent.lock'), process.execPath, process.argv[1]!, 'agent'],
+    { detached: true, stdio: 'ignore', cwd: '/' },
+  );
+  child.on('error', () => {});
+  child.unref();
+}
+
+/** One request; gives the body of the answer. @throws LodgeError that the other side gave, or `host-agent` */
+function call(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: unknown,
+  onLine?: (line: string) => void,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ socketPath, method, path, agent: false }, (response) => {
+      let text = '';
+      let unread = '';
+      response.setEncoding('utf8');
+      response.on('data', (piece: string) => {
+        if (onLine === undefined) text += piece;
+        else {
+          const lines = (unread + piece).split('\n');
+          unread = lines.pop()!;
+          lines.forEach(onLine);
+        }
+      });
+      response.on('end', () => {
+        if (response.statusCode! < 400) resolve(text);
+        else reject(errorOfBody(JSON.parse(text) as ErrorBody));
+      });
+      response.on('error', reject);
+    });
+    request.on('error', (cause) => {
+      reject(
+        new LodgeError('host-agent', `the owner of the guest cannot be reached: ${cause.message}`, {
+          where: socketPath,
+          cause,
+        }),
+      );
+    });
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}

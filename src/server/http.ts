@@ -1,0 +1,154 @@
+/** The API as routes over whatever owns the guests. No logic of its own. */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { LodgeError } from '../errors.ts';
+import type { Channel } from '../guest/channel/channel.ts';
+import type { Session } from '../guest/channel/session.ts';
+import {
+  bodyOfError,
+  type ExecClientMessage,
+  type ExecServerMessage,
+  type Health,
+  type StartEvent,
+  type StartRequest,
+  type StopRequest,
+} from './api.ts';
+
+/** What a process that owns guests can do for others. */
+export interface GuestOwner {
+  readonly version: string;
+  /** The channel to a guest's agent. @throws LodgeError when it has none or does not run */
+  channel(name: string): Promise<Channel>;
+  stop(name: string, graceMs: number): Promise<void>;
+  /** Starts a detached guest; only the host agent can. */
+  start?(request: StartRequest, onProgress: (text: string) => void): Promise<void>;
+  /** Ends this process, but not its guests. */
+  leave?(): void;
+}
+
+/** Requests are small: a plan is some tens of kilobytes. */
+const bodyLimitBytes = 4 * 1024 * 1024;
+const messageLimitBytes = 1024 * 1024;
+
+/** What may wait in a socket to a client before its guest is held back. */
+const bufferLimitBytes = 1024 * 1024;
+
+export function createApi(owner: GuestOwner): Server {
+  const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: messageLimitBytes });
+  const server = createServer((request, response) => {
+    answer(owner, request, response).catch((error) => {
+      if (response.headersSent) response.end();
+      else json(response, error instanceof LodgeError ? 422 : 500, bodyOfError(error));
+    });
+  });
+  server.on('upgrade', (request, socket, head) => {
+    const name = /^\/v1\/guests\/([a-z0-9-]+)\/exec$/.exec(request.url ?? '')?.[1];
+    if (name === undefined) socket.destroy();
+    else sockets.handleUpgrade(request, socket, head, (client) => serveExec(owner, name, client));
+  });
+  return server;
+}
+
+async function answer(owner: GuestOwner, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const route = `${request.method} ${request.url}`;
+  if (route === 'GET /v1/health') {
+    json(response, 200, { pid: process.pid, version: owner.version } satisfies Health);
+    return;
+  }
+  if (route === 'POST /v1/leave' && owner.leave !== undefined) {
+    json(response, 200, {});
+    response.on('finish', () => owner.leave!());
+    return;
+  }
+  if (route === 'POST /v1/guests' && owner.start !== undefined) {
+    const body = (await readJson(request)) as StartRequest;
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    const tell = (event: StartEvent): void => {
+      response.write(`${JSON.stringify(event)}\n`);
+    };
+    try {
+      await owner.start(body, (progress) => tell({ progress }));
+      tell({ name: body.plan.name });
+    } catch (error) {
+      tell({ error: bodyOfError(error) });
+    }
+    response.end();
+    return;
+  }
+  const stopped = /^POST \/v1\/guests\/([a-z0-9-]+)\/stop$/.exec(route)?.[1];
+  if (stopped !== undefined) {
+    const { graceMs } = (await readJson(request)) as StopRequest;
+    await owner.stop(stopped, graceMs);
+    json(response, 200, {});
+    return;
+  }
+  json(response, 404, { error: `no such route: ${route}` });
+}
+
+function json(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of request) {
+    bytes += (piece as Buffer).length;
+    if (bytes > bodyLimitBytes) throw new LodgeError('usage', 'the request is too large');
+    pieces.push(piece as Buffer);
+  }
+  try {
+    return JSON.parse(Buffer.concat(pieces).toString());
+  } catch (cause) {
+    throw new LodgeError('usage', 'the request is not JSON', { cause });
+  }
+}
+
+/** One command in a guest for one client; when the client goes, the command is hung up on. */
+function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
+  let session: Session | undefined;
+  const tell = (message: ExecServerMessage): void => client.send(JSON.stringify(message));
+  const finish = (message: ExecServerMessage): void => {
+    tell(message);
+    client.close();
+  };
+  const begin = async (request: Parameters<Channel['exec']>[0]): Promise<void> => {
+    const channel = await owner.channel(name);
+    if (client.readyState !== client.OPEN) return;
+    const started = channel.exec(request);
+    session = started;
+    started.output('stdout', (bytes) => sendOutput(client, 1, bytes));
+    started.output('stderr', (bytes) => sendOutput(client, 2, bytes));
+    tell({ type: 'started', pid: await started.started });
+    finish({ type: 'exit', ...(await started.end) });
+  };
+  client.on('message', (data: Buffer, isBinary) => {
+    if (isBinary) {
+      if (session === undefined || data[0] !== 0) return;
+      client.pause();
+      void session.write(data.subarray(1)).then(() => client.resume());
+      return;
+    }
+    const message = JSON.parse(data.toString()) as ExecClientMessage;
+    if (message.type === 'exec' && session === undefined) {
+      begin(message.request).catch((error) => finish({ type: 'error', error: bodyOfError(error) }));
+    } else if (message.type === 'end-input') session?.endInput();
+    else if (message.type === 'signal') session?.signal(message.signal);
+    else if (message.type === 'resize') session?.resize(message.rows, message.columns);
+  });
+  client.on('error', () => {});
+  client.on('close', () => session?.close());
+}
+
+function sendOutput(client: WebSocket, stream: number, bytes: Buffer): void | Promise<void> {
+  const message = Buffer.allocUnsafe(bytes.length + 1);
+  message[0] = stream;
+  bytes.copy(message, 1);
+  if (client.bufferedAmount < bufferLimitBytes) {
+    client.send(message, () => {});
+    return;
+  }
+  return new Promise((resolve) => client.send(message, () => resolve()));
+}
