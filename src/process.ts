@@ -38,6 +38,9 @@ export const packageOfProgram: Readonly<Record<string, string>> = {
   lz4: 'lz4',
   'dpkg-deb': 'dpkg',
   numactl: 'numactl',
+  taskset: 'util-linux',
+  bzip2: 'bzip2',
+  'apt-get': 'apt',
 };
 
 /** The error for a program that is not installed. */

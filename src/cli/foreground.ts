@@ -1,7 +1,7 @@
 /** A guest in the foreground: this process owns it, joins it to the terminal, and takes it along when it ends. */
 
 import { LodgeError } from '../errors.ts';
-import { deathOf } from '../guest/death.ts';
+import { crashOf, deathOf } from '../guest/death.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
 import { sweep } from '../guest/sweep.ts';
 import { thisUser } from '../guest/user.ts';
@@ -92,7 +92,16 @@ async function runCommand(guest: RunningGuest, input: ForegroundInput): Promise<
 
 /** Shows the console of a guest without an agent until it ends. */
 async function watchForeign(guest: RunningGuest): Promise<number> {
-  await showConsole(guest.plan.dir, { untilEnd: guest.ended, onLeave: () => guest.kill() });
+  let left = false;
+  await showConsole(guest.plan.dir, {
+    untilEnd: guest.ended,
+    onLeave: () => {
+      left = true;
+      guest.kill();
+    },
+  });
+  const crash = left ? undefined : crashOf(guest.plan);
+  if (crash !== undefined) throw crash;
   return 0;
 }
 

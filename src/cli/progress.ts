@@ -18,8 +18,15 @@ export function openProgress(options: { quiet: boolean; verbose: boolean }): Pro
     };
   }
   if (options.quiet || !stderr.isTTY) return { show: () => {}, clear: () => {} };
+  let isShown = false;
   return {
-    show: (text) => stderr.write(`\r\u001b[Klodge: ${text.slice(0, (stderr.columns ?? 80) - 10)}…`),
-    clear: () => stderr.write('\r\u001b[K'),
+    show: (text) => {
+      isShown = true;
+      stderr.write(`\r\u001b[Klodge: ${text.slice(0, (stderr.columns ?? 80) - 10)}…`);
+    },
+    clear: () => {
+      if (isShown) stderr.write('\r\u001b[K');
+      isShown = false;
+    },
   };
 }

@@ -30,6 +30,13 @@ export function deathOf(plan: GuestPlan, instead?: LodgeError): LodgeError {
   return new LodgeError(code, message, { fix, ...details });
 }
 
+/** The error for a guest without an agent, whose end is its own affair unless it crashed or was killed. */
+export function crashOf(plan: GuestPlan): LodgeError | undefined {
+  const end = readExit(plan.dir);
+  const death = deathOf(plan);
+  return end === 'code 0' && death.code !== 'guest-panicked' ? undefined : death;
+}
+
 function explain(
   plan: GuestPlan,
   end: string | undefined,

@@ -30,6 +30,8 @@ export interface PlanInput {
   machine?: Machine;
   user: HostUser;
   cwd: string;
+  /** Host CPUs that other guests of this user are pinned to. */
+  takenCpus: readonly number[];
   uefi?: NonNullable<DriverInput['uefi']>;
   objects: readonly string[];
 }
@@ -119,10 +121,10 @@ export function planGuest(input: PlanInput): GuestPlan {
   };
 }
 
-function layoutOf({ spec, machine }: PlanInput): Layout {
+function layoutOf({ spec, machine, takenCpus }: PlanInput): Layout {
   if (!asksPlacement(spec)) return freeLayout(spec.cpus, spec.memory);
   const { cpus, memory: memoryBytes, pages, pin, numa, placement } = spec;
-  return planLayout({ cpus, memoryBytes, pages, pin, numa, placement }, machine!);
+  return planLayout({ cpus, memoryBytes, pages, pin, numa, placement, takenCpus }, machine!);
 }
 
 function setupOf(

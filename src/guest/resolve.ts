@@ -17,7 +17,7 @@ import { probeMachine } from '../machine/probe.ts';
 import type { GuestPlan } from './plan.ts';
 import { asksPlacement, type PlanInput, planGuest, refusal } from './planner.ts';
 import type { GuestSpec, Volume } from './spec.ts';
-import { guestDir } from './state.ts';
+import { guestDir, listGuests } from './state.ts';
 import { thisUser } from './user.ts';
 
 export interface ResolveOptions {
@@ -51,6 +51,7 @@ export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Pr
     ...(asksPlacement(spec) ? { machine: await probeMachine() } : {}),
     user: thisUser(),
     cwd: options.cwd,
+    takenCpus: asksPlacement(spec) ? pinnedCpus() : [],
     ...findUefi(),
     objects: objectsOf(store, image, boot),
   };
@@ -150,6 +151,13 @@ function objectsOf(store: Store, image: Image, boot: PlanInput['boot']): string[
 function imagePaths(image: Exclude<Image, { kind: 'linux' }>): string[] {
   if (image.kind !== 'kernel') return [image.path];
   return image.initrdPath === undefined ? [image.kernelPath] : [image.kernelPath, image.initrdPath];
+}
+
+/** Two guests of one user must not be given the same CPUs; those of other users are kept apart by their jobs. */
+function pinnedCpus(): number[] {
+  return listGuests()
+    .filter((guest) => guest.status !== 'exited')
+    .flatMap((guest) => guest.plan.layout.vcpus.flatMap((vcpu) => vcpu.hostCpus));
 }
 
 /** Where Debian (ovmf) and Fedora (edk2-ovmf) put UEFI firmware for 64-bit PCs. */

@@ -89,7 +89,9 @@ export function hostSources(directory = '/etc/apt'): AptSource[] {
   }
   return [
     ...parseOneLine(read('sources.list')),
-    ...names.filter((name) => name.endsWith('.list')).flatMap((name) => parseOneLine(read(`sources.list.d/${name}`))),
+    ...names
+      .filter((name) => name.endsWith('.list'))
+      .flatMap((name) => parseOneLine(read(`sources.list.d/${name}`))),
     ...names
       .filter((name) => name.endsWith('.sources'))
       .flatMap((name) => parseDeb822(read(`sources.list.d/${name}`))),
@@ -124,7 +126,9 @@ export function sourcesText(
     });
   }
   return chosen
-    .map((source) => (components === undefined ? source : new Map([...source, ['Components', components.join(' ')]])))
+    .map((source) =>
+      components === undefined ? source : new Map([...source, ['Components', components.join(' ')]]),
+    )
     .map((source) => [...source].map(([field, value]) => `${field}: ${value}\n`).join(''))
     .join('\n');
 }

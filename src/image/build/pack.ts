@@ -31,14 +31,34 @@ export async function packStream(
   output: string,
   options: { newestSeconds: number; signal?: AbortSignal },
 ): Promise<void> {
-  const root = ['-root-mode', '755', '-root-uid', '0', '-root-gid', '0'];
   const threads = ['-processors', String(availableParallelism())];
-  const argv = ['sqfstar', ...squashfsArgs, ...threads, ...root, '-exit-on-error', output];
-  // The time of the root is now whatever one asks for (4.5.1), except that nothing is newer than this.
+  const root = ['-root-mode', '755'];
+  const argv = [
+    'sh',
+    '-c',
+    asRoot,
+    'sqfstar',
+    ...squashfsArgs,
+    ...threads,
+    ...root,
+    '-exit-on-error',
+    output,
+  ];
+  // The time of the root directory is now, whatever is asked for, except that nothing is newer than this.
   const env = { SOURCE_DATE_EPOCH: String(options.newestSeconds) };
   const { signal } = options;
   await pack({ argv, env, input: archive, ...(signal === undefined ? {} : { signal }) }, output);
 }
+
+/**
+ * The root directory belongs to whoever runs sqfstar 4.5, whatever is asked for: root, if this user may be that in a
+ * namespace. Guests that do without see their `/` belong to the user.
+ */
+const asRoot = `
+  if [ "$(id -u)" != 0 ] && unshare --user --map-root-user true 2> /dev/null; then
+    exec unshare --user --map-root-user sqfstar "$@"
+  fi
+  exec sqfstar "$@"`;
 
 /**
  * Packs a directory tree with root as the owner of all of it.
@@ -81,6 +101,9 @@ export function treePackerArgv(
   ];
 }
 
+/** What sh(1) ends with when there is no such program. */
+const notFoundCode = 127;
+
 async function pack(packer: LongRun, output: string): Promise<void> {
   let end: LongRunEnd;
   try {
@@ -88,22 +111,16 @@ async function pack(packer: LongRun, output: string): Promise<void> {
     if (end.code === 0) return;
   } catch (error) {
     await rm(output, { force: true });
-    throw withPackage(error);
+    throw error;
   }
   await rm(output, { force: true });
+  if (end.code === notFoundCode) {
+    const fix = 'apt-get install squashfs-tools (4.5 or newer)';
+    throw new LodgeError('missing-program', "the program 'sqfstar' is not installed", { fix });
+  }
   checkNotFull('packing an image', output, end);
   throw new LodgeError('image-build', `the image could not be packed (exit code ${end.code})`, {
     detail: lastLines(end.stderr, 10),
-  });
-}
-
-/** sqfstar comes with mksquashfs. */
-function withPackage(error: unknown): unknown {
-  if (!(error instanceof LodgeError) || error.code !== 'missing-program') return error;
-  if (!error.message.includes('sqfstar')) return error;
-  return new LodgeError('missing-program', error.message, {
-    fix: 'apt-get install squashfs-tools (4.5 or newer)',
-    cause: error,
   });
 }
 

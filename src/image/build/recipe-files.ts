@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { LodgeError } from '../../errors.ts';
 import type { Recipe } from './recipe-schema.ts';
 import type { TreeEntry } from './tree-stream.ts';
@@ -52,15 +52,6 @@ function statsOf(path: string): Stats {
     where: path,
     fix: 'paths in `from` are relative to the recipe',
   });
-}
-
-/** The directories that must be there before the entries are, least first; the image may have them already. */
-export function parentsOf(entries: readonly TreeEntry[]): string[] {
-  const parents = new Set<string>();
-  for (const { path } of entries) {
-    for (let parent = dirname(path); parent !== '/'; parent = dirname(parent)) parents.add(parent);
-  }
-  return [...parents].sort();
 }
 
 /** What the entries hold, as one number: the same for the same files, whenever they were written. */

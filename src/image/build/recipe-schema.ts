@@ -7,7 +7,10 @@ import { checkValue, parseYaml } from '../../document.ts';
 import { hostIoError, LodgeError } from '../../errors.ts';
 import { filesystems } from './pack.ts';
 
-const absolutePath = z.string().regex(/^\/[^\0]*$/, 'write an absolute path').refine((path) => !path.split('/').includes('..'), 'write a path without ..');
+const absolutePath = z
+  .string()
+  .regex(/^\/[^\0]*$/, 'write an absolute path')
+  .refine((path) => !path.split('/').includes('..'), 'write a path without ..');
 const word = (what: string) => z.string().regex(/^[a-z0-9][a-z0-9.+:~-]*$/, `this is not ${what}`);
 /** The kernel takes no longer string in an environment. */
 const longestCommandBytes = 100_000;
@@ -49,7 +52,9 @@ export const recipeSchema = z.strictObject({
     .array(z.string().min(1).max(longestCommandBytes))
     .default([])
     .describe('run in the image as root, by its /bin/sh, after the files'),
-  env: z.record(z.string().regex(/^[A-Za-z_]\w*$/, 'this cannot be the name of a variable'), z.string()).default({}),
+  env: z
+    .record(z.string().regex(/^[A-Za-z_]\w*$/, 'this cannot be the name of a variable'), z.string())
+    .default({}),
   cwd: absolutePath.optional(),
   entrypoint: z.array(z.string()).min(1).optional().describe("put before the command's arguments"),
   command: z.array(z.string()).min(1).optional().describe('run when no command is given'),

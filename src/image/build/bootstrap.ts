@@ -1,0 +1,87 @@
+/** What mmdebstrap(1) is told, out of a recipe: a pure function, and the reading of what it says while it works. */
+
+import type { Recipe } from './recipe-schema.ts';
+
+export interface Bootstrap {
+  /** mmdebstrap and its arguments; it reads the package sources from standard input. */
+  argv: string[];
+  /** For its hooks: what would be too long, or too private, for a command line. */
+  env: Record<string, string>;
+}
+
+export interface BootstrapInput {
+  recipe: Recipe;
+  /** Name of the image, which becomes the host name in it. */
+  name: string;
+  /** Where the root is to be: an empty directory, or none. */
+  target: string;
+  /** For apt.conf.d, while it builds. */
+  fetchOptions: string;
+  /** A tar archive of the recipe's files; none when it has no files. */
+  filesPath?: string;
+}
+
+/** Hooks run in sh(1) with the root as `$1`. What is done in the root is done in a chroot: its links lead inside then. */
+const hooks = {
+  fetchOptions: 'printf %s "$LODGE_FETCH_OPTIONS" > "$1/etc/apt/apt.conf.d/98lodge"',
+  files: 'chroot "$1" tar -xf - --keep-directory-symlink -C / < "$LODGE_FILES"',
+  clean: `rm -f "$1/etc/apt/apt.conf.d/98lodge" "$1/etc/apt/apt.conf.d/99mmdebstrap" "$1/etc/resolv.conf" "$1/etc/hostname"
+    : > "$1/etc/resolv.conf"
+    echo "$LODGE_NAME" > "$1/etc/hostname"
+    find "$1/etc/apt" -type f \\( -name '*.list' -o -name '*.sources' \\) -exec sed -i 's#://[^/@ ]*@#://#' {} +`,
+} as const;
+
+/** The one of mmdebstrap's modes that works in lodge's namespace and keeps its mounts out of the host's. */
+const mode = 'unshare';
+
+/** Plans the bootstrap of a recipe. */
+export function planBootstrap(input: BootstrapInput): Bootstrap {
+  const { recipe, name, target, fetchOptions, filesPath } = input;
+  const { base, packages, exclude, commands } = recipe;
+  const env: Record<string, string> = { LODGE_NAME: name, LODGE_FETCH_OPTIONS: fetchOptions };
+  const customize: string[] = [];
+  if (filesPath !== undefined) {
+    env.LODGE_FILES = filesPath;
+    customize.push(hooks.files);
+  }
+  const exports = Object.entries(recipe.env).map(
+    ([variable, value]) => `export ${variable}=${quote(value)}\n`,
+  );
+  commands.forEach((command, index) => {
+    env[`LODGE_COMMAND_${index}`] = exports.join('') + command;
+    customize.push(
+      `echo "I: running command ${index + 1} of ${commands.length}" >&2; chroot "$1" /bin/sh -eu -c "$LODGE_COMMAND_${index}" >&2`,
+    );
+  });
+  customize.push(hooks.clean);
+  const argv = [
+    'mmdebstrap',
+    `--mode=${mode}`,
+    '--format=directory',
+    `--variant=${base.variant}`,
+    ...(packages.length === 0 ? [] : [`--include=${packages.join(',')}`]),
+    // What is lost with the power is the build, not a system.
+    '--dpkgopt=force-unsafe-io',
+    ...exclude.map((path) => `--dpkgopt=path-exclude=${path}`),
+    `--setup-hook=${hooks.fetchOptions}`,
+    ...customize.map((hook) => `--customize-hook=${hook}`),
+    base.suite,
+    target,
+    '-',
+  ];
+  return { argv, env };
+}
+
+/** A word as sh(1) reads it. */
+export function quote(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** What a line of mmdebstrap's log says to somebody who waits; nothing for most lines. */
+export function progressOf(line: string): string | undefined {
+  const own = /^I: (.*?)\.*$/.exec(line)?.[1];
+  return own === undefined || unimportant.test(own) ? undefined : own;
+}
+
+const unimportant =
+  /^(?:chroot architecture|reading sources|automatically|using|finding|running --|success|done)/;

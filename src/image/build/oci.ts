@@ -1,0 +1,229 @@
+/**
+ * Importing container images from files: OCI layouts (a directory or an archive) and what `docker save` writes.
+ * skopeo reads them and checks the digests, umoci unpacks the layers: nothing of an archive is unpacked by lodge, and
+ * all of it happens in a namespace whose root is nobody on the host. No registry is asked.
+ */
+
+import { existsSync } from 'node:fs';
+import { rm, symlink } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { hostIoError, LodgeError } from '../../errors.ts';
+import { packageOfProgram, runProgram } from '../../process.ts';
+import { formatSize } from '../../units.ts';
+import { checkNotFull } from '../full-disk.ts';
+import { identify } from '../identify.ts';
+import { removeTree } from '../small-file.ts';
+import { checkName, type Store } from '../store.ts';
+import { quote } from './bootstrap.ts';
+import { type BuildOptions, type BuiltImage, rootBytesOf, storeRoot } from './built.ts';
+import { runLong } from './long-run.ts';
+import { anyRootNamespace, type RootNamespace } from './namespace.ts';
+import { type OciConfig, ociConfig, ociReferences } from './oci-config.ts';
+import { lastLines, treePackerArgv } from './pack.ts';
+import { freeBytes, makeScratch, type Scratch } from './scratch.ts';
+
+export interface OciOptions extends BuildOptions {
+  /** A kernel file that the image is to boot with. */
+  kernelPath?: string;
+  /** Where the layers are unpacked; without it, in memory when there is enough. */
+  scratch?: Scratch['kind'];
+}
+
+/** A layer can unpack to a thousand times its size: the host keeps at least this much of its disk. */
+const leastFreeBytes = 1 << 30;
+const watchMs = 500;
+
+type OciForm = 'layout' | 'archive' | 'docker-archive';
+
+/** Which of skopeo's transports reads which form. */
+const transports: Readonly<Record<OciForm, string>> = {
+  layout: 'oci',
+  archive: 'oci-archive',
+  'docker-archive': 'docker-archive',
+};
+
+/** Whether a path, or a path with `:TAG` after it, is a container image. */
+export async function isOci(reference: string): Promise<boolean> {
+  const { path } = splitTag(reference);
+  return existsSync(path) && identify(path).kind === 'oci';
+}
+
+/** `PATH` or `PATH:TAG`; a file whose name has a colon is meant as it is. */
+function splitTag(reference: string): { path: string; tag?: string } {
+  const match = /^(.+?):([\w][\w./:@-]*)$/.exec(reference);
+  if (existsSync(reference) || match === null) return { path: resolve(reference) };
+  return { path: resolve(match[1]!), tag: match[2]! };
+}
+
+/**
+ * Imports a container image.
+ * @param reference its path, with `:TAG` after it where there are several
+ * @throws LodgeError `image-not-found`, `image-unreadable`, `missing-program`, `disk-full`, `image-build`
+ */
+export async function importOci(
+  reference: string,
+  store: Store,
+  options: OciOptions = {},
+): Promise<BuiltImage> {
+  const startedMs = performance.now();
+  const { name, filesystem = 'squashfs', kernelPath, onProgress = () => {}, signal } = options;
+  if (name !== undefined) checkName(name);
+  const { path, tag } = splitTag(reference);
+  const form = formOf(path);
+  const workspace = await store.makeTemporary();
+  try {
+    onProgress('reading the image');
+    const layout = join(workspace, 'layout');
+    await copyLayout(form, path, tag, workspace, signal);
+    const config = ociConfig(layout);
+    const namespace = await anyRootNamespace();
+    const object = await storeRoot(store, {
+      source: `container image ${path}${tag === undefined ? '' : `:${tag}`}`,
+      filesystem,
+      defaults: config.defaults,
+      ...(kernelPath === undefined ? {} : { kernelPath }),
+      fill: (rootPath) => unpack({ workspace, rootPath, filesystem, namespace, options }),
+    });
+    if (name !== undefined) await store.name(name, object.id);
+    return {
+      ...object,
+      ...(name === undefined ? {} : { name }),
+      filesystem,
+      cached: false,
+      rootBytes: await rootBytesOf(object, filesystem),
+      elapsedMs: performance.now() - startedMs,
+      notes: notesOf(config, namespace),
+    };
+  } finally {
+    await removeTree(workspace);
+  }
+}
+
+function formOf(path: string): OciForm {
+  if (!existsSync(path)) throw new LodgeError('image-not-found', 'there is no such file', { where: path });
+  const identity = identify(path);
+  if (identity.kind === 'oci') return identity.form;
+  throw new LodgeError('image-unreadable', `this is not a container image but ${identity.description}`, {
+    where: path,
+    fix: 'give an OCI layout, an OCI archive, or what `docker save` writes',
+  });
+}
+
+function notesOf({ user }: OciConfig, { owners }: RootNamespace): string[] {
+  return [
+    ...(user === undefined ? [] : [`the image names the user '${user}': in a guest, commands run as you`]),
+    ...(owners === 'all' ? [] : ['all files belong to root: you have no subordinate ids (/etc/subuid)']),
+  ];
+}
+
+/** Brings the one image that is meant into a layout of its own, `layout:image`. */
+async function copyLayout(
+  form: OciForm,
+  path: string,
+  tag: string | undefined,
+  workspace: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (form === 'layout') checkTag(path, tag);
+  // skopeo takes a colon for the beginning of a tag: the path is put under a name without one.
+  await symlink(path, join(workspace, 'source'));
+  const from = `${transports[form]}:source${tag === undefined ? '' : `:${tag}`}`;
+  const argv = ['skopeo', '--insecure-policy', 'copy', '--quiet', from, 'oci:layout:image'];
+  const { code, stderr } = await runLong({
+    argv,
+    cwd: workspace,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  if (code === 0) return;
+  checkNotFull('importing an image', workspace, { stderr });
+  throw new LodgeError('image-unreadable', 'this container image cannot be read', {
+    where: path,
+    detail: lastLines(stderr, 5),
+    fix: 'copy or pull the image again; one of several is named by PATH:TAG',
+  });
+}
+
+function checkTag(path: string, tag: string | undefined): void {
+  const tags = ociReferences(path).map((reference) => reference.tag);
+  if (tag === undefined ? tags.length === 1 : tags.includes(tag)) return;
+  const named = tags.filter((each) => each !== undefined);
+  const message = tag === undefined ? `it has ${tags.length} images` : `there is no image '${tag}' in it`;
+  throw new LodgeError('image-not-found', message, {
+    where: path,
+    fix:
+      named.length === 0
+        ? 'pull the image again'
+        : `name one: ${named.map((each) => `${path}:${each}`).join(', ')}`,
+  });
+}
+
+interface Unpacking {
+  workspace: string;
+  rootPath: string;
+  filesystem: NonNullable<BuildOptions['filesystem']>;
+  namespace: RootNamespace;
+  options: OciOptions;
+}
+
+/** Unpacks and packs again, in memory if that is large enough, else on the disk. */
+async function unpack(unpacking: Unpacking): Promise<void> {
+  const { namespace, options } = unpacking;
+  await runProgram(['umoci', '--version']); // in the namespace a missing program would only be a line of an error
+  for (const kind of [options.scratch, 'directory'] as const) {
+    const scratch = await makeScratch(namespace, kind);
+    try {
+      options.onProgress?.('unpacking its layers');
+      if (await attempt(unpacking, scratch)) return;
+    } finally {
+      await scratch.remove();
+    }
+  }
+}
+
+/** @returns whether it was made; if not, the scratch memory was too small */
+async function attempt(unpacking: Unpacking, scratch: Scratch): Promise<boolean> {
+  const { workspace, rootPath, filesystem, namespace, options } = unpacking;
+  const root = join(scratch.path, 'root');
+  const rootless = namespace.owners === 'root';
+  const packer = treePackerArgv(root, rootPath, filesystem, rootless ? 'root' : 'kept');
+  const script = `${scratch.prologue}
+    umoci raw unpack ${rootless ? '--rootless' : ''} --image layout:image ${quote(root)} || exit
+    cd ${quote(root)} || exit
+    for name in dev proc sys run; do [ -e $name ] || [ -L $name ] || install -d -m 755 $name || exit; done
+    [ -e tmp ] || [ -L tmp ] || install -d -m 1777 tmp || exit
+    for name in . dev proc sys run tmp; do [ -L $name ] || touch -d @0 $name || exit; done
+    exec ${packer.map(quote).join(' ')}`;
+  const stop = new AbortController();
+  const watch = watchFree(scratch.kind === 'memory' ? workspace : scratch.path, stop);
+  const signals = [stop.signal, ...(options.signal === undefined ? [] : [options.signal])];
+  try {
+    const { code, stderr } = await runLong({
+      argv: [...namespace.prefix, 'sh', '-c', script],
+      cwd: workspace,
+      env: { LODGE_SCRATCH: scratch.path },
+      signal: AbortSignal.any(signals),
+    });
+    if (code === 0) return true;
+    await rm(rootPath, { force: true });
+    if (scratch.kind === 'memory' && /no space left on device/i.test(stderr)) return false;
+    checkNotFull('unpacking a container image', scratch.path, { stderr });
+    throw new LodgeError('image-build', `the container image could not be unpacked (exit code ${code})`, {
+      detail: lastLines(stderr, 10),
+      fix: `check that umoci (${packageOfProgram.umoci}) and mksquashfs work, and that the image is whole`,
+    });
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+/** Ends the work when the disk is about to be full: an image can be made to unpack to any size. */
+function watchFree(path: string, stop: AbortController): NodeJS.Timeout {
+  return setInterval(async () => {
+    const free = await freeBytes(path).catch(() => leastFreeBytes);
+    if (free >= leastFreeBytes) return;
+    const why = `less than ${formatSize(leastFreeBytes)} would be left on the disk`;
+    stop.abort(
+      hostIoError('unpacking a container image', path, Object.assign(new Error(why), { code: 'ENOSPC' })),
+    );
+  }, watchMs);
+}
