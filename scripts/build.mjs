@@ -1,6 +1,6 @@
 // Builds what runs: one bundle per entry, and the two static programs. `./lodge` calls it when dist/ is out of date.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -18,23 +18,25 @@ for (const [name, folder] of [
     .map((file) => join(root, folder, file));
   const flags = ['-static', '-Os', '-s', '-Wall', '-Wextra', '-Werror'];
   execFileSync('mkdir', ['-p', dist]);
-  execFileSync('musl-gcc', [...flags, '-o', join(dist, name), ...sources], { stdio: 'inherit' });
+  execFileSync('musl-gcc', [...flags, '-o', join(dist, `${name}.new`), ...sources], { stdio: 'inherit' });
+  renameSync(join(dist, `${name}.new`), join(dist, name));
 }
 
+// One CommonJS file: on a shared file system each file opened at the start counts, and Node's loader of ES modules
+// alone costs more than lodge does. Verbs are still evaluated only when they are called.
 await build({
   entryPoints: [join(root, 'src/cli/main.ts')],
-  outdir: join(dist, 'lodge'),
+  outfile: join(dist, 'lodge.cjs.new'),
   bundle: true,
-  splitting: true,
   platform: 'node',
-  format: 'esm',
+  format: 'cjs',
   target: 'node20',
   minify: true,
-  keepNames: false,
-  sourcemap: true,
   legalComments: 'none',
-  // ws and commander are CommonJS and ask for Node's own modules by require.
-  banner: { js: "import { createRequire as lodgeCreateRequire } from 'node:module'; const require = lodgeCreateRequire(import.meta.url);" },
+  define: { 'import.meta.url': 'lodgeFileUrl' },
+  banner: { js: "const lodgeFileUrl = require('node:url').pathToFileURL(__filename).href;" },
   logLevel: 'warning',
 });
+// Replaced whole, because another lodge may be starting from it at this moment.
+renameSync(join(dist, 'lodge.cjs.new'), join(dist, 'lodge.cjs'));
 writeFileSync(join(dist, 'stamp'), '');

@@ -33,6 +33,5 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
 // What may still be open (standard input, an idle socket) must not keep the shell waiting.
-process.exit();
+void main().finally(() => process.exit());
