@@ -32,7 +32,7 @@ static uint64_t ring_taken; /* up to where the ring has been given to the parser
 static uint64_t ring_told;
 
 static uint8_t in[IN];
-static const uint8_t *at; /* what has been read and not yet been parsed, in `in` or in the ring */
+static const uint8_t *at = in; /* what has been read and not yet been parsed, in `in` or in the ring */
 static size_t left;
 static uint8_t held[MAX_FRAME]; /* a frame that came in pieces */
 static size_t held_length;

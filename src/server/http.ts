@@ -109,11 +109,10 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
 /** One command in a guest for one client; when the client goes, the command is hung up on. */
 function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
   let session: Session | undefined;
+  // Input in its order: messages that were parsed before a pause still come, and its end must come last.
+  let writing: Promise<void> = Promise.resolve();
+  let queuedBytes = 0;
   const tell = (message: ExecServerMessage): void => client.send(JSON.stringify(message));
-  const finish = (message: ExecServerMessage): void => {
-    tell(message);
-    client.close();
-  };
   const begin = async (request: Parameters<Channel['exec']>[0]): Promise<void> => {
     const channel = await owner.channel(name);
     if (client.readyState !== client.OPEN) return;
@@ -122,19 +121,28 @@ function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
     started.output('stdout', (bytes) => sendOutput(client, 1, bytes));
     started.output('stderr', (bytes) => sendOutput(client, 2, bytes));
     tell({ type: 'started', pid: await started.started });
-    finish({ type: 'exit', ...(await started.end) });
+    // The client closes when it has taken all that came before this: it may be a slow reader.
+    tell({ type: 'exit', ...(await started.end) });
   };
   client.on('message', (data: Buffer, isBinary) => {
     if (isBinary) {
-      if (session === undefined || data[0] !== 0) return;
-      client.pause();
-      void session.write(data.subarray(1)).then(() => client.resume());
+      const target = session;
+      if (target === undefined || data[0] !== 0) return;
+      const bytes = data.subarray(1);
+      queuedBytes += bytes.length;
+      if (queuedBytes > bufferLimitBytes) client.pause();
+      writing = writing
+        .then(() => target.write(bytes))
+        .then(() => {
+          queuedBytes -= bytes.length;
+          if (queuedBytes <= bufferLimitBytes) client.resume();
+        });
       return;
     }
     const message = JSON.parse(data.toString()) as ExecClientMessage;
     if (message.type === 'exec' && session === undefined) {
-      begin(message.request).catch((error) => finish({ type: 'error', error: bodyOfError(error) }));
-    } else if (message.type === 'end-input') session?.endInput();
+      begin(message.request).catch((error) => tell({ type: 'error', error: bodyOfError(error) }));
+    } else if (message.type === 'end-input') writing = writing.then(() => session?.endInput());
     else if (message.type === 'signal') session?.signal(message.signal);
     else if (message.type === 'resize') session?.resize(message.rows, message.columns);
   });

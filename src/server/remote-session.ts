@@ -64,11 +64,11 @@ export class RemoteSession {
     });
     socket.on('error', () => {});
     socket.on('close', () => {
-      this.#settle.failed(
-        new LodgeError('channel-broken', 'the process that owns the guest went away', {
-          fix: 'lodge ps shows whether the guest still runs',
-        }),
-      );
+      const error = new LodgeError('channel-broken', 'the process that owns the guest went away', {
+        fix: 'lodge ps shows whether the guest still runs',
+      });
+      // What came before is shown first; after an end that was told, this changes nothing.
+      void this.#handling.then(() => this.#settle.failed(error));
     });
   }
 
@@ -116,10 +116,12 @@ export class RemoteSession {
 
   #takeMessage(message: ExecServerMessage): void {
     if (message.type === 'started') this.#settle.started(message.pid);
-    else if (message.type === 'error') this.#settle.failed(errorOfBody(message.error));
     else {
-      const { code, signal } = message;
-      void this.#handling.then(() => this.#settle.ended({ code, signal }));
+      void this.#handling.then(() => {
+        if (message.type === 'error') this.#settle.failed(errorOfBody(message.error));
+        else this.#settle.ended({ code: message.code, signal: message.signal });
+        this.#socket.close();
+      });
     }
   }
 

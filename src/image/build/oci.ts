@@ -48,11 +48,14 @@ export async function isOci(reference: string): Promise<boolean> {
   return existsSync(path) && identify(path).kind === 'oci';
 }
 
-/** `PATH` or `PATH:TAG`; a file whose name has a colon is meant as it is. */
+/** `PATH` or `PATH:TAG`, where what is before one of the colons is there. */
 function splitTag(reference: string): { path: string; tag?: string } {
-  const match = /^(.+?):([\w][\w./:@-]*)$/.exec(reference);
-  if (existsSync(reference) || match === null) return { path: resolve(reference) };
-  return { path: resolve(match[1]!), tag: match[2]! };
+  if (existsSync(reference)) return { path: resolve(reference) };
+  for (let colon = reference.indexOf(':'); colon !== -1; colon = reference.indexOf(':', colon + 1)) {
+    const [path, tag] = [reference.slice(0, colon), reference.slice(colon + 1)];
+    if (path !== '' && tag !== '' && existsSync(path)) return { path: resolve(path), tag };
+  }
+  return { path: resolve(reference) };
 }
 
 /**
