@@ -16,7 +16,8 @@ export default defineConfig({
         test: {
           name: 'guests',
           include: ['test/guests/**/*.test.ts'],
-          testTimeout: 180_000,
+          globalSetup: ['test/simulated-host/global-setup.ts'],
+          testTimeout: 600_000,
           hookTimeout: 600_000,
           fileParallelism: false,
         },

@@ -107,7 +107,7 @@ static void __attribute__((noreturn)) run(int signals) {
     int64_t now = now_ms();
     wake = now + MAX_WAIT_MS;
     if (channel.gone && now >= channel.quiet_until) channel_retry();
-    channel_take(readable && !channel.gone);
+    channel_take(readable);
     steps_pump();
     sessions_pump(now);
     halt_pump(now);
@@ -116,7 +116,9 @@ static void __attribute__((noreturn)) run(int signals) {
     bool quiet = now < channel.quiet_until;
     if (quiet || channel.gone) wake_at(channel.quiet_until);
     short events = (short)((channel_wants_input() ? POLLIN : 0) | (channel_has_output() ? POLLOUT : 0));
-    fds[0] = (struct pollfd){.fd = quiet || channel.gone ? -1 : channel.fd, .events = events};
+    fds[0] = (struct pollfd){.fd = channel.fd, .events = events};
+    if (quiet) fds[0].fd = -1;
+    if (channel.gone) fds[0] = (struct pollfd){.fd = channel.watch, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = signals, .events = POLLIN};
     int count = sessions_poll(fds + 2, now);
     int64_t wait = channel_has_more() ? 0 : wake - now;
@@ -126,6 +128,10 @@ static void __attribute__((noreturn)) run(int signals) {
     struct signalfd_siginfo info;
     while (fds[1].revents != 0 && read(signals, &info, sizeof info) == sizeof info) continue;
     if (fds[1].revents != 0) reap();
+    if (channel.gone) {
+      if (fds[0].revents != 0) channel_retry();
+      fds[0].revents = 0;
+    }
     readable = (fds[0].revents & POLLIN) != 0;
     /* A hang-up can't be waited out in poll(). What the host has said before is read first. */
     if ((fds[0].revents & (POLLHUP | POLLERR)) != 0) {

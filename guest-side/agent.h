@@ -123,6 +123,7 @@ struct channel {
   int fd;
   enum transport transport;
   bool gone;           /* the host is not there */
+  int watch;           /* then this tells that it may be back */
   int64_t quiet_until; /* until then poll() has nothing to say about it */
 };
 extern struct channel channel;

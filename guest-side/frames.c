@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -12,10 +13,14 @@ enum {
   RING = 4 << 20,
   RING_HEADER = 4096,
   IN = 256 << 10,
-  OUT = DATA_FRAMES * MAX_FRAME + 16384,
+  /* DATA goes up to a mark only: a command that writes without end must leave room for answers. */
+  OUT_DATA = DATA_FRAMES * MAX_FRAME,
+  OUT = OUT_DATA + 2 * MAX_FRAME,
   /* After so many bytes the parser lets the rest of the agent have its turn. */
   TURN = 256 << 10,
   TELL_EVERY = 256 << 10,
+  /* How often a host that is gone is looked for, should nothing have told of it. */
+  GONE_RETRY_MS = 1000,
   /* Less place than this is not worth a read. */
   SMALL_READ = 4096,
 };
@@ -105,9 +110,9 @@ void send_failure(enum frame_type type, uint32_t session, uint32_t a, uint32_t b
 int data_places(struct iovec *places, size_t limit) {
   size_t to = out_to;
   int count = 0;
-  if (out_room() < HEADER + SMALL_READ + SMALL_FRAME) return 0;
-  while (limit > 0 && count < DATA_FRAMES && OUT - to >= HEADER + SMALL_READ + SMALL_FRAME) {
-    size_t length = least(least(OUT - to - HEADER - SMALL_FRAME, MAX_PAYLOAD), limit);
+  if (!synced) return 0;
+  while (limit > 0 && count < DATA_FRAMES && to + HEADER + SMALL_READ <= OUT_DATA) {
+    size_t length = least(least(OUT_DATA - to - HEADER, MAX_PAYLOAD), limit);
     places[count++] = (struct iovec){out + to + HEADER, length};
     to += HEADER + length;
     limit -= length;
@@ -128,9 +133,15 @@ void channel_lost(void) {
     sessions_kill();
     exit(0);
   }
+  if (!channel.gone) {
+    /* A hang-up shows in poll() all the time; an edge-triggered epoll tells when it changes, and is quiet else. */
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
+    channel.watch = epoll_create1(EPOLL_CLOEXEC);
+    epoll_ctl(channel.watch, EPOLL_CTL_ADD, channel.fd, &event);
+  }
   channel.gone = true;
+  channel.quiet_until = now_ms() + GONE_RETRY_MS;
   synced = false;
-  channel.quiet_until = now_ms() + RETRY_MS;
   hunting = true;
   paused = false;
   held_length = left = 0;
@@ -151,6 +162,9 @@ void channel_flush(void) {
 }
 
 void channel_retry(void) {
+  struct epoll_event event;
+  epoll_wait(channel.watch, &event, 1, 0);
+  channel.quiet_until = now_ms() + GONE_RETRY_MS;
   if (channel.transport == ON_RING) {
     /* A line that was hung up stays so until it is opened again. */
     int fd = open_line();
@@ -158,8 +172,10 @@ void channel_retry(void) {
     if (fd >= 0) close(fd);
   }
   struct pollfd fd = {.fd = channel.fd, .events = POLLIN};
-  if (poll(&fd, 1, 0) >= 0 && !(fd.revents & (POLLHUP | POLLERR | POLLNVAL))) channel.gone = false;
-  else channel.quiet_until = now_ms() + RETRY_MS;
+  if (poll(&fd, 1, 0) < 0 || (fd.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) return;
+  channel.gone = false;
+  channel.quiet_until = 0;
+  close(channel.watch);
 }
 
 /* ---- input ---- */

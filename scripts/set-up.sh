@@ -6,7 +6,7 @@ here=$(CDPATH= cd -P -- "$(dirname -- "$0")/.." && pwd)
 
 # program:package of what every run needs; `lodge doctor --fix` brings what single verbs need.
 needed="qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils linux.uml:user-mode-linux lstopo-no-graphics:hwloc-nox \
-musl-gcc:musl-tools xz:xz-utils flock:util-linux taskset:util-linux"
+musl-gcc:musl-tools gcc:gcc xz:xz-utils flock:util-linux taskset:util-linux"
 
 say() { printf 'lodge: %s\n' "$*" >&2; }
 
@@ -19,7 +19,10 @@ for pair in $needed; do
   command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 for package in "$@"; do
-  dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+  case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null) in
+    ii*) ;;
+    *) missing="$missing $package" ;;
+  esac
 done
 
 install() {

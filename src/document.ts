@@ -54,7 +54,9 @@ export function checkValue<S extends z.ZodType>(
 ): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw faultOf(result.error.issues[0]!, schema, locate);
+  // A key that is not known explains more than a value: it may be where the right value went.
+  const { issues } = result.error;
+  throw faultOf(issues.find((issue) => issue.code === 'unrecognized_keys') ?? issues[0]!, schema, locate);
 }
 
 function faultOf(

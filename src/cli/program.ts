@@ -1,6 +1,6 @@
 /** The command line as one tree of definitions: parsing, help, completions and the manual page all come from it. */
 
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { defineCopy } from './copy.ts';
 import { defineDoctor } from './doctor.ts';
 import { defineExec } from './exec.ts';
@@ -41,5 +41,14 @@ export function buildProgram(version: string): Command {
   );
   for (const define of [defineRun, defineExec, defineShell, defineGuests, defineCopy, defineImage]) define(program);
   for (const define of [defineDoctor, defineGenerated, defineAgent]) define(program);
+  acceptJsonEverywhere(program);
   return program;
+}
+
+/** People write `lodge ps --json` as often as `lodge --json ps`: both mean the same. */
+function acceptJsonEverywhere(program: Command): void {
+  for (const verb of program.commands.flatMap((command) => [command, ...command.commands])) {
+    verb.addOption(new Option('--json', 'Print results as JSON.').hideHelp());
+    verb.on('option:json', () => program.setOptionValue('json', true));
+  }
 }

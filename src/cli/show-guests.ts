@@ -6,6 +6,7 @@ import { printable } from '../guest/keeper.ts';
 import { guestFiles } from '../guest/plan.ts';
 import { type GuestView, listGuests, requireGuest } from '../guest/state.ts';
 import { sweep } from '../guest/sweep.ts';
+import { readKvmPages } from '../guest/vmm/qemu/verify.ts';
 import { openStore } from '../image/store.ts';
 import { table } from './table.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
@@ -58,7 +59,7 @@ function guestRows(guests: readonly GuestView[]): string[][] {
   return [['NAME', 'STATUS', 'AGE', 'ACCEL', 'VCPUS', 'MEMORY', 'IMAGE', 'MODE'], ...rows];
 }
 
-function placementRows({ name, plan, record }: GuestView): string[][] {
+function placementRows({ name, plan, record, status }: GuestView): string[][] {
   const { layout } = plan;
   const { placement } = record;
   if (!plan.verifyPlacement) return [[name, 'no placement was asked for']];
@@ -69,6 +70,12 @@ function placementRows({ name, plan, record }: GuestView): string[][] {
     rows.push(['', `vCPU ${vcpu}`, asked, found === undefined ? 'not looked at' : `CPU ${formatCpuList(found)}`]);
   }
   for (const memory of placement?.memory ?? []) rows.push(['', memory.what, memory.asked, memory.found]);
+  // KVM's own count says which pages really are in the nested table; the guest fills it as it runs.
+  const nested = status === 'running' && record.vmmPid !== undefined ? readKvmPages(record.vmmPid) : undefined;
+  if (nested !== undefined) {
+    const { pages4K, pages2M, pages1G } = nested;
+    rows.push(['', 'nested table', '', `${pages1G} pages of 1G, ${pages2M} of 2M, ${pages4K} of 4K`]);
+  }
   rows.push(['', 'all', 'met', placement === undefined ? 'not looked at' : placement.met ? 'met' : 'NOT met']);
   for (const difference of placement?.differences ?? []) rows.push(['', '', '', difference]);
   return rows;

@@ -6,15 +6,20 @@ import { type ErrorCode, LodgeError } from '../errors.ts';
 import { consoleTail, vmmTail } from './keeper.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 
-/** Lines of the boot log that are shown. */
+/** Lines of the boot log that are shown, and that are searched for what went wrong. */
 const shownLines = 20;
+const searchedLines = 400;
+
+/** Where the kernel begins to tell what is wrong (lib/bug.c, kernel/panic.c, arch/x86/kernel/dumpstack.c). */
+const troubleStarts = /^(?:\[[ 0-9.]+\] )?(?:BUG: |Oops|Kernel panic - |general protection fault|Unable to handle)/;
 
 /**
  * The error for a guest that died, with the end of its boot log.
  * @param instead an error that is known already and only lacks the log
  */
 export function deathOf(plan: GuestPlan, instead?: LodgeError): LodgeError {
-  const log = consoleTail(plan.dir, shownLines);
+  const all = consoleTail(plan.dir, searchedLines);
+  const log = shownPart(all.split('\n'));
   const complaints = vmmTail(plan.dir, 10);
   const detail = [complaints, log].filter((text) => text !== '').join('\n');
   const details = detail === '' ? {} : { detail };
@@ -26,8 +31,16 @@ export function deathOf(plan: GuestPlan, instead?: LodgeError): LodgeError {
     return new LodgeError(instead.code, instead.message, { ...(fix === undefined ? {} : { fix }), ...details });
   }
   const end = readExit(plan.dir);
-  const { code, message, fix } = explain(plan, end, log, complaints);
+  const { code, message, fix } = explain(plan, end, all, complaints);
   return new LodgeError(code, message, { fix, ...details });
+}
+
+/** The end of a log; where the kernel told of trouble, the beginning of that as well. */
+function shownPart(lines: readonly string[]): string {
+  const trouble = lines.findIndex((line) => troubleStarts.test(line));
+  if (trouble < 0 || lines.length - trouble <= shownLines) return lines.slice(-shownLines).join('\n');
+  const half = shownLines / 2;
+  return [...lines.slice(trouble, trouble + half), '…', ...lines.slice(-half)].join('\n');
 }
 
 /** The error for a guest without an agent, whose end is its own affair unless it crashed or was killed. */

@@ -73,15 +73,15 @@ export const guestSpecSchema = z.strictObject({
     .default('auto')
     .describe('`auto` takes the first of kvm, uml, tcg that is usable and can give what is asked.'),
   cpus: z.int({ error: 'must be a whole number' }).min(1).max(4096).default(1).describe('vCPUs.'),
-  memory: size.default(1024 ** 3).describe('Memory of the guest.'),
+  memory: size.prefault('1G').describe('Memory of the guest.'),
   pages: z
     .union([hostPages, z.strictObject({ host: hostPages, strict: z.boolean().default(true) })])
-    .default('any')
+    .prefault('any')
     .transform((pages) => (typeof pages === 'string' ? { host: pages, strict: true } : pages))
     .describe("Page size that backs the guest's memory on the host; strict unless said otherwise."),
   pin: z
     .union([z.boolean(), unit(parseCpuList, 'true, or host CPUs such as 0-3,8')])
-    .default(false)
+    .prefault(false)
     .describe('Pin vCPUs: `true` chooses host CPUs, a list names them.'),
   numa: z
     .enum(['none', 'mirror'])
@@ -91,7 +91,7 @@ export const guestSpecSchema = z.strictObject({
     .enum(['strict', 'prefer'])
     .default('strict')
     .describe('Whether pages, pins and NUMA that cannot be met refuse the guest, or are reported.'),
-  volumes: z.array(volume).default([]).describe('Directories shared with the guest: SRC:DST[:ro].'),
+  volumes: z.array(volume).prefault([]).describe('Directories shared with the guest: SRC:DST[:ro].'),
   share: z
     .boolean()
     .default(true)

@@ -83,7 +83,7 @@ async function answer(owner: GuestOwner, request: IncomingMessage, response: Ser
     json(response, 200, {});
     return;
   }
-  json(response, 404, { error: `no such route: ${route}` });
+  json(response, 404, bodyOfError(new LodgeError('usage', `no such route: ${route}`)));
 }
 
 function json(response: ServerResponse, status: number, body: unknown): void {
@@ -139,7 +139,11 @@ function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
         });
       return;
     }
-    const message = JSON.parse(data.toString()) as ExecClientMessage;
+    const message = parseMessage(data);
+    if (message === undefined) {
+      tell({ type: 'error', error: bodyOfError(new LodgeError('usage', 'a message that is no JSON')) });
+      return;
+    }
     if (message.type === 'exec' && session === undefined) {
       begin(message.request).catch((error) => tell({ type: 'error', error: bodyOfError(error) }));
     } else if (message.type === 'end-input') writing = writing.then(() => session?.endInput());
@@ -148,6 +152,15 @@ function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
   });
   client.on('error', () => {});
   client.on('close', () => session?.close());
+}
+
+function parseMessage(data: Buffer): ExecClientMessage | undefined {
+  try {
+    const message: unknown = JSON.parse(data.toString());
+    return typeof message === 'object' && message !== null ? (message as ExecClientMessage) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function sendOutput(client: WebSocket, stream: number, bytes: Buffer): void | Promise<void> {

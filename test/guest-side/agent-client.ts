@@ -212,7 +212,8 @@ export class AgentClient {
 
   constructor(binary: string, options: AgentOptions = {}) {
     const ring = options.ring;
-    const argv = options.argv ?? (ring === undefined ? ['--fd', '3'] : ['--uml-fd', '3', '--ring', ring.path]);
+    const argv =
+      options.argv ?? (ring === undefined ? ['--fd', '3'] : ['--uml-fd', '3', '--ring', ring.path]);
     this.#ring = ring;
     this.process = spawn(binary, argv, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
@@ -260,6 +261,7 @@ export class AgentClient {
   #take(frame: Frame): void {
     if (frame.type === frameTypes.CONSUMED) {
       this.#ring?.consumed(Number(frame.payload.readBigUInt64LE()));
+      this.#socket.write('!');
       return;
     }
     if (!sessionTypes.includes(frame.type)) {

@@ -234,6 +234,24 @@ describe('the streams', () => {
     expect(stuck.text(1).length).toBe(3_000_000);
   });
 
+  it('leave room for answers while commands write without end', async () => {
+    const noise = agent.exec(request(['yes']), {
+      creditBytes: 0xffff_ffff,
+      holdsCredit: true,
+      onOutput: () => {},
+    });
+    await noise.until(() => noise.pid !== undefined);
+    for (let i = 0; i < 20; i++) expect(await agent.ping()).toBe('ping');
+    const session = sh('cat');
+    await session.until(() => session.pid !== undefined);
+    await session.write(Buffer.from('through'));
+    await session.eof();
+    await session.exit();
+    expect(session.text(1)).toBe('through');
+    await noise.signal(signals.SIGKILL);
+    await noise.exit();
+  });
+
   it('keep what an ended process has left until there is credit', async () => {
     const session = agent.exec(request(['echo', 'hello']), { creditBytes: 2, holdsCredit: true });
     await session.until(() => session.text(1) === 'he');

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { LodgeError } from '../../errors.ts';
+import { formatTime } from '../../units.ts';
 import {
   type ExecRequest,
   encodeExec,
@@ -58,7 +59,7 @@ export class Channel {
     signal?.addEventListener('abort', abandon);
     if (signal?.aborted === true) abandon();
     try {
-      return new Channel(link, await link.synchronise(Math.max(0, deadline - Date.now())));
+      return new Channel(link, await link.synchronise(Math.max(0, deadline - Date.now()), timeoutMs));
     } catch (error) {
       link.close();
       throw error;
@@ -173,7 +174,8 @@ class Link {
     transport.onClose(() => this.fail(new LodgeError('channel-broken', 'the guest closed its channel')));
   }
 
-  synchronise(timeoutMs: number): Promise<string> {
+  /** @param limitMs what is left of `timeoutMs` */
+  synchronise(limitMs: number, timeoutMs: number): Promise<string> {
     return new Promise((resolve, reject) => {
       const send = (): void => {
         this.#transport.send(
@@ -183,9 +185,9 @@ class Link {
       const again = setInterval(send, syncRetryMs);
       const limit = setTimeout(() => {
         this.fail(
-          new LodgeError('boot-timeout', `the agent in the guest did not answer within ${timeoutMs} ms`),
+          new LodgeError('boot-timeout', `the agent in the guest did not answer within ${formatTime(timeoutMs)}`),
         );
-      }, timeoutMs);
+      }, limitMs);
       const settled = (): void => {
         clearInterval(again);
         clearTimeout(limit);

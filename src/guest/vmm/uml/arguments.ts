@@ -39,7 +39,10 @@ export function umlArguments(input: DriverInput): DriverPlan {
                 : hostfs(kernel.modulesPath),
           }),
     },
-    notes: ['user-mode Linux: the guest runs with your rights on this host and can read what you can'],
+    notes: [
+      'user-mode Linux: the guest runs with your rights on this host and can read what you can',
+      ...(input.userIsRoot ? [] : ["in it, files of other users show as nobody's"]),
+    ],
   };
 }
 

@@ -1,0 +1,98 @@
+/** Guests under real KVM, in the simulated host: placement that is asked for, given, and checked from both sides. */
+
+import { beforeAll, describe, expect, it } from 'vitest';
+import { installationDir } from '../../src/installation.ts';
+import { simulatedHost } from '../simulated-host/shared.ts';
+import type { SimulatedHost } from '../simulated-host/simulated-host.ts';
+import { defineConformance } from './conformance.ts';
+
+const lodge = `${installationDir}/lodge`;
+
+/** A host that is itself emulated is slow; this only guards against hanging. */
+const timeoutMs = 590_000;
+const patience = { timeoutMs };
+const bootTimeout = '--boot-timeout 8m';
+
+let host: SimulatedHost;
+beforeAll(async () => {
+  host = await simulatedHost();
+}, 600_000);
+
+async function freeHugePages(): Promise<string> {
+  return host.output('cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages');
+}
+
+describe('placement under KVM', () => {
+  it('gives a strict guest mirrored NUMA nodes on huge pages of the right nodes, and proves it', async () => {
+    const before = await freeHugePages();
+    const asked = '-c 4 -m 512M --numa mirror --pin --pages 2M';
+    await host.output(`cd /tmp && ${lodge} run -d --name placed -a kvm ${asked} ${bootTimeout}`, patience);
+    try {
+      const [guest] = JSON.parse(await host.output(`${lodge} ps --json`, patience)) as [
+        {
+          accelerator: string;
+          vmmPid: number;
+          placement: { found: { met: boolean; differences: string[]; vcpus: { asked: number[]; got: number[] }[] } };
+        },
+      ];
+      expect(guest.accelerator).toBe('kvm');
+      const { found } = guest.placement;
+      expect(found.differences).toEqual([]);
+      expect(found.met).toBe(true);
+      expect(found.vcpus.map(({ got }) => got)).toEqual([[0], [1], [2], [3]]);
+
+      // The host's kernel, asked without lodge.
+      const maps = await host.output(`grep memory-backend-memfd /proc/${guest.vmmPid}/numa_maps || grep huge /proc/${guest.vmmPid}/numa_maps`);
+      expect(maps).toMatch(/bind:0 .*huge.* N0=128 kernelpagesize_kB=2048/);
+      expect(maps).toMatch(/bind:1 .*huge.* N1=128 kernelpagesize_kB=2048/);
+      const nested = await host.output(`cat /sys/kernel/debug/kvm/${guest.vmmPid}-*/pages_2m`);
+      expect(Number(nested)).toBeGreaterThan(0);
+
+      // The guest, asked from inside.
+      const inside = await host.output(
+        `cd /tmp && ${lodge} exec placed -- sh -c 'cd /sys/devices/system; cat node/node*/cpulist node/node*/distance clocksource/clocksource0/current_clocksource'`,
+        patience,
+      );
+      expect(inside.split('\n').slice(0, 5)).toEqual(['0-1', '2-3', '10 21', '21 10', 'kvm-clock']);
+    } finally {
+      await host.run(`${lodge} rm -f placed`, patience);
+    }
+    await expect.poll(freeHugePages, { timeout: 60_000 }).toBe(before);
+  }, 600_000);
+
+  it('refuses, before anything starts, what the pools cannot give', async () => {
+    const { code, stderr } = await host.run(
+      `cd /tmp && ${lodge} run -a kvm -c 4 -m 2G --numa mirror --pages 2M -- true`,
+      patience,
+    );
+    expect(code).toBe(125);
+    expect(stderr).toContain('[placement-unmet]');
+    expect(stderr).toContain('fix: echo 512 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages');
+    expect(await host.output(`${lodge} ps --json`, patience)).toBe('[]\n');
+  }, 600_000);
+
+  it('goes on where placement is only preferred, and says what it did not get', async () => {
+    const { code, stdout } = await host.run(
+      `cd /tmp && ${lodge} run -n -a kvm -c 4 -m 1G --numa mirror --pages 2M --prefer --json`,
+      patience,
+    );
+    expect(code).toBe(0);
+    const plan = JSON.parse(stdout) as { notes: string[] };
+    expect(plan.notes.join('\n')).toMatch(/2M/);
+  }, 600_000);
+});
+
+describe('kvm', () => {
+  defineConformance('kvm', {
+    openHost: async () => {
+      const simulated = await simulatedHost();
+      return {
+        run: (argv, { stdin, ...options } = {}) =>
+          simulated.run(argv, { ...options, ...(stdin === undefined ? {} : { stdin: Buffer.from(stdin) }) }),
+      };
+    },
+    bulkMib: 2,
+    crowd: 8,
+    timeoutMs,
+  });
+});

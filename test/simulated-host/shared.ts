@@ -1,0 +1,75 @@
+/** One simulated host for a whole test run, booted when the first test asks for it. */
+
+import { existsSync, watch } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  isReady,
+  makeStateDirectory,
+  type OwnedSimulatedHost,
+  SimulatedHost,
+  startSimulatedHost,
+} from './simulated-host.ts';
+
+/** Names the state directory of a simulated host to use: one that runs, or one that its owner boots when wanted. */
+export const directoryVariable = 'LODGE_SIMULATED_HOST';
+
+const wantedFile = 'wanted';
+const failedFile = 'failed';
+const waitLimitMs = 600_000;
+
+let own: Promise<SimulatedHost> | undefined;
+
+/**
+ * The simulated host of this test run. Without an owner for the whole run ({@link offerSimulatedHost}), this process
+ * boots its own and keeps it until it ends.
+ */
+export function simulatedHost(): Promise<SimulatedHost> {
+  const directory = process.env[directoryVariable];
+  own ??= directory === undefined ? startSimulatedHost() : attach(directory);
+  return own;
+}
+
+async function attach(directory: string): Promise<SimulatedHost> {
+  if (!existsSync(directory))
+    throw new Error(`${directoryVariable}: there is no simulated host in ${directory}`);
+  if (!isReady(directory)) await writeFile(join(directory, wantedFile), '');
+  for (const startedAt = Date.now(); !isReady(directory); await delay(100)) {
+    const failure = await readFile(join(directory, failedFile), 'utf8').catch(() => undefined);
+    if (failure !== undefined) throw new Error(failure);
+    if (Date.now() - startedAt > waitLimitMs) throw new Error('the simulated host does not come up');
+  }
+  return new SimulatedHost(directory);
+}
+
+/**
+ * Makes this process the owner of the simulated host of a test run: it boots when a child process asks for it.
+ * @returns ends it, if it runs
+ */
+export async function offerSimulatedHost(): Promise<() => Promise<void>> {
+  if (process.env[directoryVariable] !== undefined) return async () => {};
+  const directory = await makeStateDirectory();
+  process.env[directoryVariable] = directory;
+  let started: Promise<OwnedSimulatedHost | undefined> | undefined;
+  const watcher = watch(directory, (_event, name) => {
+    if (name === wantedFile) started ??= startOrTell(directory);
+  });
+  return async () => {
+    watcher.close();
+    delete process.env[directoryVariable];
+    await (await started)?.stop();
+    await rm(directory, { recursive: true, force: true });
+  };
+}
+
+/** A start that fails takes the directory with it: it is made again, to say why. */
+async function startOrTell(directory: string): Promise<OwnedSimulatedHost | undefined> {
+  try {
+    return await startSimulatedHost({ directory });
+  } catch (cause) {
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, failedFile), cause instanceof Error ? cause.message : String(cause));
+    return undefined;
+  }
+}
