@@ -3,14 +3,15 @@
  *
  *   init.c      what PID 1 does before and after: mounts, modules, finding the channel, going down
  *   frames.c    bytes to frames and back, over a stream or the ring
- *   sessions.c  the commands that run, their pipes and their credit
+ *   sessions.c  the commands that run, their output and their ends
+ *   input.c     their standard input
  *   spawn.c     from an EXEC frame to a process
  *   steps.c     CONFIGURE and READ
  *   halt.c      HALT
  *   agent.c     the event loop
  *
- * Nothing here waits for anything but in poll(): a host that stops reading, a command that stops reading and
- * a file system that hangs must not keep the other commands from running.
+ * Nothing here waits for anything but in poll(): a host that stops reading and a command that stops reading must
+ * not keep the other commands from running. Only CONFIGURE and READ may be held up, by the file systems they touch.
  */
 #ifndef LODGE_AGENT_H
 #define LODGE_AGENT_H

@@ -1,5 +1,5 @@
-/* The commands that run: their pipes, their credit, their ends. */
-#include "agent.h"
+/* The commands that run: their frames, their output, their ends. */
+#include "session.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -8,42 +8,13 @@
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 enum {
-  CREDIT_BATCH = 65536,
+  CREDIT_BATCH = 65536, /* of standard input that is given back at once */
   KILL_AFTER_MS = 2000,
   /* How often a terminal that no process holds is looked at: its hang-up can't be waited out in poll(). */
   HUNG_UP_MS = 100,
-};
-
-struct output {
-  int fd;
-  bool must_tell_end;
-  uint64_t credit;
-  uint64_t left; /* what may still be read after the process ended */
-  int64_t quiet_until;
-};
-
-struct session {
-  bool used;
-  uint32_t id; /* 0: nobody wants to hear of it any more */
-  pid_t group; /* the process's id, which is its group's too */
-  bool is_terminal, ended, closed;
-  int starting; /* tells of a failure, or closes when the program runs; -1 from then on */
-  int status;   /* how it ended */
-  int64_t kill_at;
-
-  int in;
-  bool in_ends;         /* the host has sent its last byte */
-  bool in_line_is_open; /* the last byte to a terminal was not the end of a line */
-  uint8_t *waiting;     /* a circle of STDIN_CREDIT bytes that the process has not taken yet */
-  size_t waiting_from, waiting_length;
-  uint32_t in_credit; /* what the host may still send */
-  uint32_t in_owed;   /* what has been passed on since the last CREDIT */
-
-  struct output outputs[2];
 };
 
 static struct session sessions[MAX_SESSIONS];
@@ -60,29 +31,15 @@ static struct session *find(uint32_t id) {
   return NULL;
 }
 
-static void close_fd(int *fd) {
-  if (*fd >= 0) close(*fd);
-  *fd = -1;
-}
-
-static void close_input(struct session *s) {
-  if (!s->is_terminal) close_fd(&s->in);
-  s->in = -1;
-  s->in_owed += (uint32_t)s->waiting_length;
-  s->waiting_length = 0;
-  free(s->waiting);
-  s->waiting = NULL;
-}
-
 static void close_output(struct session *s, int i) {
   if (s->outputs[i].fd < 0) return;
-  if (s->is_terminal) close_input(s);
+  if (s->is_terminal) input_close(s);
   close_fd(&s->outputs[i].fd);
   s->outputs[i].must_tell_end = true;
 }
 
 static void release(struct session *s) {
-  close_input(s);
+  input_close(s);
   for (int i = 0; i < 2; i++) close_output(s, i);
   close_fd(&s->starting);
   s->used = false;
@@ -128,77 +85,12 @@ void session_exec(const struct frame *frame) {
   send_failure(REFUSED, frame->session, refusal.error, refusal.stage, refusal.text);
 }
 
-/* ---- standard input ---- */
-
-static ssize_t write_input(struct session *s, const struct iovec *pieces, int count) {
-  ssize_t n;
-  do n = writev(s->in, pieces, count);
-  while (n < 0 && errno == EINTR);
-  if (n > 0) s->in_owed += (uint32_t)n;
-  if (n < 0 && errno != EAGAIN && errno != ENOMEM) close_input(s); /* it reads no more: the rest goes nowhere */
-  return n < 0 ? 0 : n;
-}
-
-static void end_input(struct session *s) {
-  if (!s->in_ends || s->in < 0 || s->waiting_length > 0) return;
-  if (s->is_terminal) {
-    /* The end-of-file character ends a file at the start of a line only; elsewhere the first one ends the line. */
-    struct termios modes;
-    if (tcgetattr(s->in, &modes) == 0 && modes.c_cc[VEOF] != 0) {
-      uint8_t ends[2] = {modes.c_cc[VEOF], modes.c_cc[VEOF]};
-      size_t length = (modes.c_lflag & ICANON) != 0 && s->in_line_is_open ? 2 : 1;
-      if (write(s->in, ends, length) < 0 && errno == EAGAIN) return;
-    }
-  }
-  close_input(s);
-}
-
-static void flush_input(struct session *s) {
-  if (s->in >= 0 && s->waiting_length > 0) {
-    size_t first = least(s->waiting_length, STDIN_CREDIT - s->waiting_from);
-    struct iovec pieces[2] = {{s->waiting + s->waiting_from, first}, {s->waiting, s->waiting_length - first}};
-    size_t n = (size_t)write_input(s, pieces, 2);
-    if (s->in >= 0) {
-      s->waiting_from = (s->waiting_from + n) % STDIN_CREDIT;
-      s->waiting_length -= n;
-    }
-  }
-  end_input(s);
-}
-
-static enum verdict take_data(struct session *s, const uint8_t *bytes, uint32_t length) {
-  if (length > s->in_credit) return BROKEN;
-  s->in_credit -= length;
-  if (length == 0 || s->in_ends) return TAKEN;
-  if (s->in < 0) {
-    s->in_owed += length; /* nobody reads it, but the host must not wait for that */
-    return TAKEN;
-  }
-  s->in_line_is_open = bytes[length - 1] != '\n';
-  size_t n = 0;
-  if (s->waiting_length == 0) {
-    struct iovec piece = {(void *)bytes, length};
-    n = (size_t)write_input(s, &piece, 1);
-    if (s->in < 0) {
-      s->in_owed += length;
-      return TAKEN;
-    }
-  }
-  /* The credit keeps this within the circle. */
-  size_t rest = length - n, to = (s->waiting_from + s->waiting_length) % STDIN_CREDIT;
-  size_t first = least(rest, STDIN_CREDIT - to);
-  memcpy(s->waiting + to, bytes + n, first);
-  memcpy(s->waiting, bytes + n + first, rest - first);
-  s->waiting_length += rest;
-  return TAKEN;
-}
-
 /* ---- frames ---- */
 
 /* Nothing more goes in or out; what is left of the group dies soon. */
 static void close_session(struct session *s) {
   if (s->closed) return;
-  close_input(s);
+  input_close(s);
   for (int i = 0; i < 2; i++) close_output(s, i);
   s->closed = true;
   s->kill_at = now_ms() + KILL_AFTER_MS;
@@ -214,10 +106,10 @@ enum verdict session_frame(const struct frame *frame) {
   if (s == NULL || s->closed) return TAKEN; /* it ended while this was under way */
   switch (frame->type) {
     case DATA:
-      return take_data(s, frame->payload, frame->length);
+      return input_take(s, frame->payload, frame->length);
     case END:
       s->in_ends = true;
-      end_input(s);
+      input_end(s);
       break;
     case CREDIT:
       s->outputs[frame->stream - 1].credit += get32(frame->payload);
@@ -310,7 +202,7 @@ void sessions_child_ended(pid_t pid, int status) {
     if (!s->used || s->ended || s->group != pid) continue;
     s->ended = true;
     s->status = status;
-    close_input(s);
+    input_close(s);
     for (int k = 0; k < 2; k++) {
       struct output *o = &s->outputs[k];
       int bytes = 0;
@@ -412,7 +304,7 @@ void sessions_polled(const struct pollfd *fds, int count, int64_t now) {
     int what = polled[i] % 4;
     if (fds[i].revents == 0 || !s->used) continue;
     if (what == START && s->starting >= 0 && (s->id == 0 || out_room() >= SMALL_FRAME)) check_start(s);
-    if (what == INPUT && s->in >= 0) flush_input(s);
+    if (what == INPUT && s->in >= 0) input_flush(s);
     if (what == OUTPUT || what == ERRORS) read_output(s, what - OUTPUT, now);
   }
 }

@@ -84,4 +84,4 @@ export function progressOf(line: string): string | undefined {
 }
 
 const unimportant =
-  /^(?:chroot architecture|reading sources|automatically|using|finding|running --|success|done)/;
+  /^(?:chroot architecture|reading sources|automatically|using|finding|running --|main\(\)|success|done)/;

@@ -20,7 +20,7 @@ import { runLong } from './long-run.ts';
 import { anyRootNamespace, type RootNamespace } from './namespace.ts';
 import { type OciConfig, ociConfig, ociReferences } from './oci-config.ts';
 import { lastLines, treePackerArgv } from './pack.ts';
-import { freeBytes, makeScratch, type Scratch } from './scratch.ts';
+import { freeBytes, makeScratch, packingMark, type Scratch, wasTooSmall } from './scratch.ts';
 
 export interface OciOptions extends BuildOptions {
   /** A kernel file that the image is to boot with. */
@@ -195,6 +195,7 @@ async function attempt(unpacking: Unpacking, scratch: Scratch): Promise<boolean>
     for name in dev proc sys run; do [ -e $name ] || [ -L $name ] || install -d -m 755 $name || exit; done
     [ -e tmp ] || [ -L tmp ] || install -d -m 1777 tmp || exit
     for name in . dev proc sys run tmp; do [ -L $name ] || touch -d @0 $name || exit; done
+    echo '${packingMark}' >&2
     exec ${packer.map(quote).join(' ')}`;
   const stop = new AbortController();
   const watch = watchFree(scratch.kind === 'memory' ? workspace : scratch.path, stop);
@@ -208,7 +209,7 @@ async function attempt(unpacking: Unpacking, scratch: Scratch): Promise<boolean>
     });
     if (code === 0) return true;
     await rm(rootPath, { force: true });
-    if (scratch.kind === 'memory' && /no space left on device/i.test(stderr)) return false;
+    if (scratch.kind === 'memory' && wasTooSmall(stderr)) return false;
     checkNotFull('unpacking a container image', scratch.path, { stderr });
     throw new LodgeError('image-build', `the container image could not be unpacked (exit code ${code})`, {
       detail: lastLines(stderr, 10),

@@ -20,7 +20,7 @@ import { type RootNamespace, rootNamespace } from './namespace.ts';
 import { lastLines, treePackerArgv } from './pack.ts';
 import { digestOf, recipeEntries } from './recipe-files.ts';
 import { checkRecipe, type Recipe, type RecipeInput, readRecipe } from './recipe-schema.ts';
-import { makeScratch, type Scratch } from './scratch.ts';
+import { makeScratch, packingMark, type Scratch, wasTooSmall } from './scratch.ts';
 import { type TreeEntry, treeStream } from './tree-stream.ts';
 
 export interface RecipeOptions extends Omit<BuildOptions, 'filesystem'> {
@@ -187,10 +187,11 @@ async function attempt(
   const script = `${scratch.prologue}
     ${argv.map(quote).join(' ')} || exit
     find ${quote(target)} -xdev -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-    echo "I: packing" >&2
+    echo '${packingMark}' >&2
     unset SOURCE_DATE_EPOCH
     exec ${packer.map(quote).join(' ')}`;
   const logPath = join(workspace, 'build.log');
+  await rm(logPath, { force: true });
   const log = followLog(logPath, options.onProgress ?? (() => {}));
   const { code } = await runLong({
     argv: [...namespace.prefix, 'sh', '-c', script],
@@ -208,7 +209,7 @@ async function attempt(
   if (code === 0) return true;
   await rm(rootPath, { force: true });
   const text = await readFile(logPath, 'utf8').catch(() => '');
-  if (scratch.kind === 'memory' && text.includes('No space left on device')) return false;
+  if (scratch.kind === 'memory' && wasTooSmall(text)) return false;
   throw await failure(job, code, text, logPath);
 }
 

@@ -57,6 +57,14 @@ export async function makeScratch(namespace: RootNamespace, kind?: Scratch['kind
   };
 }
 
+/** What a build says when the root is whole: what fails after that fails in the store, not in the scratch directory. */
+export const packingMark = 'I: packing';
+
+/** Whether a build failed because its scratch directory was full, by what it said. */
+export function wasTooSmall(log: string): boolean {
+  return /no space left on device/i.test(log) && !log.includes(packingMark);
+}
+
 async function removeScratch(namespace: RootNamespace, path: string): Promise<void> {
   try {
     await rm(path, { recursive: true, force: true });
