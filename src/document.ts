@@ -77,9 +77,12 @@ function faultOf(
   if (issue.code === 'invalid_union') {
     // The branch that got furthest is the one the person meant.
     const branches = issue.errors.filter((issues) => issues.length > 0);
-    const deepest = branches.sort((a, b) => b[0]!.path.length - a[0]!.path.length)[0]?.[0];
-    if (deepest !== undefined && (deepest.path.length > 0 || deepest.code === 'unrecognized_keys')) {
-      const nested = { ...deepest, path: [...issue.path, ...deepest.path] } as z.core.$ZodIssue;
+    const inner = branches.flat();
+    const telling =
+      inner.find(({ code }) => code === 'unrecognized_keys') ??
+      inner.reduce((deepest, next) => (next.path.length > deepest.path.length ? next : deepest), inner[0]!);
+    if (telling.path.length > 0 || telling.code === 'unrecognized_keys') {
+      const nested = { ...telling, path: [...issue.path, ...telling.path] } as z.core.$ZodIssue;
       return faultOf(nested, schema, locate);
     }
     const wanted = branches.map((issues) => issues[0]!.message).join('; or ');

@@ -31,7 +31,9 @@ export function builtFile(name: 'agent' | 'keeper'): string {
 
 /** What this installation is: another build of lodge has another one. */
 export function installationVersion(): string {
-  const { version } = JSON.parse(readFileSync(join(installationDir, 'package.json'), 'utf8')) as { version: string };
+  const { version } = JSON.parse(readFileSync(join(installationDir, 'package.json'), 'utf8')) as {
+    version: string;
+  };
   const built = statSync(join(installationDir, 'dist', 'stamp'), { throwIfNoEntry: false });
   return built === undefined ? version : `${version}+${Math.round(built.mtimeMs)}`;
 }

@@ -19,7 +19,11 @@ export interface CommandFlags {
 
 export function addCommandFlags(command: Command): Command {
   return command
-    .option('-e, --env <var=val>', 'Set a variable for the command; VAR alone takes ours. Repeatable.', collect)
+    .option(
+      '-e, --env <var=val>',
+      'Set a variable for the command; VAR alone takes ours. Repeatable.',
+      collect,
+    )
     .option('--cleanenv', 'Pass nothing of our environment but language and terminal.')
     .option('--cwd <dir>', 'Working directory of the command (default: ours).')
     .option('-u, --user <user>', "'root', or UID[:GID], instead of who we are here.")
@@ -52,7 +56,8 @@ export function requestOf(
   const { defaults, isHostRoot } = plan;
   const user = flags.user === undefined ? caller : otherUser(flags.user);
   const line = commandLine(argv, defaults);
-  const terminal = flags.tty === false ? undefined : (ourTerminal() ?? (flags.tty === true ? fallbackSize : undefined));
+  const terminal =
+    flags.tty === false ? undefined : (ourTerminal() ?? (flags.tty === true ? fallbackSize : undefined));
   const cwd = flags.cwd ?? (isThere(process.cwd(), plan) ? process.cwd() : (defaults?.cwd ?? '/'));
   return {
     argv: line.length > 0 ? line : [isHostRoot ? user.shell : '/bin/sh'],
@@ -78,7 +83,9 @@ export function requestOf(
 function isThere(path: string, plan: Pick<GuestPlan, 'isHostRoot' | 'volumes'>): boolean {
   return (
     plan.isHostRoot ||
-    plan.volumes.some(({ source, target }) => source === target && (path === target || path.startsWith(`${target}/`)))
+    plan.volumes.some(
+      ({ source, target }) => source === target && (path === target || path.startsWith(`${target}/`)),
+    )
   );
 }
 

@@ -24,7 +24,10 @@ function visible(command: Command): Command[] {
 }
 
 function words(options: readonly Option[]): string {
-  return options.flatMap((option) => [option.short, option.long]).filter((word) => word !== undefined).join(' ');
+  return options
+    .flatMap((option) => [option.short, option.long])
+    .filter((word) => word !== undefined)
+    .join(' ');
 }
 
 function bash(verbs: readonly Command[], globals: string): string {
@@ -60,7 +63,10 @@ function fish(verbs: readonly Command[]): string {
       const long = option.long === undefined ? '' : ` -l ${option.long.slice(2)}`;
       return `complete -c lodge ${seen}${short}${long} -d ${quote(option.description)}`;
     });
-    return [`complete -c lodge -n __fish_use_subcommand -a ${verb.name()} -d ${quote(verb.description())}`, ...options];
+    return [
+      `complete -c lodge -n __fish_use_subcommand -a ${verb.name()} -d ${quote(verb.description())}`,
+      ...options,
+    ];
   });
   return `${lines.join('\n')}\n`;
 }

@@ -26,7 +26,9 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve);
     socket.once('error', (cause) => {
-      reject(new LodgeError('guest-not-running', 'the guest has no console any more', { fix: 'lodge ps', cause }));
+      reject(
+        new LodgeError('guest-not-running', 'the guest has no console any more', { fix: 'lodge ps', cause }),
+      );
     });
   });
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));

@@ -50,7 +50,9 @@ async function examine(globals: GlobalOptions): Promise<DoctorReport> {
       // A host without a kernel to boot is itself a finding, not an end to the examination.
       kernel: async () => {
         try {
-          return { path: (await defaultKernel(store, { onProgress: (text) => progress.show(text) })).vmlinuxPath };
+          return {
+            path: (await defaultKernel(store, { onProgress: (text) => progress.show(text) })).vmlinuxPath,
+          };
         } catch (error) {
           if (error instanceof LodgeError) return undefined;
           throw error;
@@ -79,5 +81,6 @@ async function runAsRoot(command: string): Promise<void> {
     child.once('error', () => reject(missingProgram(argv[0]!)));
     child.once('close', resolve);
   });
-  if (code !== 0) throw new LodgeError('missing-program', `the fix ended with ${code}`, { fix: `see above: ${command}` });
+  if (code !== 0)
+    throw new LodgeError('missing-program', `the fix ended with ${code}`, { fix: `see above: ${command}` });
 }

@@ -15,7 +15,10 @@ export function defineDoctor(program: Command): void {
     .description('What this host can do for guests, what is missing, and how to get it.')
     .option('--fix', 'Run the commands that bring what is missing (as root, or by sudo).')
     .option('--all', 'Also show what is as it should be.')
-    .option('--record <file>', 'Write all that was measured of this host to a file, for tests and for reports.')
+    .option(
+      '--record <file>',
+      'Write all that was measured of this host to a file, for tests and for reports.',
+    )
     .action(async (flags: DoctorFlags) => {
       const { runDoctor } = await import('./doctor-report.ts');
       process.exitCode = await runDoctor(flags, program.opts<GlobalOptions>());

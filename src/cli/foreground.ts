@@ -2,10 +2,10 @@
 
 import { LodgeError } from '../errors.ts';
 import { crashOf, deathOf } from '../guest/death.ts';
+import type { GuestPlan } from '../guest/plan.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
 import { sweep } from '../guest/sweep.ts';
 import { thisUser } from '../guest/user.ts';
-import type { GuestPlan } from '../guest/plan.ts';
 import type { Store } from '../image/store.ts';
 import { openOwnerSocket } from '../server/owner-socket.ts';
 import { type CommandFlags, requestOf } from './command-flags.ts';
@@ -108,7 +108,11 @@ async function watchForeign(guest: RunningGuest): Promise<number> {
 /** Signals that end the start of a guest instead of this process. */
 function interruptible(): { signal: AbortSignal; received: NodeJS.Signals | undefined; stop: () => void } {
   const controller = new AbortController();
-  const state = { signal: controller.signal, received: undefined as NodeJS.Signals | undefined, stop: (): void => {} };
+  const state = {
+    signal: controller.signal,
+    received: undefined as NodeJS.Signals | undefined,
+    stop: (): void => {},
+  };
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
   const handlers = names.map((name) => {
     const handler = (): void => {

@@ -21,7 +21,9 @@ export function defineGenerated(program: Command): void {
     .option('--spec', 'The keys of a guest spec instead, as in docs/reference/spec.md.')
     .option('--schema', 'The JSON Schema of a guest spec, for editors.')
     .action(async (flags: { markdown?: boolean; errors?: boolean; spec?: boolean; schema?: boolean }) => {
-      const { errorReference, manualPage, specReference, specSchema, verbReference } = await import('./manual.ts');
+      const { errorReference, manualPage, specReference, specSchema, verbReference } = await import(
+        './manual.ts'
+      );
       if (flags.errors === true) process.stdout.write(errorReference());
       else if (flags.schema === true) process.stdout.write(`${JSON.stringify(specSchema(), null, 2)}\n`);
       else if (flags.spec === true) process.stdout.write(specReference());

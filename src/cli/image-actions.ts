@@ -1,7 +1,8 @@
 /** What `lodge image …` does: calls the store and the builders, and shows what came of it. */
 
-import type { BuiltImage } from '../image/build/built.ts';
+import { LodgeError } from '../errors.ts';
 import { exportImage } from '../image/archive.ts';
+import type { BuiltImage } from '../image/build/built.ts';
 import { collectGarbage as collectObjects } from '../image/collect.ts';
 import { importImage, inspectImage, listImages, removeImage } from '../image/images.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
@@ -26,7 +27,11 @@ export async function list({ json }: GlobalOptions): Promise<void> {
   process.stdout.write(table([['NAME', 'KIND', 'FORMAT', 'SIZE', 'CREATED', 'FROM'], ...rows]));
 }
 
-export async function build(what: readonly string[], flags: BuildFlags, globals: GlobalOptions): Promise<void> {
+export async function build(
+  what: readonly string[],
+  flags: BuildFlags,
+  globals: GlobalOptions,
+): Promise<void> {
   const progress = openProgress(globals);
   const onProgress = (text: string): void => progress.show(text);
   const store = openStore();
@@ -36,11 +41,14 @@ export async function build(what: readonly string[], flags: BuildFlags, globals:
   try {
     if (flags.closure === true) {
       const { buildClosure } = await import('../image/build/closure.ts');
-      built.push(await buildClosure(what, store, { ...name, include: flags.include ?? [], onProgress, signal }));
+      built.push(
+        await buildClosure(what, store, { ...name, include: flags.include ?? [], onProgress, signal }),
+      );
     } else {
       const { buildRecipe } = await import('../image/build/recipe.ts');
       const rebuild = flags.rebuild === true;
-      for (const recipe of what) built.push(await buildRecipe(recipe, store, { ...name, rebuild, onProgress, signal }));
+      for (const recipe of what)
+        built.push(await buildRecipe(recipe, store, { ...name, rebuild, onProgress, signal }));
     }
   } finally {
     stop();
@@ -49,7 +57,9 @@ export async function build(what: readonly string[], flags: BuildFlags, globals:
   if (globals.json) return print(built);
   for (const image of built) {
     const how = image.cached ? 'was there already' : `built in ${formatTime(image.elapsedMs)}`;
-    process.stdout.write(`${image.name ?? image.id}  ${formatSize(image.rootBytes)} ${image.filesystem}, ${how}\n`);
+    process.stdout.write(
+      `${image.name ?? image.id}  ${formatSize(image.rootBytes)} ${image.filesystem}, ${how}\n`,
+    );
   }
 }
 
@@ -120,7 +130,8 @@ function print(value: unknown): void {
 /** Interrupts end the work instead of this process, so that nothing half-made is left. */
 function interruptSignal(): { signal: AbortSignal; stop: () => void } {
   const controller = new AbortController();
-  const onSignal = (): void => controller.abort(new Error('interrupted'));
+  const onSignal = (): void =>
+    controller.abort(new LodgeError('image-build', 'the build was interrupted; nothing of it is left'));
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const name of names) process.on(name, onSignal);
   return {

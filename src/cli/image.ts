@@ -28,7 +28,9 @@ export function defineImage(program: Command): void {
     .action(async () => (await import('./image-actions.ts')).list(globals()));
   image
     .command('build')
-    .description('Build an image from a recipe (a file, or the name of one that ships: debian-hpc), without root.')
+    .description(
+      'Build an image from a recipe (a file, or the name of one that ships: debian-hpc), without root.',
+    )
     .argument('<recipe...>', 'The recipe; with --closure, programs of this host.')
     .option('--closure', 'From programs of this host and all they need.')
     .option('--include <path>', 'With --closure: also this file or directory; repeatable.', collect)
@@ -39,7 +41,9 @@ export function defineImage(program: Command): void {
     );
   image
     .command('import')
-    .description('Take a kernel, disk (raw, qcow2), ISO, root file system, OCI layout or archive into the store.')
+    .description(
+      'Take a kernel, disk (raw, qcow2), ISO, root file system, OCI layout or archive into the store.',
+    )
     .argument('<file>', 'The file or directory.')
     .requiredOption('--name <name>', 'Name in the store.')
     .option('--kernel <file>', 'The Linux kernel that a root file system is to be booted with.')
@@ -53,7 +57,9 @@ export function defineImage(program: Command): void {
     .description('Write an image to one file that `lodge image import` reads.')
     .argument('<name>', 'The image.')
     .argument('<file>', 'The file to write.')
-    .action(async (name: string, file: string) => (await import('./image-actions.ts')).write(name, file, globals()));
+    .action(async (name: string, file: string) =>
+      (await import('./image-actions.ts')).write(name, file, globals()),
+    );
   image
     .command('inspect')
     .description('What an image is made of.')

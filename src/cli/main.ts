@@ -8,12 +8,17 @@ import { installationDir } from '../installation.ts';
 import { buildProgram } from './program.ts';
 
 function version(): string {
-  return (JSON.parse(readFileSync(join(installationDir, 'package.json'), 'utf8')) as { version: string }).version;
+  return (JSON.parse(readFileSync(join(installationDir, 'package.json'), 'utf8')) as { version: string })
+    .version;
 }
 
 async function main(): Promise<void> {
   const program = buildProgram(version());
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((verb) => verb.commands)]) {
+  for (const command of [
+    program,
+    ...program.commands,
+    ...program.commands.flatMap((verb) => verb.commands),
+  ]) {
     command.exitOverride();
   }
   try {

@@ -39,35 +39,56 @@ function exitRows(): [string, string][] {
 
 /** The manual page, in the man macros (man(7)). */
 export function manualPage(program: Command): string {
-  const lines = ['.TH LODGE 1', '.SH NAME', 'lodge \\- boot any OS as a job', '.SH SYNOPSIS', 'lodge [options] VERB ...'];
-  lines.push('.SH OPTIONS', ...program.options.flatMap((option) => ['.TP', roff(option.flags), roff(option.description)]));
+  const lines = [
+    '.TH LODGE 1',
+    '.SH NAME',
+    'lodge \\- boot any OS as a job',
+    '.SH SYNOPSIS',
+    'lodge [options] VERB ...',
+  ];
+  lines.push(
+    '.SH OPTIONS',
+    ...program.options.flatMap((option) => ['.TP', roff(option.flags), roff(option.description)]),
+  );
   for (const verb of allVerbs(program)) {
     lines.push(`.SH ${roff(nameOf(verb).toUpperCase())}`, roff(`${nameOf(verb)} ${verb.usage()}`), '.PP');
     lines.push(roff(verb.description()));
     for (const option of verb.options) lines.push('.TP', roff(option.flags), roff(option.description));
   }
-  lines.push('.SH EXIT STATUS', ...exitRows().flatMap(([code, meaning]) => ['.TP', roff(code), roff(meaning)]));
+  lines.push(
+    '.SH EXIT STATUS',
+    ...exitRows().flatMap(([code, meaning]) => ['.TP', roff(code), roff(meaning)]),
+  );
   return `${lines.join('\n')}\n`;
 }
 
 function roff(text: string): string {
-  return text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replace(/^([.'])/, '\\&$1');
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replace(/^([.'])/, '\\&$1');
 }
 
 export function verbReference(program: Command): string {
   const sections = allVerbs(program).map((verb) => {
-    const options = verb.options.map((option) => `| \`${cell(option.flags)}\` | ${cell(option.description)} |`);
+    const options = verb.options.map(
+      (option) => `| \`${cell(option.flags)}\` | ${cell(option.description)} |`,
+    );
     const usage = `\`\`\`\n${nameOf(verb)} ${verb.usage()}\n\`\`\``;
     const table = options.length === 0 ? [] : ['', '| flag | meaning |', '|---|---|', ...options];
     return [`## ${nameOf(verb)}`, '', verb.description(), '', usage, ...table].join('\n');
   });
-  const globals = program.options.map((option) => `| \`${cell(option.flags)}\` | ${cell(option.description)} |`);
+  const globals = program.options.map(
+    (option) => `| \`${cell(option.flags)}\` | ${cell(option.description)} |`,
+  );
   return `# Verbs\n\nMade by \`lodge manual --markdown\`. Flags before the verb:\n\n| flag | meaning |\n|---|---|\n${globals.join('\n')}\n\n${sections.join('\n\n')}\n`;
 }
 
 export function errorReference(): string {
   const exits = exitRows().map(([code, meaning]) => `| ${code} | ${cell(meaning)} |`);
-  const errors = Object.entries(catalogue).map(([code, entry]) => `| \`${code}\` | ${entry.exit} | ${entry.meaning} |`);
+  const errors = Object.entries(catalogue).map(
+    ([code, entry]) => `| \`${code}\` | ${entry.exit} | ${entry.meaning} |`,
+  );
   return `# Exit codes and errors\n\nMade by \`lodge manual --errors\`.\n\n## Exit codes\n\n| code | meaning |\n|---|---|\n${exits.join('\n')}\n\n## Errors\n\nEach message ends with its code in brackets; \`--json\` prints it as \`{"error": {"code": …}}\`.\n\n| error | exit code | meaning |\n|---|---|---|\n${errors.join('\n')}\n`;
 }
 

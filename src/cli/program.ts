@@ -1,15 +1,15 @@
 /** The command line as one tree of definitions: parsing, help, completions and the manual page all come from it. */
 
 import { Command, Option } from 'commander';
+import { defineAgent } from './agent.ts';
 import { defineCopy } from './copy.ts';
 import { defineDoctor } from './doctor.ts';
 import { defineExec } from './exec.ts';
+import { defineGenerated } from './generated.ts';
 import { defineGuests } from './guests.ts';
 import { defineImage } from './image.ts';
 import { defineRun } from './run.ts';
 import { defineShell } from './shell.ts';
-import { defineGenerated } from './generated.ts';
-import { defineAgent } from './agent.ts';
 
 /** Flags before the verb. */
 export interface GlobalOptions {
@@ -39,7 +39,8 @@ export function buildProgram(version: string): Command {
       '  lodge run --kernel bzImage --initrd i  any kernel, its console on the terminal\n' +
       '  lodge doctor                           what this host can do, and what is missing',
   );
-  for (const define of [defineRun, defineExec, defineShell, defineGuests, defineCopy, defineImage]) define(program);
+  for (const define of [defineRun, defineExec, defineShell, defineGuests, defineCopy, defineImage])
+    define(program);
   for (const define of [defineDoctor, defineGenerated, defineAgent]) define(program);
   acceptJsonEverywhere(program);
   return program;

@@ -16,7 +16,10 @@ export function defineRun(program: Command): void {
     .command('run')
     .description('Boot a guest and run a command in it, as if it ran here; the guest is gone when it ends.')
     .usage('[options] [--] [command [arg…]]')
-    .argument('[command...]', "Without one: the image's own command, or a shell, or the console of a foreign guest.")
+    .argument(
+      '[command...]',
+      "Without one: the image's own command, or a shell, or the console of a foreign guest.",
+    )
     .passThroughOptions();
   addCommandFlags(addSpecFlags(run))
     .option('-d, --detach', 'Leave the guest running; see lodge ps, exec, stop, rm.')
@@ -40,9 +43,13 @@ async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions):
   try {
     const plan = await resolveGuest(spec, { store, onProgress, cwd: process.cwd() });
     if (!plan.agent && argv.length > 0) {
-      throw new LodgeError('no-agent-in-guest', `an image of kind '${plan.image.kind}' cannot run a command`, {
-        fix: 'leave out the command to see its console',
-      });
+      throw new LodgeError(
+        'no-agent-in-guest',
+        `an image of kind '${plan.image.kind}' cannot run a command`,
+        {
+          fix: 'leave out the command to see its console',
+        },
+      );
     }
     if (flags.dryRun === true) {
       progress.clear();

@@ -8,8 +8,8 @@ import { type GuestView, listGuests, requireGuest } from '../guest/state.ts';
 import { sweep } from '../guest/sweep.ts';
 import { readKvmPages } from '../guest/vmm/qemu/verify.ts';
 import { openStore } from '../image/store.ts';
-import { table } from './table.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
+import { table } from './table.ts';
 
 export async function showGuests(options: { json: boolean; placement?: boolean }): Promise<void> {
   await sweep(openStore());
@@ -67,16 +67,27 @@ function placementRows({ name, plan, record, status }: GuestView): string[][] {
   for (const { vcpu, hostCpus } of layout.vcpus) {
     const found = placement?.vcpus.find((entry) => entry.vcpu === vcpu)?.got;
     const asked = hostCpus.length === 0 ? 'anywhere' : `CPU ${formatCpuList(hostCpus)}`;
-    rows.push(['', `vCPU ${vcpu}`, asked, found === undefined ? 'not looked at' : `CPU ${formatCpuList(found)}`]);
+    rows.push([
+      '',
+      `vCPU ${vcpu}`,
+      asked,
+      found === undefined ? 'not looked at' : `CPU ${formatCpuList(found)}`,
+    ]);
   }
   for (const memory of placement?.memory ?? []) rows.push(['', memory.what, memory.asked, memory.found]);
   // KVM's own count says which pages really are in the nested table; the guest fills it as it runs.
-  const nested = status === 'running' && record.vmmPid !== undefined ? readKvmPages(record.vmmPid) : undefined;
+  const nested =
+    status === 'running' && record.vmmPid !== undefined ? readKvmPages(record.vmmPid) : undefined;
   if (nested !== undefined) {
     const { pages4K, pages2M, pages1G } = nested;
     rows.push(['', 'nested table', '', `${pages1G} pages of 1G, ${pages2M} of 2M, ${pages4K} of 4K`]);
   }
-  rows.push(['', 'all', 'met', placement === undefined ? 'not looked at' : placement.met ? 'met' : 'NOT met']);
+  rows.push([
+    '',
+    'all',
+    'met',
+    placement === undefined ? 'not looked at' : placement.met ? 'met' : 'NOT met',
+  ]);
   for (const difference of placement?.differences ?? []) rows.push(['', '', '', difference]);
   return rows;
 }

@@ -25,7 +25,11 @@ function describePlan(plan: GuestPlan): string {
     ...wrapArguments(plan.argv),
   ];
   if (plan.setup.length > 0) {
-    lines.push('', 'in the guest, before it is ready:', ...plan.setup.map((step) => `  ${step.map(shown).join(' ')}`));
+    lines.push(
+      '',
+      'in the guest, before it is ready:',
+      ...plan.setup.map((step) => `  ${step.map(shown).join(' ')}`),
+    );
   }
   return `${lines.join('\n')}\n`;
 }
@@ -53,7 +57,8 @@ function wrapArguments(argv: readonly string[]): string[] {
   for (const argument of argv) {
     const quoted = shown(argument);
     const last = lines.at(-1);
-    const isValue = !argument.startsWith('-') && last?.startsWith('    -') === true && !last.slice(4).includes(' ');
+    const isValue =
+      !argument.startsWith('-') && last?.startsWith('    -') === true && !last.slice(4).includes(' ');
     if (isValue) lines[lines.length - 1] = `${last} ${quoted}`;
     else lines.push(`${lines.length === 0 ? '  ' : '    '}${quoted}`);
   }

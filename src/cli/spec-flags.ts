@@ -40,16 +40,29 @@ export function addSpecFlags(command: Command): Command {
     .option('--spec <file>', 'Read the guest spec from a YAML file; flags win over it.')
     .option('--name <name>', 'Name of the guest, and its host name.')
     .option('--image <image>', "'host' (the default), an image in the store, or a path.")
-    .option('--kernel <file>', 'Kernel to boot. With --image host or a Linux image it replaces the default kernel.')
-    .option('--initrd <file>', 'Initial RAM disk for --kernel: the kernel is then booted as it is, without an agent.')
+    .option(
+      '--kernel <file>',
+      'Kernel to boot. With --image host or a Linux image it replaces the default kernel.',
+    )
+    .option(
+      '--initrd <file>',
+      'Initial RAM disk for --kernel: the kernel is then booted as it is, without an agent.',
+    )
     .option('-a, --accelerator <name>', 'auto (the default), kvm, uml or tcg.')
     .addOption(new Option('-c, --cpus <n>', 'vCPUs (default: 1).').argParser(wholeNumber))
     .option('-m, --memory <size>', 'Memory: 512M, 4G (default: 1G).')
     .option('--pages <size>', "Page size that backs the guest's memory: any, 4K, thp, 2M, 1G.")
     .option('--pin [cpus]', 'Pin vCPUs to host CPUs, chosen by lodge or given as a list.')
-    .option('--numa <layout>', "'mirror': the guest gets the NUMA nodes, cores and caches of the CPUs it is pinned to.")
+    .option(
+      '--numa <layout>',
+      "'mirror': the guest gets the NUMA nodes, cores and caches of the CPUs it is pinned to.",
+    )
     .option('--prefer', 'Pages, pins and NUMA that cannot be had are reported instead of refused.')
-    .addOption(new Option('-v, --volume <src:dst[:ro]>', 'Share a directory with the guest; repeatable.').argParser(collect))
+    .addOption(
+      new Option('-v, --volume <src:dst[:ro]>', 'Share a directory with the guest; repeatable.').argParser(
+        collect,
+      ),
+    )
     .option('--no-share', 'Do not share the home and the working directory.')
     .option('--append <words>', 'Words for the kernel command line.')
     .option('--firmware <kind>', 'bios or uefi, for disks and ISOs.')
@@ -82,7 +95,9 @@ function readSpec(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    throw new LodgeError('usage', `the spec cannot be read: ${(cause as Error).message}`, { where: `--spec ${file}` });
+    throw new LodgeError('usage', `the spec cannot be read: ${(cause as Error).message}`, {
+      where: `--spec ${file}`,
+    });
   }
 }
 
@@ -91,7 +106,17 @@ function keysOf(flags: SpecFlags, hasCommand: boolean): Record<string, unknown> 
   const set = (key: string, value: unknown): void => {
     if (value !== undefined) keys[key] = value;
   };
-  for (const key of ['name', 'accelerator', 'cpus', 'memory', 'pages', 'pin', 'numa', 'append', 'firmware'] as const) {
+  for (const key of [
+    'name',
+    'accelerator',
+    'cpus',
+    'memory',
+    'pages',
+    'pin',
+    'numa',
+    'append',
+    'firmware',
+  ] as const) {
     set(key, flags[key]);
   }
   set('image', flags.image);

@@ -70,7 +70,8 @@ function outputTo(fd: number, command: RemoteCommand): (bytes: Buffer) => Promis
         isGone = true;
         // Nobody reads any more. A local command would have got the same signal.
         if ((error as NodeJS.ErrnoException).code === 'EPIPE') command.signal(SIGPIPE);
-        else process.stderr.write(`lodge: writing the command's output failed: ${(error as Error).message}\n`);
+        else
+          process.stderr.write(`lodge: writing the command's output failed: ${(error as Error).message}\n`);
       }
     });
     return last;

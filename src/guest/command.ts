@@ -21,7 +21,14 @@ export interface CommandInput {
 const standardPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** These name sockets and directories that are the host's and are not in a guest. */
-const hostOnly = ['XDG_RUNTIME_DIR', 'DBUS_SESSION_BUS_ADDRESS', 'SSH_AUTH_SOCK', 'DISPLAY', 'WAYLAND_DISPLAY', 'TMPDIR'];
+const hostOnly = [
+  'XDG_RUNTIME_DIR',
+  'DBUS_SESSION_BUS_ADDRESS',
+  'SSH_AUTH_SOCK',
+  'DISPLAY',
+  'WAYLAND_DISPLAY',
+  'TMPDIR',
+];
 
 /** These name files of the host's root, which another root does not have. */
 const hostRootOnly = ['PATH', 'LD_LIBRARY_PATH', 'LD_PRELOAD', 'SHELL'];

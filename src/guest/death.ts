@@ -11,7 +11,8 @@ const shownLines = 20;
 const searchedLines = 400;
 
 /** Where the kernel begins to tell what is wrong (lib/bug.c, kernel/panic.c, arch/x86/kernel/dumpstack.c). */
-const troubleStarts = /^(?:\[[ 0-9.]+\] )?(?:BUG: |Oops|Kernel panic - |general protection fault|Unable to handle)/;
+const troubleStarts =
+  /^(?:\[[ 0-9.]+\] )?(?:BUG: |Oops|Kernel panic - |general protection fault|Unable to handle)/;
 
 /**
  * The error for a guest that died, with the end of its boot log.
@@ -28,7 +29,10 @@ export function deathOf(plan: GuestPlan, instead?: LodgeError): LodgeError {
       instead.code === 'boot-timeout'
         ? 'give it more time with --boot-timeout, or see why it hangs: --append loglevel=7'
         : instead.fix;
-    return new LodgeError(instead.code, instead.message, { ...(fix === undefined ? {} : { fix }), ...details });
+    return new LodgeError(instead.code, instead.message, {
+      ...(fix === undefined ? {} : { fix }),
+      ...details,
+    });
   }
   const end = readExit(plan.dir);
   const { code, message, fix } = explain(plan, end, all, complaints);
@@ -70,7 +74,12 @@ function explain(
       fix: 'if nobody killed it, the host or job ran out of memory: see dmesg, or give the guest less (-m)',
     };
   }
-  if (end !== undefined && end !== 'code 0' && plan.driver === 'qemu' && (complaints !== '' || end !== 'code 1')) {
+  if (
+    end !== undefined &&
+    end !== 'code 0' &&
+    plan.driver === 'qemu' &&
+    (complaints !== '' || end !== 'code 1')
+  ) {
     const what = end.startsWith('signal') ? `died of ${end}` : `ended with ${end}`;
     return {
       code: 'vmm-failed',

@@ -83,7 +83,9 @@ async function chooseAccelerator(
     const cannot = refusal(accelerator, spec, image);
     if (cannot !== undefined) {
       if (asked !== 'auto') {
-        throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, { fix: cannot.fix });
+        throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, {
+          fix: cannot.fix,
+        });
       }
       passedOver.push(`not ${accelerator}: it cannot give ${cannot.what}`);
       continue;
@@ -182,9 +184,13 @@ function checkVolume(volume: Volume, plan: GuestPlan): void {
     });
   }
   if (!stats.isDirectory()) {
-    throw new LodgeError('share-unusable', `'${volume.source}' is not a directory, and ${plan.driver} shares directories`, {
-      where,
-      fix: 'share the directory it is in',
-    });
+    throw new LodgeError(
+      'share-unusable',
+      `'${volume.source}' is not a directory, and ${plan.driver} shares directories`,
+      {
+        where,
+        fix: 'share the directory it is in',
+      },
+    );
   }
 }

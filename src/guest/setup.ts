@@ -56,7 +56,9 @@ export function planSetup(input: SetupInput): Step[] {
 }
 
 function moduleSteps(release: string, mount: MountSource): Step[] {
-  return [['mount', mount.source, `${root}/lib/modules/${release}`, mount.type, flags('ro', mount), mount.options]];
+  return [
+    ['mount', mount.source, `${root}/lib/modules/${release}`, mount.type, flags('ro', mount), mount.options],
+  ];
 }
 
 function volumeSteps(volume: Volume & { mount: MountSource }): Step[] {

@@ -16,7 +16,10 @@ function unit<T>(parse: (text: string) => T, what: string) {
       try {
         return parse(String(value));
       } catch (error) {
-        context.addIssue({ code: 'custom', message: error instanceof LodgeError ? `${error.message}; ${error.fix}` : String(error) });
+        context.addIssue({
+          code: 'custom',
+          message: error instanceof LodgeError ? `${error.message}; ${error.fix}` : String(error),
+        });
         return z.NEVER;
       }
     })
@@ -56,7 +59,9 @@ export const guestName = z.string().regex(guestNamePattern, {
 });
 
 export const guestSpecSchema = z.strictObject({
-  name: guestName.optional().describe('Name of the guest and its host name; unique among your guests on this host.'),
+  name: guestName
+    .optional()
+    .describe('Name of the guest and its host name; unique among your guests on this host.'),
   image: z
     .union([
       z.string().min(1),
@@ -67,7 +72,11 @@ export const guestSpecSchema = z.strictObject({
     ])
     .default('host')
     .describe('`host`, the name of an image in the store, a path, or `{kernel, initrd}`.'),
-  kernel: z.string().min(1).optional().describe("A Linux kernel to boot the image with, instead of lodge's default."),
+  kernel: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("A Linux kernel to boot the image with, instead of lodge's default."),
   accelerator: z
     .enum(['auto', 'kvm', 'uml', 'tcg'])
     .default('auto')
@@ -86,7 +95,9 @@ export const guestSpecSchema = z.strictObject({
   numa: z
     .enum(['none', 'mirror'])
     .default('none')
-    .describe('`mirror` gives the guest the NUMA nodes, distances, cores and caches of the CPUs it is pinned to.'),
+    .describe(
+      '`mirror` gives the guest the NUMA nodes, distances, cores and caches of the CPUs it is pinned to.',
+    ),
   placement: z
     .enum(['strict', 'prefer'])
     .default('strict')
@@ -97,8 +108,13 @@ export const guestSpecSchema = z.strictObject({
     .default(true)
     .describe('Share the home and the working directory, at the same paths, as commands expect them.'),
   append: z.string().default('').describe('Words added to the kernel command line.'),
-  firmware: z.enum(['bios', 'uefi']).optional().describe('Firmware for disks and ISOs; found from the image by default.'),
-  'boot-timeout': time.optional().describe('How long the guest may take to come up; by default 1 min, 5 min under tcg.'),
+  firmware: z
+    .enum(['bios', 'uefi'])
+    .optional()
+    .describe('Firmware for disks and ISOs; found from the image by default.'),
+  'boot-timeout': time
+    .optional()
+    .describe('How long the guest may take to come up; by default 1 min, 5 min under tcg.'),
 });
 
 /** A guest spec as people write it. */

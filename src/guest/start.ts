@@ -13,8 +13,14 @@ import { type GuestPlan, guestFiles } from './plan.ts';
 import { identify } from './process-identity.ts';
 import { claimGuest, type GuestMode, type GuestRecord, viewGuest, writeRecord } from './state.ts';
 import { type HostUser, userSteps } from './user.ts';
-import { applyLayout, compareGuestTopology, guestTopologyPaths, requireMet, verifyLayout } from './vmm/qemu/verify.ts';
 import { Qmp } from './vmm/qemu/qmp.ts';
+import {
+  applyLayout,
+  compareGuestTopology,
+  guestTopologyPaths,
+  requireMet,
+  verifyLayout,
+} from './vmm/qemu/verify.ts';
 
 export interface StartOptions {
   mode: GuestMode;
@@ -88,7 +94,9 @@ class GuestStart {
     writeRecord(plan.dir, this.#record);
     if (mode === 'detached') await leaseByKeeper(plan, store);
     if (plan.contain && !keeper.contained) {
-      onProgress('no PID namespace can be made here: a killed guest may leave processes until the next lodge command');
+      onProgress(
+        'no PID namespace can be made here: a killed guest may leave processes until the next lodge command',
+      );
     }
     if (plan.verifyPlacement && plan.driver === 'qemu') await this.#untilDeath(() => this.#place());
     if (plan.agent) await this.#untilDeath((giveUp) => this.#joinAgent(giveUp));

@@ -21,7 +21,9 @@ export async function stopGuest(name: string, channel: Channel | undefined, grac
   const guest = requireGuest(name);
   const { keeper } = guest;
   if (keeper === undefined) {
-    throw new LodgeError('guest-not-running', `'${name}' is not running`, { fix: `lodge rm ${name} removes it` });
+    throw new LodgeError('guest-not-running', `'${name}' is not running`, {
+      fix: `lodge rm ${name} removes it`,
+    });
   }
   writeRecord(guest.dir, { ...guest.record, phase: 'stopping' });
   const limit = new Promise<void>((resolve) => setTimeout(resolve, graceMs + farewellMs).unref());

@@ -71,7 +71,8 @@ function killLeftovers(dir: string): void {
       continue;
     }
     const [program = ''] = line.split('\0');
-    const isVmm = program.includes('qemu-system') || program.includes('linux.uml') || program.endsWith('/keeper');
+    const isVmm =
+      program.includes('qemu-system') || program.includes('linux.uml') || program.endsWith('/keeper');
     if (isVmm && (line.includes(`${dir}/`) || line.includes(`${dir}\0`))) {
       try {
         process.kill(pid, 'SIGKILL');

@@ -48,7 +48,9 @@ export function planVolumes(input: VolumeInput): Volume[] {
       }
     }
   }
-  return [...byTarget.values()].sort((a, b) => depth(a.target) - depth(b.target) || compare(a.target, b.target));
+  return [...byTarget.values()].sort(
+    (a, b) => depth(a.target) - depth(b.target) || compare(a.target, b.target),
+  );
 }
 
 function expandHome(path: string, home: string): string {

@@ -26,7 +26,9 @@ export async function execInGuest(name: string, request: ExecRequest): Promise<R
     throw new LodgeError('guest-not-running', `'${name}' is ${guest.status}`, { fix: 'lodge ps' });
   }
   const socketPath = await ownerSocket(guest);
-  const socket = new WebSocket(`ws+unix://${socketPath}:/v1/guests/${name}/exec`, { perMessageDeflate: false });
+  const socket = new WebSocket(`ws+unix://${socketPath}:/v1/guests/${name}/exec`, {
+    perMessageDeflate: false,
+  });
   return new RemoteSession(socket, request);
 }
 
@@ -46,7 +48,9 @@ export async function startDetached(plan: GuestPlan, onProgress: (text: string) 
   });
   if (last !== undefined && 'error' in last) throw errorOfBody(last.error);
   if (last === undefined || !('name' in last)) {
-    throw new LodgeError('host-agent', 'the host agent ended while it started the guest', { fix: 'try again' });
+    throw new LodgeError('host-agent', 'the host agent ended while it started the guest', {
+      fix: 'try again',
+    });
   }
   return last.name;
 }
@@ -84,7 +88,14 @@ async function ensureHostAgent(): Promise<string> {
 function spawnHostAgent(): void {
   const child = spawn(
     'flock',
-    ['--nonblock', '--no-fork', join(runtimeDir(), 'agent.lock'), process.execPath, process.argv[1]!, 'agent'],
+    [
+      '--nonblock',
+      '--no-fork',
+      join(runtimeDir(), 'agent.lock'),
+      process.execPath,
+      process.argv[1]!,
+      'agent',
+    ],
     { detached: true, stdio: 'ignore', cwd: '/' },
   );
   child.on('error', () => {});

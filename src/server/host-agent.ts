@@ -71,7 +71,12 @@ class HostAgent implements GuestOwner {
 
   async start({ plan }: StartRequest, onProgress: (text: string) => void): Promise<void> {
     await sweep(this.#store);
-    const guest = await startGuest(plan, { mode: 'detached', store: this.#store, user: thisUser(), onProgress });
+    const guest = await startGuest(plan, {
+      mode: 'detached',
+      store: this.#store,
+      user: thisUser(),
+      onProgress,
+    });
     if (guest.channel !== undefined) this.#keep(plan.id, Promise.resolve(guest.channel));
   }
 
@@ -80,7 +85,10 @@ class HostAgent implements GuestOwner {
     const { plan } = guest;
     if (guest.status !== 'running') {
       throw new LodgeError('guest-not-running', `'${name}' is ${guest.status}`, {
-        fix: guest.status === 'exited' ? `lodge logs ${name} shows its end; lodge rm ${name} removes it` : 'wait',
+        fix:
+          guest.status === 'exited'
+            ? `lodge logs ${name} shows its end; lodge rm ${name} removes it`
+            : 'wait',
       });
     }
     if (!plan.agent) {
@@ -99,7 +107,8 @@ class HostAgent implements GuestOwner {
 
   async stop(name: string, graceMs: number): Promise<void> {
     const { plan, status } = requireGuest(name);
-    const channel = plan.agent && status === 'running' ? await this.channel(name).catch(() => undefined) : undefined;
+    const channel =
+      plan.agent && status === 'running' ? await this.channel(name).catch(() => undefined) : undefined;
     await stopGuest(name, channel, graceMs);
   }
 

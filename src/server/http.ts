@@ -35,7 +35,11 @@ const messageLimitBytes = 1024 * 1024;
 const bufferLimitBytes = 1024 * 1024;
 
 export function createApi(owner: GuestOwner): Server {
-  const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: messageLimitBytes });
+  const sockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: messageLimitBytes,
+  });
   const server = createServer((request, response) => {
     answer(owner, request, response).catch((error) => {
       if (response.headersSent) response.end();

@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
 import type { ExecRequest } from '../guest/channel/frames.ts';
 import type { CommandEnd, OutputHandler, OutputStream } from '../guest/channel/session.ts';
-import { errorOfBody, type ExecClientMessage, type ExecServerMessage } from './api.ts';
+import { type ExecClientMessage, type ExecServerMessage, errorOfBody } from './api.ts';
 
 /** What may wait in the socket before input is held back. */
 const bufferLimitBytes = 1024 * 1024;

@@ -185,7 +185,10 @@ class Link {
       const again = setInterval(send, syncRetryMs);
       const limit = setTimeout(() => {
         this.fail(
-          new LodgeError('boot-timeout', `the agent in the guest did not answer within ${formatTime(timeoutMs)}`),
+          new LodgeError(
+            'boot-timeout',
+            `the agent in the guest did not answer within ${formatTime(timeoutMs)}`,
+          ),
         );
       }, limitMs);
       const settled = (): void => {

@@ -19,7 +19,8 @@ export function qemuArguments(input: DriverInput): DriverPlan {
   const { image } = input;
   const accelerator = input.accelerator === 'kvm' ? 'kvm' : 'tcg';
   const layout = layoutArguments(input.layout, accelerator);
-  const boot = image.kind === 'linux' ? linuxBoot(input) : { arguments: foreignBoot(image, input), mounts: undefined };
+  const boot =
+    image.kind === 'linux' ? linuxBoot(input) : { arguments: foreignBoot(image, input), mounts: undefined };
   const argv = [
     'qemu-system-x86_64',
     '-no-user-config',
@@ -63,7 +64,12 @@ function linuxBoot(input: DriverInput): LinuxBoot {
   const argv: string[] = [
     ...['-kernel', kernel.vmlinuxPath, '-initrd', initramfsPath],
     ...['-append', kernelCommandLine(input)],
-    ...['-device', 'virtio-serial-pci', '-chardev', `socket,id=channel,path=${guestFiles.channel},server=on,wait=off`],
+    ...[
+      '-device',
+      'virtio-serial-pci',
+      '-chardev',
+      `socket,id=channel,path=${guestFiles.channel},server=on,wait=off`,
+    ],
     ...['-device', 'virtserialport,chardev=channel,name=lodge.0'],
     // The guest's kernel tells of its panic, so that it is not taken for a shutdown.
     ...['-device', 'pvpanic-pci', '-action', 'panic=exit-failure'],
@@ -74,7 +80,10 @@ function linuxBoot(input: DriverInput): LinuxBoot {
     // As root, files keep the owner the guest gives them; else the host's user owns all, and chown is refused.
     const security = input.userIsRoot ? 'passthrough' : 'none';
     const access = readOnly ? ',readonly=on' : '';
-    argv.push('-fsdev', `local,id=${tag},path=${quote(path)},security_model=${security},multidevs=remap${access}`);
+    argv.push(
+      '-fsdev',
+      `local,id=${tag},path=${quote(path)},security_model=${security},multidevs=remap${access}`,
+    );
     argv.push('-device', `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`);
     // What never changes may be cached without asking; what the host may change is looked at each time.
     return { source: tag, type: '9p', options: `${ninep},cache=${readOnly ? 'loose' : 'mmap'}` };

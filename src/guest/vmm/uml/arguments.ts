@@ -15,7 +15,13 @@ export function umlArguments(input: DriverInput): DriverPlan {
     `initrd=${initramfsPath}`,
     // Its own files go to the guest's directory, not to the user's home.
     ...[`uml_dir=${input.dir}/`, 'umid=uml'],
-    ...['con=null', 'con0=fd:0,fd:1', 'ssl=null', 'ssl0=fd:3', `iomem=mmapper,${input.dir}/${guestFiles.ring}`],
+    ...[
+      'con=null',
+      'con0=fd:0,fd:1',
+      'ssl=null',
+      'ssl0=fd:3',
+      `iomem=mmapper,${input.dir}/${guestFiles.ring}`,
+    ],
     ...['console=tty0', 'quiet', 'panic=-1', 'lodge.channel=uml', 'rdinit=/init'],
     ...(root.kind === 'block' ? [`ubd0r=${root.path}`] : []),
     ...input.spec.append.split(/\s+/).filter((word) => word !== ''),
@@ -47,16 +53,20 @@ export function umlArguments(input: DriverInput): DriverPlan {
 }
 
 /** Why user-mode Linux cannot give this guest; undefined when it can. */
-export function umlRefusal(input: Pick<DriverInput, 'spec' | 'image'>): { what: string; fix: string } | undefined {
+export function umlRefusal(
+  input: Pick<DriverInput, 'spec' | 'image'>,
+): { what: string; fix: string } | undefined {
   const { spec, image } = input;
   const fix = 'use --accelerator kvm or tcg';
-  if (image.kind !== 'linux') return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix };
+  if (image.kind !== 'linux')
+    return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix };
   if (spec.kernel !== undefined) return { what: 'another kernel: it runs its own only', fix };
   if (spec.cpus > 1) return { what: `${spec.cpus} vCPUs: it has one`, fix: `--cpus 1, or ${fix}` };
   if (spec.pages.host === '2M' || spec.pages.host === '1G') return { what: `${spec.pages.host} pages`, fix };
   if (spec.numa === 'mirror') return { what: 'NUMA nodes', fix };
   if (spec.pin !== false) return { what: 'pinned vCPUs: its processes are scheduled by the host', fix };
-  if (spec.memory < umlLeastMemoryBytes) return { what: 'less than 64M of memory', fix: `--memory 64M, or ${fix}` };
+  if (spec.memory < umlLeastMemoryBytes)
+    return { what: 'less than 64M of memory', fix: `--memory 64M, or ${fix}` };
   return undefined;
 }
 

@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import { nearest, parseYaml } from '../src/document.ts';
+import { LodgeError } from '../src/errors.ts';
+import { guestSpecSchema } from '../src/guest/spec.ts';
+
+function faultOf(text: string): LodgeError {
+  try {
+    parseYaml(text, guestSpecSchema, 'guest.yaml');
+  } catch (error) {
+    if (error instanceof LodgeError) return error;
+    throw error;
+  }
+  throw new Error('it was accepted');
+}
+
+describe('a spec in YAML', () => {
+  it('is completed with defaults, its sizes and times in bytes and milliseconds', () => {
+    const spec = parseYaml(
+      'memory: 4G\nboot-timeout: 30s\nvolumes: ["~/data:/data:ro"]\n',
+      guestSpecSchema,
+      'f',
+    );
+    expect(spec).toMatchObject({ image: 'host', cpus: 1, memory: 4 * 1024 ** 3, 'boot-timeout': 30_000 });
+    expect(spec.pages).toEqual({ host: 'any', strict: true });
+    expect(spec.volumes).toEqual([{ source: '~/data', target: '/data', readOnly: true }]);
+  });
+  it.each([
+    ['cpus: 2\nmemroy: 4G\n', 'spec-unknown-key', 'guest.yaml:2:9', "did you mean 'memory'?"],
+    ['image: {kernle: ./k}\n', 'spec-unknown-key', 'guest.yaml:1:17', "did you mean 'kernel'?"],
+    ['cpus: 2\nmemory: 4\n', 'spec-value', 'guest.yaml:2:9', undefined],
+    ['cpus: many\n', 'spec-value', 'guest.yaml:1:7', undefined],
+    ['pages: 3M\n', 'spec-value', 'guest.yaml:1:8', undefined],
+    ['a: [1,\n', 'spec-syntax', 'guest.yaml:2:1', undefined],
+    ['cpus: 1\ncpus: 2\n', 'spec-syntax', 'guest.yaml:2:1', undefined],
+  ])('with a fault is refused: %j', (text, code, where, fix) => {
+    const fault = faultOf(text);
+    expect([fault.code, fault.where]).toEqual([code, where]);
+    if (fix !== undefined) expect(fault.fix).toBe(fix);
+  });
+  it('cannot be made to grow without end', () => {
+    const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\n${[...'bcdefgh'].map((name, i) => `${name}: &${name} [${Array(9).fill(`*${'abcdefg'[i]}`).join(',')}]`).join('\n')}\n`;
+    expect(faultOf(bomb).code).toBe('spec-syntax');
+  });
+});
+
+describe('the nearest word', () => {
+  it('is found when one is near', () => {
+    expect(nearest('memroy', ['memory', 'cpus'])).toBe('memory');
+    expect(nearest('zzz', ['memory', 'cpus'])).toBeUndefined();
+  });
+});

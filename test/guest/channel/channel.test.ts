@@ -1,0 +1,177 @@
+/** The host's channel against the real agent, run as a plain process beside it. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LodgeError } from '../../../src/errors.ts';
+import { Channel } from '../../../src/guest/channel/channel.ts';
+import { type ExecRequest, encodeFrame, frameTypes } from '../../../src/guest/channel/frames.ts';
+import { builtFile } from '../../../src/installation.ts';
+
+let dir: string;
+let server: Server;
+let agent: ChildProcess;
+
+/** What the guest's side of the next connection does; by default it is the agent. */
+let guestSide: (socket: Socket) => void;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'lodge-channel-'));
+  agent = spawn(builtFile('agent'), ['--fd', '3'], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] });
+  const line = agent.stdio[3] as Socket;
+  guestSide = (socket) => {
+    socket.pipe(line, { end: false });
+    line.pipe(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => line.unpipe(socket));
+  };
+  server = createServer((socket) => guestSide(socket)).listen(join(dir, 'channel.sock'));
+});
+
+afterEach(() => {
+  agent.kill('SIGKILL');
+  server.close();
+  rmSync(dir, { recursive: true });
+});
+
+const connect = (): Promise<Channel> => Channel.connect({ socketPath: join(dir, 'channel.sock') }, 10_000);
+
+const request = (...argv: string[]): ExecRequest => ({
+  argv,
+  env: { PATH: process.env.PATH! },
+  cwd: '/',
+  uid: process.getuid!(),
+  gid: process.getgid!(),
+  groups: process.getuid!() === 0 ? process.getgroups!() : [],
+});
+
+async function collect(channel: Channel, ...argv: string[]) {
+  const session = channel.exec(request(...argv));
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  session.output('stdout', (bytes) => void out.push(bytes));
+  session.output('stderr', (bytes) => void err.push(bytes));
+  session.endInput();
+  const end = await session.end;
+  return { ...end, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() };
+}
+
+describe('a channel', () => {
+  it('runs commands, apart from each other', async () => {
+    const channel = await connect();
+    const results = await Promise.all(
+      Array.from({ length: 20 }, (_, i) =>
+        collect(channel, 'sh', '-c', `echo out${i}; echo err${i} >&2; exit ${i}`),
+      ),
+    );
+    results.forEach((result, i) => {
+      expect(result).toEqual({ code: i, signal: 0, out: `out${i}\n`, err: `err${i}\n` });
+    });
+    channel.close();
+  });
+
+  it('holds the guest back while its output is not taken, and loses nothing', async () => {
+    const channel = await connect();
+    const session = channel.exec(request('head', '-c', '8000000', '/dev/zero'));
+    let taken = 0;
+    let pending = 0;
+    let mostPending = 0;
+    session.output('stdout', async (bytes) => {
+      pending += bytes.length;
+      mostPending = Math.max(mostPending, pending);
+      await new Promise((resolve) => setImmediate(resolve));
+      pending -= bytes.length;
+      taken += bytes.length;
+    });
+    expect(await session.end).toEqual({ code: 0, signal: 0 });
+    expect(taken).toBe(8_000_000);
+    expect(mostPending).toBeLessThanOrEqual(session.outputCreditBytes);
+    channel.close();
+  });
+
+  it('tells a command that is not there from one that cannot be run', async () => {
+    const channel = await connect();
+    await expect(collect(channel, 'no-such-program')).rejects.toMatchObject({ code: 'command-not-found' });
+    await expect(collect(channel, '/')).rejects.toMatchObject({ code: 'command-not-executable' });
+    channel.close();
+  });
+
+  it('names the step of a set-up that failed', async () => {
+    const channel = await connect();
+    const steps = [
+      ['mkdir', join(dir, 'made'), '755'],
+      ['symlink', 'x', join(dir, 'missing/link')],
+    ] as const;
+    await expect(channel.configure(steps)).rejects.toMatchObject({
+      code: 'guest-setup',
+      message: expect.stringContaining('missing/link'),
+    });
+    channel.close();
+  });
+
+  it('can be opened again after its host went away', async () => {
+    const first = await connect();
+    first.exec(request('sleep', '1000'));
+    first.close();
+    const second = await connect();
+    expect((await collect(second, 'echo', 'again')).out).toBe('again\n');
+    second.close();
+  });
+});
+
+/** A guest that answers the SYNC rightly and then sends what it likes. */
+function hostileGuest(after: (socket: Socket, session: number) => void): (socket: Socket) => void {
+  return (socket) => {
+    socket.on('error', () => {});
+    socket.on('data', (bytes: Buffer) => {
+      const sync = bytes.indexOf('lodge-sync-v1');
+      if (sync >= 0) {
+        const hello = Buffer.concat([
+          bytes.subarray(sync + 16, sync + 24),
+          Buffer.from([1, 0, 0, 0]),
+          Buffer.from('6.1\0'),
+        ]);
+        socket.write(encodeFrame(frameTypes.HELLO, 0, hello));
+      } else if (bytes[0] === 0x4c && bytes[1] === frameTypes.EXEC) after(socket, bytes.readUInt32LE(4));
+    });
+  };
+}
+
+const started = (session: number): Buffer =>
+  encodeFrame(frameTypes.STARTED, session, Buffer.from([1, 0, 0, 0]));
+
+describe('a hostile guest', () => {
+  it.each<[string, (session: number) => Buffer[]]>([
+    ['sends what is no frame', () => [Buffer.from('garbage')]],
+    [
+      'sends output without credit',
+      (s) => Array.from({ length: 40 }, () => encodeFrame(frameTypes.DATA, s, Buffer.alloc(65_536), 1)),
+    ],
+    ['speaks of a session that is not there', () => [encodeFrame(frameTypes.EXIT, 77, Buffer.alloc(8))]],
+    ['ends a command that has not started', (s) => [encodeFrame(frameTypes.EXIT, s, Buffer.alloc(8))]],
+    ['sends a frame of an unknown type', (s) => [encodeFrame(200, s)]],
+    ['sends an EXIT that is too short', (s) => [started(s), encodeFrame(frameTypes.EXIT, s)]],
+    [
+      'sends data of a stream that is none',
+      (s) => [started(s), encodeFrame(frameTypes.DATA, s, Buffer.from('x'), 9)],
+    ],
+  ])('that %s breaks its channel and nothing else', async (_, answer) => {
+    guestSide = hostileGuest((socket, session) =>
+      answer(session).forEach((bytes) => void socket.write(bytes)),
+    );
+    const channel = await connect();
+    const session = channel.exec(request('true'));
+    await expect(session.end).rejects.toMatchObject({ code: 'channel-broken' });
+    expect(await channel.ended).toBeInstanceOf(LodgeError);
+  });
+
+  it('that never answers is given up in time', async () => {
+    guestSide = (socket) => void socket.on('error', () => {}).resume();
+    await expect(Channel.connect({ socketPath: join(dir, 'channel.sock') }, 300)).rejects.toMatchObject({
+      code: 'boot-timeout',
+    });
+  });
+});

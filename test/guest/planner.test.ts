@@ -1,0 +1,156 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { checkValue } from '../../src/document.ts';
+import { LodgeError } from '../../src/errors.ts';
+import { type PlanInput, planGuest } from '../../src/guest/planner.ts';
+import { type GuestSpecInput, guestSpecSchema } from '../../src/guest/spec.ts';
+import type { Image } from '../../src/image/image.ts';
+import { probeMachine } from '../../src/machine/probe.ts';
+import { readMachineRecord, recordedSource } from '../../src/machine/record.ts';
+
+const machine = await probeMachine(
+  recordedSource(
+    readMachineRecord(new URL('../fixtures/machines/two-socket-smt.json', import.meta.url).pathname),
+  ),
+);
+
+const host: Image = { kind: 'linux', name: 'host', id: 'host', root: { kind: 'host' } };
+const packed: Image = {
+  kind: 'linux',
+  name: 'packed',
+  id: 'a'.repeat(64),
+  root: { kind: 'block', filesystem: 'squashfs', path: '/store/root,with comma.squashfs' },
+};
+const kernel = {
+  id: 'k',
+  release: '6.1',
+  vmlinuxPath: '/store/vmlinux',
+  modulesPath: '/store/modules',
+  source: 'debian',
+} as const;
+
+function inputOf(asked: GuestSpecInput, more: Partial<PlanInput> = {}): PlanInput {
+  return {
+    spec: checkValue(asked, guestSpecSchema, () => 'spec'),
+    name: 'v01',
+    id: '0123456789abcdef',
+    dir: '/run/lodge/guests/v01',
+    image: host,
+    accelerator: 'tcg',
+    passedOver: [],
+    boot: { kernel, initramfsPath: '/store/initramfs' },
+    basics: machine,
+    machine,
+    user: { name: 'ada', uid: 1000, gid: 1000, groups: [1000], home: '/home/ada', shell: '/bin/bash' },
+    cwd: '/scratch/run',
+    takenCpus: [],
+    objects: [],
+    ...more,
+  };
+}
+
+function refusalOf(input: PlanInput): LodgeError {
+  try {
+    planGuest(input);
+  } catch (error) {
+    if (error instanceof LodgeError) return error;
+    throw error;
+  }
+  throw new Error('it was planned');
+}
+
+describe('a plan', () => {
+  it('is the same value for the same input, and can be written as JSON', () => {
+    const plan = planGuest(inputOf({}));
+    expect(planGuest(inputOf({}))).toEqual(plan);
+    expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
+  });
+
+  it('shares the host read-only, and home and working directory at their own paths', () => {
+    const plan = planGuest(inputOf({}));
+    expect(plan.argv).toContain('local,id=share0,path=/,security_model=none,multidevs=remap,readonly=on');
+    expect(plan.volumes.map(({ target }) => target)).toEqual(['/home/ada', '/scratch/run']);
+    expect(planGuest(inputOf({ share: false })).volumes).toEqual([]);
+  });
+
+  it('shares nothing as a whole: a working directory of / is not made writable', () => {
+    expect(planGuest(inputOf({}, { cwd: '/' })).volumes.map(({ target }) => target)).toEqual(['/home/ada']);
+  });
+
+  it('keeps a path with a comma in one piece', () => {
+    const plan = planGuest(inputOf({}, { image: packed }));
+    expect(plan.argv).toContain(
+      'if=none,id=root,format=raw,readonly=on,file=/store/root,,with comma.squashfs',
+    );
+  });
+
+  it('names the directory of the guest in every command line, so that its processes can be found', () => {
+    for (const accelerator of ['tcg', 'kvm', 'uml'] as const) {
+      const plan = planGuest(inputOf({}, { accelerator }));
+      expect(plan.argv.some((word) => word.includes('/run/lodge/guests/v01/'))).toBe(true);
+    }
+  });
+
+  it('of a strict mirror starts paused, binds each node to its own, and is verified', () => {
+    const plan = planGuest(inputOf({ cpus: 4, memory: '4G', numa: 'mirror' }, { accelerator: 'kvm' }));
+    expect(plan.verifyPlacement).toBe(true);
+    expect(plan.argv).toContain('-S');
+    const backends = plan.argv.filter((word) => word.startsWith('memory-backend-'));
+    expect(backends.length).toBe(plan.layout.nodes.length);
+    plan.layout.nodes.forEach((node, i) => {
+      expect(backends[i]).toContain(`host-nodes=${node.hostNode},policy=bind`);
+    });
+  });
+
+  it.each<[string, GuestSpecInput, Partial<PlanInput>, string]>([
+    ['two vCPUs under uml', { cpus: 2 }, { accelerator: 'uml' }, 'driver-cannot'],
+    ['huge pages under uml', { pages: '2M' }, { accelerator: 'uml' }, 'driver-cannot'],
+    ['another kernel under uml', { kernel: '/k' }, { accelerator: 'uml' }, 'driver-cannot'],
+    ['more memory than the host has', { memory: '100T' }, {}, 'not-enough-memory'],
+    [
+      'pages the pools do not have',
+      { pages: '1G', memory: '512G' },
+      { accelerator: 'kvm' },
+      'placement-unmet',
+    ],
+    ['a volume over /proc', { volumes: ['/tmp:/proc'] }, {}, 'share-unusable'],
+    ['a volume at a relative path', { volumes: ['/tmp:data'] }, {}, 'share-unusable'],
+    [
+      'volumes in a foreign guest',
+      { volumes: ['/tmp:/data'] },
+      { image: { kind: 'kernel', name: 'k', kernelPath: '/k', format: 'bzimage' } },
+      'driver-cannot',
+    ],
+    [
+      'UEFI without its firmware',
+      {},
+      { image: { kind: 'disk', name: 'd', path: '/d', format: 'raw', firmware: 'uefi' } },
+      'missing-program',
+    ],
+  ])('is refused for %s', (_, asked, more, code) => {
+    const refusal = refusalOf(inputOf(asked, more));
+    expect(refusal.code).toBe(code);
+    expect(refusal.fix).toBeTruthy();
+  });
+
+  it('pins no two vCPUs to one CPU, and none to a CPU that is taken', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 16 }),
+        fc.uniqueArray(fc.integer({ min: 0, max: 7 })),
+        (cpus, takenCpus) => {
+          let plan: ReturnType<typeof planGuest>;
+          try {
+            plan = planGuest(inputOf({ cpus, memory: '1G', pin: true }, { accelerator: 'kvm', takenCpus }));
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'placement-unmet' });
+            return;
+          }
+          const pinned = plan.layout.vcpus.flatMap(({ hostCpus }) => hostCpus);
+          expect(new Set(pinned).size).toBe(cpus);
+          expect(pinned.filter((cpu) => takenCpus.includes(cpu))).toEqual([]);
+        },
+      ),
+    );
+  });
+});
