@@ -1,6 +1,6 @@
 /** YAML that people write, checked against a schema; every fault is told with file, line, column and the nearest known key. */
 
-import { LineCounter, parseDocument } from 'yaml';
+import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type * as z from 'zod';
 import { LodgeError } from './errors.ts';
 
@@ -23,7 +23,18 @@ export function parseYaml<S extends z.ZodType>(text: string, schema: S, file: st
       },
     );
   }
-  const locate = (path: readonly PropertyKey[]): string => {
+  const locate: Locate = (path, part) => {
+    if (part === 'key') {
+      const map = document.getIn(path.slice(0, -1) as (string | number)[], true);
+      const pair = isMap(map)
+        ? map.items.find(({ key }) => isScalar(key) && key.value === path.at(-1))
+        : undefined;
+      const range = isScalar(pair?.key) ? pair.key.range : undefined;
+      if (range) {
+        const position = lines.linePos(range[0]);
+        return `${file}:${position.line}:${position.col}`;
+      }
+    }
     for (let depth = path.length; depth >= 0; depth--) {
       const node = document.getIn(path.slice(0, depth) as (string | number)[], true);
       const range = (node as { range?: [number, number, number] } | undefined)?.range;
@@ -43,15 +54,13 @@ export function parseYaml<S extends z.ZodType>(text: string, schema: S, file: st
   return checkValue(value, schema, locate);
 }
 
+/** Turns a path in a value into what a person knows it by: a file position, a flag. */
+export type Locate = (path: readonly PropertyKey[], part?: 'key' | 'value') => string;
+
 /**
  * Checks a value against a schema.
- * @param locate turns a path in the value into what the person knows it by (a file position, a flag)
  */
-export function checkValue<S extends z.ZodType>(
-  value: unknown,
-  schema: S,
-  locate: (path: readonly PropertyKey[]) => string,
-): z.output<S> {
+export function checkValue<S extends z.ZodType>(value: unknown, schema: S, locate: Locate): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   // A key that is not known explains more than a value: it may be where the right value went.
@@ -59,18 +68,14 @@ export function checkValue<S extends z.ZodType>(
   throw faultOf(issues.find((issue) => issue.code === 'unrecognized_keys') ?? issues[0]!, schema, locate);
 }
 
-function faultOf(
-  issue: z.core.$ZodIssue,
-  schema: z.ZodType,
-  locate: (path: readonly PropertyKey[]) => string,
-): LodgeError {
+function faultOf(issue: z.core.$ZodIssue, schema: z.ZodType, locate: Locate): LodgeError {
   const key = issue.path.join('.');
   if (issue.code === 'unrecognized_keys') {
     const unknown = issue.keys[0]!;
     const known = knownKeys(schema, issue.path);
     const near = nearest(unknown, known);
     return new LodgeError('spec-unknown-key', `unknown key '${unknown}'${key === '' ? '' : ` in '${key}'`}`, {
-      where: locate([...issue.path, unknown]),
+      where: locate([...issue.path, unknown], 'key'),
       fix: near === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${near}'?`,
     });
   }

@@ -25,8 +25,8 @@ describe('a spec in YAML', () => {
     expect(spec.volumes).toEqual([{ source: '~/data', target: '/data', readOnly: true }]);
   });
   it.each([
-    ['cpus: 2\nmemroy: 4G\n', 'spec-unknown-key', 'guest.yaml:2:9', "did you mean 'memory'?"],
-    ['image: {kernle: ./k}\n', 'spec-unknown-key', 'guest.yaml:1:17', "did you mean 'kernel'?"],
+    ['cpus: 2\nmemroy: 4G\n', 'spec-unknown-key', 'guest.yaml:2:1', "did you mean 'memory'?"],
+    ['image: {kernle: ./k}\n', 'spec-unknown-key', 'guest.yaml:1:9', "did you mean 'kernel'?"],
     ['cpus: 2\nmemory: 4\n', 'spec-value', 'guest.yaml:2:9', undefined],
     ['cpus: many\n', 'spec-value', 'guest.yaml:1:7', undefined],
     ['pages: 3M\n', 'spec-value', 'guest.yaml:1:8', undefined],

@@ -12,8 +12,11 @@ const escapeByte = 0x1d;
 export interface ConsoleOptions {
   /** Stops showing when this resolves. */
   untilEnd?: Promise<void>;
-  /** Called when the person leaves with Ctrl-], or, without a terminal, at an interrupt. */
-  onLeave?: () => void;
+  /**
+   * Called when the person leaves with Ctrl-], and at signals that ask to end, with the signal. Without it, all of
+   * them end the showing; with it, only Ctrl-] does, and the end of the guest.
+   */
+  onLeave?: (signal?: NodeJS.Signals) => void;
 }
 
 /**
@@ -40,9 +43,9 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   });
   const stdin = process.stdin as ReadStream;
   const isTerminal = stdin.isTTY === true;
-  const leave = (): void => {
-    options.onLeave?.();
-    socket.destroy();
+  const leave = (signal?: NodeJS.Signals): void => {
+    options.onLeave?.(signal);
+    if (signal === undefined || options.onLeave === undefined) socket.destroy();
   };
   const onData = (bytes: Buffer): void => {
     if (isTerminal && bytes.includes(escapeByte)) leave();
@@ -54,11 +57,12 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   }
   stdin.on('data', onData);
   const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const name of interrupts) process.on(name, leave);
+  const handlers = interrupts.map((name) => [name, () => leave(name)] as const);
+  for (const [name, handler] of handlers) process.on(name, handler);
   await Promise.race([closed, options.untilEnd ?? closed]);
   // The last output may still be on its way from the keeper.
   await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);
-  for (const name of interrupts) process.removeListener(name, leave);
+  for (const [name, handler] of handlers) process.removeListener(name, handler);
   stdin.removeListener('data', onData);
   if (isTerminal) stdin.setRawMode(false);
   stdin.destroy();

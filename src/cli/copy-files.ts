@@ -33,7 +33,7 @@ export async function copyFiles(source: string, destination: string): Promise<vo
 
 /** `NAME:PATH`; a path of the host that holds a colon is written with a slash before it. */
 function guestPath(text: string): GuestPath | undefined {
-  const match = /^([a-z0-9][a-z0-9-]*):(.+)$/.exec(text);
+  const match = /^([a-z0-9][a-z0-9-]*):(.+)$/s.exec(text);
   return match === null ? undefined : { guest: match[1]!, path: match[2]! };
 }
 
@@ -46,12 +46,13 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
   try {
     const remote = await run(guest, ['tar', '-c', '-C', dirname(path), '--', basename(path)]);
     const local = spawn('tar', ['-x', '--no-same-owner', '-C', aside], { stdio: ['pipe', 'ignore', 'pipe'] });
+    const localExit = exitOf(local);
     remote.output('stdout', (bytes) => writeTo(local, bytes));
     const complaints = errorsOf(remote, local);
     remote.endInput();
     const { code } = await remote.end;
     local.stdin!.end();
-    const localCode = await exitOf(local);
+    const localCode = await localExit;
     if (code !== 0 || localCode !== 0) throw copyError(`${guest}:${path}`, complaints());
     const unpacked = join(aside, basename(path));
     if (isDirectory && lstatSync(finalPath, { throwIfNoEntry: false })?.isDirectory() === true) {

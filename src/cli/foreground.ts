@@ -1,12 +1,15 @@
 /** A guest in the foreground: this process owns it, joins it to the terminal, and takes it along when it ends. */
 
+import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import { crashOf, deathOf } from '../guest/death.ts';
-import type { GuestPlan } from '../guest/plan.ts';
+import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
+import { pressPowerButton } from '../guest/stop.ts';
 import { sweep } from '../guest/sweep.ts';
 import { thisUser } from '../guest/user.ts';
 import type { Store } from '../image/store.ts';
+import { signalNumbers } from '../process.ts';
 import { openOwnerSocket } from '../server/owner-socket.ts';
 import { type CommandFlags, requestOf } from './command-flags.ts';
 import { showConsole } from './console.ts';
@@ -92,15 +95,22 @@ async function runCommand(guest: RunningGuest, input: ForegroundInput): Promise<
 
 /** Shows the console of a guest without an agent until it ends. */
 async function watchForeign(guest: RunningGuest): Promise<number> {
-  let left = false;
-  await showConsole(guest.plan.dir, {
+  const { dir, driver } = guest.plan;
+  let requests = 0;
+  let isLeft = false;
+  let received: NodeJS.Signals | undefined;
+  await showConsole(dir, {
     untilEnd: guest.ended,
-    onLeave: () => {
-      left = true;
-      guest.kill();
+    // Told once, the guest is asked to go down; told twice, or left with Ctrl-], it is ended.
+    onLeave: (signal) => {
+      received ??= signal;
+      isLeft = true;
+      if (signal === undefined || ++requests > 1 || driver !== 'qemu') guest.kill();
+      else pressPowerButton(join(dir, guestFiles.monitor)).catch(() => guest.kill());
     },
   });
-  const crash = left ? undefined : crashOf(guest.plan);
+  if (received !== undefined) return 128 + signalNumbers[received]!;
+  const crash = isLeft ? undefined : crashOf(guest.plan);
   if (crash !== undefined) throw crash;
   return 0;
 }

@@ -12,6 +12,21 @@ function version(): string {
     .version;
 }
 
+/** A verb that waits for what never comes ends with the event loop; that must not look like success. */
+let isSettled = false;
+process.on('exit', () => {
+  if (!isSettled) process.exitCode = exitCodes.refused;
+});
+
+/** What is wrong with the command line, in the form of all other errors. */
+function usageError(error: CommanderError): LodgeError {
+  const message = error.message.replace(/^error: /, '').replace(/\n\(Did you mean.*\)$/s, '');
+  const meant = /\(Did you mean (.*)\?\)/s.exec(error.message)?.[1];
+  return new LodgeError('usage', message, {
+    fix: meant === undefined ? 'lodge --help, or lodge VERB --help' : `did you mean ${meant}?`,
+  });
+}
+
 async function main(): Promise<void> {
   const program = buildProgram(version());
   for (const command of [
@@ -19,16 +34,20 @@ async function main(): Promise<void> {
     ...program.commands,
     ...program.commands.flatMap((verb) => verb.commands),
   ]) {
-    command.exitOverride();
+    command.exitOverride().configureOutput({ writeErr: () => {} });
   }
   try {
     await program.parseAsync(process.argv);
-  } catch (error) {
-    if (error instanceof CommanderError) {
-      // commander has written its message or the help already.
-      process.exitCode = error.exitCode === 0 ? 0 : exitCodes.refused;
+    isSettled = true;
+  } catch (thrown) {
+    isSettled = true;
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return;
+    if (thrown instanceof CommanderError && thrown.code === 'commander.help') {
+      process.stderr.write(program.helpInformation());
+      process.exitCode = exitCodes.refused;
       return;
     }
+    const error = thrown instanceof CommanderError ? usageError(thrown) : thrown;
     process.stderr.write(`${describeError(error)}\n`);
     if (program.opts().json === true && error instanceof LodgeError) {
       const { code, message, where, fix, detail } = error;

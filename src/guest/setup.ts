@@ -48,6 +48,12 @@ export function planSetup(input: SetupInput): Step[] {
     ...(input.modules === undefined ? [] : moduleSteps(input.modules.release, input.modules.mount)),
     ...input.volumes.flatMap(volumeSteps),
     ['root', root],
+    // What udev makes where there is one.
+    ['symlink', '/proc/self/fd', '/dev/fd'],
+    ['symlink', '/proc/self/fd/0', '/dev/stdin'],
+    ['symlink', '/proc/self/fd/1', '/dev/stdout'],
+    ['symlink', '/proc/self/fd/2', '/dev/stderr'],
+    ['mkdir', '/run/lock', '1777'],
     ['hostname', input.name],
     ['write', '/etc/hostname', '644', `${input.name}\n`],
     ['write', '/etc/hosts', '644', `127.0.0.1 localhost\n127.0.1.1 ${input.name}\n::1 localhost\n`],

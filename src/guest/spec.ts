@@ -27,7 +27,9 @@ function unit<T>(parse: (text: string) => T, what: string) {
 }
 
 const size = unit(parseSizeBytes, 'a size such as 512M or 4G');
-const time = unit(parseTimeMs, 'a time such as 500ms, 30s or 2m');
+const time = unit(parseTimeMs, 'a time such as 500ms, 30s or 2m').refine((ms) => ms > 0, {
+  error: 'must be more than 0',
+});
 
 const hostPages = z.enum(['any', '4K', 'thp', '2M', '1G'] satisfies HostPages[], {
   error: "must be one of any, 4K, thp, 2M, 1G (the page size that backs the guest's memory)",

@@ -9,11 +9,14 @@
 
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import { isAlive, type ProcessIdentity } from './process-identity.ts';
 import type { PlacementFound } from './vmm/qemu/verify.ts';
+
+/** Longest path of a unix socket, its final NUL not counted (unix(7)). */
+const socketPathBytes = 107;
 
 export type GuestMode = 'foreground' | 'detached';
 
@@ -59,7 +62,7 @@ export interface GuestView {
  */
 export function runtimeDir(): string {
   const uid = process.getuid!();
-  const path = process.env.LODGE_RUNTIME_DIR ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`;
+  const path = resolve(process.env.LODGE_RUNTIME_DIR ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`);
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     const { uid: owner, mode } = statSync(path);
@@ -99,9 +102,20 @@ export function guestDir(name: string): string {
 
 /**
  * Makes a guest's directory, with its plan and first record in it.
- * @throws LodgeError `name-taken`
+ * @throws LodgeError `name-taken`; `host-io`, also when its sockets could not be reached at so long a path
  */
 export function claimGuest(plan: GuestPlan, record: GuestRecord): void {
+  const longest = join(plan.dir, guestFiles.console);
+  if (Buffer.byteLength(longest) > socketPathBytes) {
+    throw new LodgeError(
+      'host-io',
+      `the guest's sockets would have paths longer than ${socketPathBytes} bytes`,
+      {
+        where: longest,
+        fix: 'set LODGE_RUNTIME_DIR to a shorter path, or choose a shorter --name',
+      },
+    );
+  }
   const making = join(runtimeDir(), 'making', randomBytes(8).toString('hex'));
   try {
     mkdirSync(guestsDir(), { recursive: true, mode: 0o700 });

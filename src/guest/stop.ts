@@ -38,7 +38,8 @@ export async function stopGuest(name: string, channel: Channel | undefined, grac
   await endGuest(requireGuest(name));
 }
 
-async function pressPowerButton(monitor: string): Promise<void> {
+/** Presses the power button of a QEMU guest. @param monitor path of its QMP socket */
+export async function pressPowerButton(monitor: string): Promise<void> {
   const qmp = await Qmp.connect(monitor);
   try {
     await qmp.execute('system_powerdown');

@@ -48,6 +48,12 @@ export async function resolveImage(
 
 /** A kernel and an initrd that QEMU loads as they are. */
 function kernelImage({ kernel, initrd }: { kernel: string; initrd?: string }): Image {
+  if (!existsSync(kernel)) {
+    throw new LodgeError('kernel-not-found', 'there is no such kernel', {
+      where: kernel,
+      fix: 'check the path',
+    });
+  }
   const image = imageOfFile(kernel, {});
   if (image.kind !== 'kernel') {
     throw unusable(

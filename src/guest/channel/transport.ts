@@ -176,7 +176,7 @@ class RingTransport implements Transport {
       const first = this.#queue[0]!;
       const offset = Number(this.#head % BigInt(ringBytes));
       const count = Math.min(first.length, room, ringBytes - offset);
-      writeSync(this.#file, first, 0, count, ringHeaderBytes + offset);
+      if (!this.#put(first.subarray(0, count), ringHeaderBytes + offset)) return;
       this.#head += BigInt(count);
       wrote = true;
       if (count === first.length) this.#queue.shift();
@@ -185,11 +185,21 @@ class RingTransport implements Transport {
     if (wrote) {
       const head = Buffer.alloc(8);
       head.writeBigUInt64LE(this.#head);
-      writeSync(this.#file, head, 0, 8, 0);
-      this.#ringSoon();
+      if (this.#put(head, 0)) this.#ringSoon();
     }
     if (this.#queue.length === 0) {
       for (const resolve of this.#waiting.splice(0)) resolve();
+    }
+  }
+
+  /** Writes to the file; where that fails, the line is cut, which is what everybody waits for. */
+  #put(bytes: Buffer, position: number): boolean {
+    try {
+      writeSync(this.#file, bytes, 0, bytes.length, position);
+      return true;
+    } catch {
+      this.close();
+      return false;
     }
   }
 

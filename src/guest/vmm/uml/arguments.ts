@@ -46,7 +46,7 @@ export function umlArguments(input: DriverInput): DriverPlan {
           }),
     },
     notes: [
-      'user-mode Linux: the guest runs with your rights on this host and can read what you can',
+      'user-mode Linux: the guest runs with your rights on this host and its root can read and write what you can',
       ...(input.userIsRoot ? [] : ["in it, files of other users show as nobody's"]),
     ],
   };
