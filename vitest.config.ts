@@ -7,16 +7,16 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['test/**/*.test.ts'],
-          exclude: ['test/guests/**'],
+          include: ['tests/**/*.test.ts'],
+          exclude: ['tests/guests/**'],
           testTimeout: 20_000,
         },
       },
       {
         test: {
           name: 'guests',
-          include: ['test/guests/**/*.test.ts'],
-          globalSetup: ['test/simulated-host/global-setup.ts'],
+          include: ['tests/guests/**/*.test.ts'],
+          globalSetup: ['tests/simulated-host/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
           fileParallelism: false,

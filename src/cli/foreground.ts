@@ -27,6 +27,9 @@ export interface ForegroundInput {
 /** Between SIGTERM and SIGKILL for what a command has left running. */
 const leftoverGraceMs = 500;
 
+/** How long after its channel broke a guest's process may take to be seen dead. */
+const deathNoticeMs = 2000;
+
 /** How long writing everything out may take before the guest is ended all the same. */
 const syncLimitMs = 60_000;
 
@@ -68,11 +71,14 @@ async function runCommand(guest: RunningGuest, input: ForegroundInput): Promise<
   const channel = guest.channel!;
   const request = requestOf(argv, command, plan, thisUser());
   const session = channel.exec(request);
-  const isOver = channel.ended.then(async (error) => {
-    // The channel breaks first; the process that carried it follows, and can say why.
-    await Promise.race([guest.ended, new Promise((resolve) => setTimeout(resolve, 2000))]);
-    return error;
+  let hasEnded = false;
+  void guest.ended.then(() => {
+    hasEnded = true;
   });
+  // The channel breaks first; the process that carried it follows, and can say why.
+  const isOver = channel.ended.then(() =>
+    Promise.race([guest.ended, new Promise((resolve) => setTimeout(resolve, deathNoticeMs))]),
+  );
   try {
     const code = await joinCommand(session, {
       terminal: request.terminal !== undefined && process.stdin.isTTY === true,
@@ -89,7 +95,8 @@ async function runCommand(guest: RunningGuest, input: ForegroundInput): Promise<
   } catch (error) {
     if (!(error instanceof LodgeError) || error.code !== 'channel-broken') throw error;
     await isOver;
-    throw deathOf(plan);
+    // A guest that broke the rules of its channel still runs; one that died says why in its log.
+    throw hasEnded ? deathOf(plan) : error;
   }
 }
 

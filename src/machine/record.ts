@@ -1,7 +1,7 @@
 /**
  * Recorded machines: every answer a host gave while it was looked at, in one JSON file, so that a plan or the
  * doctor's findings for a host can be made again elsewhere. `lodge doctor --record FILE` writes one; the tests
- * keep some under `test/fixtures/machines/`.
+ * keep some under `tests/fixtures/machines/`.
  *
  * A record holds texts as the host gave them, not what lodge made of them: it stays good when lodge learns to
  * read more out of the same texts. What was not asked then is "not there" when replayed.

@@ -80,7 +80,7 @@ export class OwnedSimulatedHost extends SimulatedHost {
 }
 
 const directoryPrefix = 'lodge-simulated-host-';
-const sourcePath = join(installationDir, 'test/simulated-host');
+const sourcePath = join(installationDir, 'tests/simulated-host');
 const readyFile = join(stateFiles.share, 'ready');
 const ownerFile = 'owner';
 

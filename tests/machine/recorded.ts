@@ -1,4 +1,4 @@
-/** The recorded machines of `test/fixtures/machines/`. */
+/** The recorded machines of `tests/fixtures/machines/`. */
 
 import { fileURLToPath } from 'node:url';
 import { readMachineRecord, recordedSource } from '../../src/machine/record.ts';

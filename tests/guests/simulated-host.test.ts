@@ -99,7 +99,7 @@ describe('the simulated host', () => {
 
   test('boots a guest under KVM with memory, pages and vCPUs where they are asked to be', async () => {
     const program = join(host.resultsPath, 'guest');
-    await compileStatic(join(installationDir, 'test/simulated-host/guest.c'), program);
+    await compileStatic(join(installationDir, 'tests/simulated-host/guest.c'), program);
     const initramfs = writeCpio([
       { kind: 'directory', path: 'dev' },
       { kind: 'device', path: 'dev/console', type: 'character', major: 5, minor: 1 },

@@ -32,7 +32,9 @@ describe('placement under KVM', () => {
         {
           accelerator: string;
           vmmPid: number;
-          placement: { found: { met: boolean; differences: string[]; vcpus: { asked: number[]; got: number[] }[] } };
+          placement: {
+            found: { met: boolean; differences: string[]; vcpus: { asked: number[]; got: number[] }[] };
+          };
         },
       ];
       expect(guest.accelerator).toBe('kvm');
@@ -42,7 +44,9 @@ describe('placement under KVM', () => {
       expect(found.vcpus.map(({ got }) => got)).toEqual([[0], [1], [2], [3]]);
 
       // The host's kernel, asked without lodge.
-      const maps = await host.output(`grep memory-backend-memfd /proc/${guest.vmmPid}/numa_maps || grep huge /proc/${guest.vmmPid}/numa_maps`);
+      const maps = await host.output(
+        `grep memory-backend-memfd /proc/${guest.vmmPid}/numa_maps || grep huge /proc/${guest.vmmPid}/numa_maps`,
+      );
       expect(maps).toMatch(/bind:0 .*huge.* N0=128 kernelpagesize_kB=2048/);
       expect(maps).toMatch(/bind:1 .*huge.* N1=128 kernelpagesize_kB=2048/);
       const nested = await host.output(`cat /sys/kernel/debug/kvm/${guest.vmmPid}-*/pages_2m`);
@@ -67,7 +71,9 @@ describe('placement under KVM', () => {
     );
     expect(code).toBe(125);
     expect(stderr).toContain('[placement-unmet]');
-    expect(stderr).toContain('fix: echo 512 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages');
+    expect(stderr).toContain(
+      'fix: echo 512 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages',
+    );
     expect(await host.output(`${lodge} ps --json`, patience)).toBe('[]\n');
   }, 600_000);
 

@@ -1,0 +1,518 @@
+/**
+ * What people get wrong and what goes wrong by itself: each gives one clear error with its code in brackets and the
+ * exit code of docs/reference/errors.md, and leaves nothing behind.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { ErrorCode } from '../../src/errors.ts';
+import { writeCpio } from '../../src/image/cpio.ts';
+import { defaultKernel } from '../../src/image/kernel.ts';
+import { openStore } from '../../src/image/store.ts';
+import { type RunOptions, type RunResult, Runtime, until } from './lodge.ts';
+
+let here: Runtime;
+
+beforeAll(() => {
+  here = new Runtime();
+});
+
+afterEach(() => {
+  expect(here.files()).toEqual([]);
+  expect(here.processes().filter(({ line }) => !line.endsWith(' agent'))).toEqual([]);
+});
+
+afterAll(async () => {
+  expect(await here.close()).toEqual([]);
+});
+
+/** Runs lodge, which has to end with one error of this code. @returns its standard error */
+async function refused(
+  code: ErrorCode,
+  exit: number,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<string> {
+  const { code: got, stdout, stderr } = await here.lodge(args, options);
+  expect({ stderr, stdout: stdout.toString(), exit: got }).toEqual({
+    stderr: expect.stringContaining(`[${code}]`),
+    stdout: '',
+    exit,
+  });
+  expect(stderr).toMatch(/^lodge: /);
+  // One error, told once, and no stack of lodge's own.
+  expect(stderr.match(/\[[a-z]+(-[a-z]+)*\]$/gm)).toHaveLength(1);
+  expect(stderr).not.toMatch(/^ +at .*:\d+:\d+\)?$/m);
+  return stderr;
+}
+
+describe('a command line', () => {
+  it.each([
+    { what: 'an unknown verb', args: ['rnu'], says: 'rnu' },
+    { what: 'an unknown flag', args: ['run', '--nosuchflag', '--', 'true'], says: '--nosuchflag' },
+    { what: 'a flag without its value', args: ['run', '--memory'], says: '--memory' },
+    { what: 'a number that is none', args: ['run', '-c', 'two', '--', 'true'], says: 'two' },
+    { what: 'exec of nothing', args: ['exec'], says: 'name' },
+    { what: 'a variable without a name', args: ['run', '-a', 'uml', '-e', '=x', '--', 'true'], says: '=x' },
+    { what: 'a detached command', args: ['run', '-a', 'uml', '-d', '--', 'true'], says: 'lodge exec' },
+    { what: 'an initrd without a kernel', args: ['run', '--initrd', '/x'], says: '--kernel' },
+    { what: 'a copy from here to here', args: ['cp', 'a', 'b'], says: 'NAME:' },
+    { what: 'a bad user', args: ['run', '-a', 'uml', '-u', 'a b', '--', 'true'], says: 'a b' },
+  ])('with $what is refused', async ({ args, says }) => {
+    expect(await refused('usage', 125, args)).toContain(says);
+  });
+
+  it.each([
+    { what: 'a bad unit', args: ['-m', '12parsecs'], says: '12parsecs' },
+    { what: 'a size without a unit', args: ['-m', '512'], says: '512' },
+    { what: 'a time without a unit', args: ['--boot-timeout', '3'], says: '--boot-timeout' },
+    { what: 'no time at all', args: ['--boot-timeout', '0s'], says: '--boot-timeout' },
+    { what: 'no CPUs', args: ['-c', '0'], says: '--cpus' },
+    { what: 'an unknown accelerator', args: ['-a', 'xen'], says: 'tcg' },
+    { what: 'a bad name', args: ['--name', 'Bad Name'], says: '--name' },
+    { what: 'a name that is a path', args: ['--name', '../up'], says: '--name' },
+    { what: 'bad CPUs to pin to', args: ['--pin', '0-', '-a', 'tcg'], says: '--pin' },
+  ])('with $what is refused', async ({ args, says }) => {
+    expect(await refused('spec-value', 125, ['run', ...args, '--', 'true'])).toContain(says);
+  });
+
+  it.each([
+    { what: 'is missing', volume: '/no/such/place:/x' },
+    { what: 'is a file', volume: '/etc/passwd:/x' },
+    { what: 'would hide what the guest needs', volume: '/etc:/proc' },
+    { what: 'has a target that is no path', volume: '/etc:there' },
+  ])('with a volume that $what is refused', async ({ volume }) => {
+    await refused('share-unusable', 125, ['run', '-a', 'uml', '-v', volume, '--', 'true']);
+  });
+
+  it('tells errors to scripts too', async () => {
+    const { code, stdout } = await here.lodge(['--json', 'run', '-m', 'much', '--', 'true']);
+    expect(code).toBe(125);
+    expect(JSON.parse(stdout.toString())).toMatchObject({ error: { code: 'spec-value', where: '--memory' } });
+  });
+
+  it('takes words after -- as they are, and help before it', async () => {
+    const { code, stdout } = await here.lodge(['run', '-a', 'uml', '--', 'echo', '--help', '--', '-c', '2']);
+    expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: '--help -- -c 2\n' });
+    expect((await here.lodge(['run', '--help'])).stdout.toString()).toContain('--boot-timeout');
+  });
+});
+
+describe('a spec file', () => {
+  async function refusedSpec(code: ErrorCode, yaml: string): Promise<string> {
+    writeFileSync(join(here.work, 'spec.yaml'), yaml);
+    return refused(code, 125, ['run', '--spec', 'spec.yaml', '--', 'true']);
+  }
+
+  it('with an unknown key is refused, with the place of it and the nearest key', async () => {
+    const stderr = await refusedSpec('spec-unknown-key', 'cpus: 1\nmemroy: 2G\n');
+    expect(stderr).toContain('spec.yaml:2:1');
+    expect(stderr).toContain("'memory'");
+  });
+
+  it('with a wrong unit is refused, with the place of it', async () => {
+    expect(await refusedSpec('spec-value', 'cpus: 1\nmemory: 2 parsecs\n')).toContain('spec.yaml:2:9');
+  });
+
+  it('that is not YAML is refused, with the place where it stops being so', async () => {
+    expect(await refusedSpec('spec-syntax', 'cpus: [1\n')).toContain('spec.yaml:');
+  });
+
+  it('that is not there is refused', async () => {
+    expect(await refused('usage', 125, ['run', '--spec', 'nosuch.yaml', '--', 'true'])).toContain(
+      'nosuch.yaml',
+    );
+  });
+
+  it('that is well is taken, and flags win over it', async () => {
+    writeFileSync(join(here.work, 'spec.yaml'), 'accelerator: tcg\nmemory: 2G\nname: from-spec\n');
+    const result = await here.lodge([
+      '--json',
+      'run',
+      '--spec',
+      'spec.yaml',
+      '-m',
+      '512M',
+      '--dry-run',
+      '--',
+      'true',
+    ]);
+    expect(JSON.parse(result.stdout.toString())).toMatchObject({
+      name: 'from-spec',
+      accelerator: 'tcg',
+      memoryBytes: 512 * 2 ** 20,
+    });
+  });
+});
+
+describe('a guest that cannot be given', () => {
+  it('more vCPUs under user-mode Linux is refused at planning', async () => {
+    await refused('driver-cannot', 125, ['run', '-a', 'uml', '-c', '2', '--dry-run', '--', 'true']);
+  });
+
+  it('more memory than the host has is refused at planning', async () => {
+    expect(
+      await refused('not-enough-memory', 125, ['run', '-m', '900T', '--dry-run', '--', 'true']),
+    ).toContain('900T');
+  });
+
+  it('a name that is not there is told, with those that are', async () => {
+    await refused('no-such-guest', 125, ['exec', 'nosuch', '--', 'true']);
+    for (const verb of ['stop', 'rm', 'logs', 'console', 'shell'])
+      await refused('no-such-guest', 125, [verb, 'nosuch']);
+  });
+});
+
+describe('an image', () => {
+  it('or kernel that is not there is told', async () => {
+    await refused('kernel-not-found', 125, ['run', '--kernel', '/no/such/kernel', '--', 'true']);
+    await refused('kernel-not-found', 125, ['run', '--kernel', '/no/such/kernel']);
+    await refused('image-not-found', 125, ['run', '--image', './nosuch.qcow2']);
+    await refused('image-not-found', 125, ['run', '--image', 'nosuch', '--', 'true']);
+  });
+
+  it('that is no image is refused', async () => {
+    writeFileSync(
+      join(here.work, 'junk'),
+      Buffer.from(Array.from({ length: 9000 }, (_, i) => (i * 7919) % 251)),
+    );
+    writeFileSync(join(here.work, 'empty'), '');
+    for (const file of ['./junk', './empty', '/etc', '/dev/null']) {
+      await refused('image-unreadable', 125, ['run', '--image', file]);
+    }
+    await refused('image-unreadable', 125, ['run', '--kernel', './junk', '--', 'true']);
+  });
+
+  it('that was cut short is refused', async () => {
+    const disk = join(here.work, 'cut.qcow2');
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '64M']);
+    execFileSync('qemu-io', ['-c', 'write 0 8M', disk]);
+    truncateSync(disk, 1_000_000);
+    expect(await refused('image-unreadable', 125, ['run', '--image', disk])).toContain('cut short');
+    truncateSync(disk, 30);
+    await refused('image-unreadable', 125, ['run', '--image', disk]);
+  });
+
+  it('that names other files of the host as its base is refused', async () => {
+    const disk = join(here.work, 'backed.qcow2');
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', '/etc/passwd', disk, '1M']);
+    const { code, stderr } = await here.lodge(['run', '--image', disk]);
+    expect(code).toBe(125);
+    expect(stderr).toMatch(/^lodge: .*\[image-unreadable\]/);
+  });
+
+  it('of another system cannot run a command', async () => {
+    writeFileSync(join(here.work, 'disk.raw'), bootSector('x'));
+    await refused('no-agent-in-guest', 125, ['run', '--image', './disk.raw', '--', 'true']);
+  });
+});
+
+describe('a runtime directory', () => {
+  it('that others can get into is refused', async () => {
+    const open = join(here.work, 'open');
+    mkdirSync(open, { mode: 0o755 });
+    await refused('host-io', 125, ['ps'], { env: { LODGE_RUNTIME_DIR: open } });
+  });
+
+  it('whose sockets would have too long a name is refused before anything boots', async () => {
+    const long = join(here.work, 'long'.repeat(25));
+    mkdirSync(long, { mode: 0o700 });
+    await refused('host-io', 125, ['run', '-a', 'uml', '--', 'true'], { env: { LODGE_RUNTIME_DIR: long } });
+    expect(
+      readdirSync(long).filter((name) => name === 'guests' && readdirSync(join(long, name)).length > 0),
+    ).toEqual([]);
+  });
+
+  it.runIf(process.getuid!() === 0).each([
+    ['uml', '16k'],
+    ['uml', '256k'],
+    ['tcg', '16k'],
+  ])('on a full disk is told (%s, %s)', async (accelerator, size) => {
+    const tiny = join(here.work, `tiny-${accelerator}-${size}`);
+    mkdirSync(tiny);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=700`, 'tmpfs', tiny]);
+    try {
+      const args = ['run', '-a', accelerator, '--', 'cat'];
+      await refused('disk-full', 125, args, {
+        env: { LODGE_RUNTIME_DIR: tiny },
+        input: Buffer.alloc(1_000_000),
+      });
+      expect(readdirSync(join(tiny, 'guests'))).toEqual([]);
+    } finally {
+      execFileSync('umount', ['-l', tiny]);
+    }
+  });
+});
+
+describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
+  const run = (script: string, ...flags: string[]): string[] => [
+    'run',
+    '-a',
+    accelerator,
+    ...flags,
+    '--',
+    'sh',
+    '-c',
+    script,
+  ];
+
+  it('whose kernel panics under a command', async () => {
+    const stderr = await refused('guest-panicked', 123, run('echo c >/proc/sysrq-trigger; sleep 100'));
+    expect(stderr).toContain('sysrq triggered crash');
+    expect(stderr).toContain('| ');
+  });
+
+  it('whose kernel panics before it is up', async () => {
+    const append = ['--append', 'init=/nonexistent rdinit=/nonexistent'];
+    expect(await refused('guest-panicked', 123, run('true', ...append))).toContain('Kernel panic');
+  });
+
+  it('that goes down under a command', async () => {
+    expect(await refused('guest-died', 123, run('echo o >/proc/sysrq-trigger; sleep 100'))).toContain(
+      'Power down',
+    );
+  });
+
+  it('whose process is killed under a command', async () => {
+    const started = here.startLodge(run('echo started; sleep 100'), { input: '' });
+    await until('the command runs', () => started.output() === 'started\n' || undefined);
+    const [guest] = await here.ps();
+    process.kill(guest!.vmmPid!, 'SIGKILL');
+    const { code, stderr } = await started.end;
+    expect(code).toBe(123);
+    expect(stderr).toMatch(/killed by signal 9 \[guest-died\]\n( {2}\| .*\n)+ {2}fix: /);
+  });
+
+  it('whose keeper is killed under a command', async () => {
+    const started = here.startLodge(run('echo started; sleep 100'), { input: '' });
+    await until('the command runs', () => started.output() === 'started\n' || undefined);
+    const keeper = here.processes().find(({ line }) => /\/keeper .*--lifeline/.test(line));
+    process.kill(keeper!.pid, 'SIGKILL');
+    const { code, stderr } = await started.end;
+    expect({ code, stderr }).toEqual({ code: 123, stderr: expect.stringMatching(/\[[a-z-]+\]/) });
+  });
+
+  it('that fills its console with output leaves a log of bounded size', async () => {
+    const started = here.startLodge(
+      run('timeout 4 yes "$(seq 100 | tr "\\n" " ")" >/dev/console; echo done; read x', '--name', 'flood'),
+    );
+    let largest = 0;
+    const dir = join(here.dir, 'guests/flood');
+    await until('the flood is over', () => {
+      const sizes = readdirNow(dir)
+        .filter((name) => name.startsWith('console.log'))
+        .map((name) => sizeNow(join(dir, name)));
+      largest = Math.max(
+        largest,
+        sizes.reduce((a, b) => a + b, 0),
+      );
+      return started.output() === 'done\n' || undefined;
+    });
+    expect(largest).toBeGreaterThan(100_000);
+    expect(largest).toBeLessThanOrEqual(8 * 2 ** 20);
+    const log = await here.lodge(['logs', 'flood']);
+    expect(log.stdout.length).toBeLessThanOrEqual(8 * 2 ** 20);
+    started.child.stdin!.end('\n');
+    expect((await started.end).code).toBe(0);
+  });
+});
+
+describe('a guest that does not come up', () => {
+  it('in its time is ended, with the end of its boot log', async () => {
+    const args = ['run', '-a', 'tcg', '--boot-timeout', '1s', '--', 'true'];
+    expect(await refused('boot-timeout', 124, args)).toContain('1s');
+  });
+
+  it('because its channel leads nowhere is ended too', async () => {
+    const args = ['run', '-a', 'uml', '--boot-timeout', '3s', '--append', 'ssl0=null', '--', 'true'];
+    expect(await refused('boot-timeout', 124, args)).toContain('3s');
+  });
+
+  it('is ended at Ctrl-C', async () => {
+    const started = here.startLodge(['run', '-a', 'uml', '--append', 'ssl0=null', '--', 'true'], {
+      input: '',
+    });
+    await until('it is being started', async () => (await here.ps())[0]?.status === 'starting' || undefined);
+    started.child.kill('SIGINT');
+    expect((await started.end).code).toBe(130);
+  });
+});
+
+describe('a channel', () => {
+  it('that the guest fills with rubbish is closed', async () => {
+    const script =
+      'for p in /dev/virtio-ports/* /dev/vport*; do [ -e $p ] && break; done; head -c 1000000 /dev/urandom >$p; sleep 100';
+    const { code, stderr } = await here.lodge(['run', '-a', 'tcg', '--', 'sh', '-c', script]);
+    // The port can be opened once, and the agent has it: the rubbish does not even get there.
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('busy') });
+  });
+
+  it('that the agent closes by being killed is told', async () => {
+    const result = await here.lodge([
+      'run',
+      '-a',
+      'uml',
+      '--',
+      'sh',
+      '-c',
+      'kill -9 1; kill -SEGV 1; echo alive',
+    ]);
+    // Process 1 cannot be killed from inside.
+    expect({ code: result.code, stdout: result.stdout.toString() }).toEqual({ code: 0, stdout: 'alive\n' });
+  });
+
+  it('takes a command line and environment that are too long for it as an error', async () => {
+    const args = ['run', '-a', 'uml', '--', 'echo', 'x'.repeat(70_000)];
+    await refused('command-not-executable', 126, args);
+  });
+});
+
+describe('a foreign guest', () => {
+  it('of a kernel and a first root of its own shows its console and ends with it', async () => {
+    const { vmlinuxPath } = await defaultKernel(openStore());
+    writeFileSync(join(here.work, 'init.c'), foreignInit);
+    execFileSync('musl-gcc', ['-static', '-Os', '-o', join(here.work, 'init'), join(here.work, 'init.c')]);
+    const init = execFileSync('cat', [join(here.work, 'init')], { maxBuffer: 2 ** 24 });
+    const cpio = writeCpio([
+      { kind: 'directory', path: 'dev' },
+      { kind: 'device', path: 'dev/console', type: 'character', major: 5, minor: 1 },
+      { kind: 'file', path: 'init', data: init, mode: 0o755 },
+    ]);
+    writeFileSync(join(here.work, 'initrd'), cpio);
+    const result = await foreign([
+      '--kernel',
+      vmlinuxPath,
+      '--initrd',
+      'initrd',
+      '-a',
+      'tcg',
+      '--append',
+      'quiet',
+    ]);
+    expect(result).toMatchObject({ code: 0, text: expect.stringContaining('foreign init is up') });
+  });
+
+  it('of a multiboot kernel does', async () => {
+    writeFileSync(join(here.work, 'multiboot.bin'), multibootKernel('multiboot is up\n'));
+    const result = await foreign(['--kernel', 'multiboot.bin']);
+    expect(result).toMatchObject({ code: 0, text: expect.stringContaining('multiboot is up') });
+  });
+
+  it.runIf(existsSync('/boot/memtest86+x64.bin'))('of memtest86+ does', async () => {
+    const started = here.startLodge([
+      'run',
+      '--kernel',
+      '/boot/memtest86+x64.bin',
+      '--append',
+      'console=ttyS0',
+    ]);
+    await until('it tests', () => started.output().includes('Memtest86+') || undefined);
+    started.child.kill('SIGINT');
+    await started.end;
+  });
+
+  it.each(['raw', 'qcow2'])('on a %s disk does, and does not change the disk', async (format) => {
+    const raw = join(here.work, 'boot.raw');
+    const disk = join(here.work, `boot.${format}`);
+    writeFileSync(raw, bootSector('the disk is up\r\n'));
+    if (format !== 'raw') execFileSync('qemu-img', ['convert', '-O', format, raw, disk]);
+    const before = execFileSync('sha256sum', [disk]).toString();
+    const result = await foreign(['--image', disk]);
+    expect(result).toMatchObject({ code: 0, text: expect.stringContaining('the disk is up') });
+    expect(execFileSync('sha256sum', [disk]).toString()).toBe(before);
+  });
+
+  it('on a disk that boots nothing says so, and ends when told to', async () => {
+    const disk = join(here.work, 'blank.qcow2');
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '16M']);
+    const started = here.startLodge(['run', '--image', disk, '--name', 'blank']);
+    await until('its firmware gives up', () => started.output().includes('No bootable device') || undefined);
+    expect(await here.ps()).toMatchObject([{ name: 'blank', status: 'running', mode: 'foreground' }]);
+    await refused('no-agent-in-guest', 125, ['exec', 'blank', '--', 'true']);
+    started.child.kill('SIGTERM');
+    started.child.kill('SIGTERM');
+    expect((await started.end).code).toBe(143);
+  });
+
+  async function foreign(flags: readonly string[]): Promise<{ code: number; text: string; stderr: string }> {
+    const { code, stdout, stderr }: RunResult = await here.lodge(['run', ...flags]);
+    return { code, text: stdout.toString(), stderr };
+  }
+});
+
+const foreignInit = `
+#include <stdio.h>
+#include <unistd.h>
+#include <sys/reboot.h>
+int main(void) {
+  puts("foreign init is up");
+  fflush(stdout);
+  sync();
+  sleep(1);
+  reboot(RB_POWER_OFF);
+}
+`;
+
+/** Powers QEMU's Q35 off: sleep state S5 (0x2000) into the power management register that its firmware set up. */
+const powerOffPort = 0x604;
+
+/** A kernel that writes a text to the first serial line and powers off: Multiboot specification 0.6.96, 3.1. */
+function multibootKernel(text: string): Buffer {
+  const base = 0x10_0000;
+  const headerBytes = 32;
+  const code = Buffer.from([
+    ...[0xbe, 0, 0, 0, 0], // mov esi, text
+    ...[0xac, 0x84, 0xc0, 0x74, 0x07], // next: lodsb; test al, al; jz done
+    ...[0x66, 0xba, 0xf8, 0x03, 0xee, 0xeb, 0xf4], // mov dx, 0x3f8; out dx, al; jmp next
+    ...[0x66, 0xba, powerOffPort & 0xff, powerOffPort >> 8], // done: mov dx, port
+    ...[0x66, 0xb8, 0x00, 0x20, 0x66, 0xef], // mov ax, 0x2000; out dx, ax
+    ...[0xf4, 0xeb, 0xfd], // hlt; jmp to it
+  ]);
+  code.writeUInt32LE(base + headerBytes + code.length, 1);
+  const addressesAreGiven = 0x10000;
+  const header = Buffer.alloc(headerBytes);
+  const fields = [
+    0x1bad_b002,
+    addressesAreGiven,
+    -(0x1bad_b002 + addressesAreGiven) >>> 0,
+    base,
+    base,
+    0,
+    0,
+    base + headerBytes,
+  ];
+  fields.forEach((field, i) => {
+    header.writeUInt32LE(field, i * 4);
+  });
+  return Buffer.concat([header, code, Buffer.from(`${text}\0`), Buffer.alloc(4096)]);
+}
+
+/** A disk whose first sector writes a text to the first serial line and powers off. */
+function bootSector(text: string): Buffer {
+  const code = Buffer.from([
+    ...[0x31, 0xc0, 0x8e, 0xd8, 0xbe, 0, 0], // xor ax, ax; mov ds, ax; mov si, text
+    ...[0xac, 0x84, 0xc0, 0x74, 0x06], // next: lodsb; test al, al; jz done
+    ...[0xba, 0xf8, 0x03, 0xee, 0xeb, 0xf5], // mov dx, 0x3f8; out dx, al; jmp next
+    ...[0xba, powerOffPort & 0xff, powerOffPort >> 8, 0xb8, 0x00, 0x20, 0xef], // done: mov dx, port; mov ax, 0x2000; out
+    ...[0xf4, 0xeb, 0xfd], // hlt; jmp to it
+  ]);
+  code.writeUInt16LE(0x7c00 + code.length, 5);
+  const disk = Buffer.alloc(2 ** 20);
+  Buffer.concat([code, Buffer.from(`${text}\0`)]).copy(disk);
+  disk.writeUInt16LE(0xaa55, 510);
+  return disk;
+}
+
+function readdirNow(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
+}
+
+function sizeNow(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}

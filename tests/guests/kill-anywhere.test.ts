@@ -1,0 +1,151 @@
+/**
+ * Kill -9 of any process of lodge at any moment: the next `lodge ps` tells the truth, no process is left that nobody
+ * owns, and nothing lies about. LODGE_KILL_ROUNDS and LODGE_KILL_SEED choose how often and which moments.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type FoundProcess, type ListedGuest, Runtime, type Started, until } from './lodge.ts';
+
+const rounds = Number(process.env.LODGE_KILL_ROUNDS ?? 6);
+const seed = Number(process.env.LODGE_KILL_SEED ?? Date.now() % 2 ** 31);
+
+/** Mulberry32: the same seed gives the same rounds. */
+function randomOf(start: number): () => number {
+  let state = start;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const random = randomOf(seed);
+
+const kinds = ['lodge', 'keeper', 'vmm', 'agent'] as const;
+type Kind = (typeof kinds)[number];
+
+function kindOf({ line }: FoundProcess): Kind | undefined {
+  if (/^\S*\/keeper /.test(line)) return 'keeper';
+  if (/^\S*(qemu-system-x86_64|linux\.uml) /.test(line)) return 'vmm';
+  if (/\blodge\S* agent$/.test(line)) return 'agent';
+  return /\blodge\S* run /.test(line) ? 'lodge' : undefined;
+}
+
+interface Round {
+  number: number;
+  accelerator: string;
+  mode: 'foreground' | 'detached';
+  /** Between the start and the kill. */
+  afterMs: number;
+  victim: Kind;
+  pick: number;
+}
+
+function planRounds(): Round[] {
+  return Array.from({ length: rounds }, (_, i) => {
+    const accelerator = i % 2 === 0 ? 'uml' : 'tcg';
+    const mode = i % 4 < 2 ? 'foreground' : 'detached';
+    const upMs = accelerator === 'uml' ? 2500 : 6000;
+    const possible = mode === 'foreground' ? kinds.slice(0, 3) : kinds;
+    return {
+      number: i + 1,
+      accelerator,
+      mode,
+      afterMs: Math.floor(random() * upMs),
+      victim: possible[Math.floor(random() * possible.length)]!,
+      pick: random(),
+    };
+  });
+}
+
+describe(`killing anything at any moment (LODGE_KILL_SEED=${seed})`, () => {
+  let here: Runtime;
+
+  beforeAll(() => {
+    console.log(`LODGE_KILL_SEED=${seed} LODGE_KILL_ROUNDS=${rounds}`);
+    here = new Runtime();
+  });
+
+  afterAll(async () => {
+    expect(await here.close()).toEqual([]);
+  });
+
+  it.each(planRounds())('round $number: $accelerator $mode, $victim after $afterMs ms', async (round) => {
+    const name = `round-${round.number}`;
+    const started = startGuest(here, name, round);
+    await delay(round.afterMs);
+    const killed = killOne(here, round);
+    // A run that was not hit is ended as a person would.
+    if (killed !== 'lodge' && round.mode === 'foreground') await endSoon(started);
+    await started.end;
+
+    const guests = await settled(here);
+    for (const guest of guests) await checkGuest(here, guest, round);
+    expect(await orphans(here, guests)).toEqual([]);
+    expect(here.files()).toEqual(guests.map((guest) => `guests/${guest.name}`));
+
+    if (guests.length > 0) expect((await here.lodge(['rm', '-f', name])).code).toBe(0);
+    expect(await here.ps()).toEqual([]);
+    expect(await orphans(here, [])).toEqual([]);
+    expect(here.files()).toEqual([]);
+  });
+});
+
+function startGuest(here: Runtime, name: string, { accelerator, mode }: Round): Started {
+  const flags = ['run', '-a', accelerator, '--name', name];
+  if (mode === 'detached') return here.startLodge([...flags, '-d'], { input: '' });
+  return here.startLodge([...flags, '--', 'sh', '-c', 'while :; do sleep 0.1; done'], { input: '' });
+}
+
+/** Kills one process of the kind wanted, or of any kind if there is none yet. @returns what was killed */
+function killOne(here: Runtime, { victim, pick }: Round): Kind | undefined {
+  const all = here.processes().filter((found) => kindOf(found) !== undefined);
+  const wanted = all.filter((found) => kindOf(found) === victim);
+  const from = wanted.length > 0 ? wanted : all;
+  const chosen = from[Math.floor(pick * from.length)];
+  if (chosen === undefined) return undefined;
+  try {
+    process.kill(chosen.pid, 'SIGKILL');
+  } catch {
+    // It ended by itself just now.
+  }
+  return kindOf(chosen);
+}
+
+async function endSoon({ child, end }: Started): Promise<void> {
+  await Promise.race([end, delay(3000)]);
+  for (let i = 0; i < 100 && child.exitCode === null && child.signalCode === null; i++) {
+    child.kill('SIGTERM');
+    await Promise.race([end, delay(200)]);
+  }
+}
+
+/** The guests there are when none is on its way any more. */
+async function settled(here: Runtime): Promise<ListedGuest[]> {
+  return until('no guest is between two states', async () => {
+    const guests = await here.ps();
+    const isSettled = guests.every(({ status }) => status === 'running' || status === 'exited');
+    return isSettled ? guests : undefined;
+  });
+}
+
+/** What `ps` says of a guest is so. */
+async function checkGuest(here: Runtime, guest: ListedGuest, round: Round): Promise<void> {
+  expect(guest).toMatchObject({ mode: 'detached', accelerator: round.accelerator });
+  const { code } = await here.lodge(['exec', guest.name, '--', 'true']);
+  expect(code, `exec into a guest that is ${guest.status}`).toBe(guest.status === 'running' ? 0 : 125);
+}
+
+/** Processes that belong to no guest that runs, once those that were killed have had time to go. */
+async function orphans(here: Runtime, guests: readonly ListedGuest[]): Promise<string[]> {
+  const running = guests.filter(({ status }) => status === 'running').map(({ dir }) => dir);
+  const look = (): string[] =>
+    here
+      .processes()
+      .filter((found) => kindOf(found) !== 'agent' && !running.some((dir) => found.line.includes(dir)))
+      .map(({ pid, line }) => `${pid}: ${line}`);
+  await until('they are gone', () => look().length === 0 || undefined, 10_000).catch(() => {});
+  return look();
+}
