@@ -1,7 +1,11 @@
 /** `lodge exec`: runs a command in a guest that runs. */
 
 import type { Command } from 'commander';
+import { LodgeError } from '../errors.ts';
 import { addCommandFlags, type CommandFlags, requestOf, splitVariables } from './command-flags.ts';
+
+/** How long after its channel broke a guest's process may take to be seen dead. */
+const deathNoticeMs = 2000;
 
 export function defineExec(program: Command): void {
   const exec = program
@@ -27,11 +31,28 @@ export async function execInto(name: string, argv: readonly string[], flags: Com
   const { plan } = requireGuest(name);
   const request = requestOf(argv, { ...flags, env: splitVariables(flags.env) }, plan, thisUser());
   const session = await execInGuest(name, request);
-  return joinCommand(session, {
-    terminal: request.terminal !== undefined && process.stdin.isTTY === true,
-    onImpatience: (signal) => {
-      session.close();
-      dieOf(signal);
-    },
-  });
+  try {
+    return await joinCommand(session, {
+      terminal: request.terminal !== undefined && process.stdin.isTTY === true,
+      onImpatience: (signal) => {
+        session.close();
+        dieOf(signal);
+      },
+    });
+  } catch (error) {
+    throw await explained(error, name);
+  }
+}
+
+/** A broken channel is the first sign that a guest died; its log says why. */
+async function explained(error: unknown, name: string): Promise<unknown> {
+  if (!(error instanceof LodgeError) || error.code !== 'channel-broken') return error;
+  const [{ deathOf }, { viewGuest }, { untilGone }] = await Promise.all([
+    import('../guest/death.ts'),
+    import('../guest/state.ts'),
+    import('../guest/sweep.ts'),
+  ]);
+  const hasEnded = await untilGone(() => viewGuest(name)?.status === 'running', deathNoticeMs);
+  const guest = viewGuest(name);
+  return hasEnded && guest !== undefined ? deathOf(guest.plan) : error;
 }

@@ -342,14 +342,17 @@ describe('a guest that does not come up', () => {
 
 describe('a channel', () => {
   it('that the guest fills with rubbish is closed', async () => {
-    const script =
-      'for p in /dev/virtio-ports/* /dev/vport*; do [ -e $p ] && break; done; head -c 1000000 /dev/urandom >$p; sleep 100';
+    const script = 'head -c 1000000 /dev/urandom >/dev/ttyS0; sleep 100';
+    await refused('channel-broken', 123, ['run', '-a', 'uml', '--', 'sh', '-c', script]);
+  });
+
+  it('that the guest wants to fill with rubbish is out of reach where it can be opened once', async () => {
+    const script = 'for p in /dev/vport*; do head -c 1000000 /dev/urandom >$p; done';
     const { code, stderr } = await here.lodge(['run', '-a', 'tcg', '--', 'sh', '-c', script]);
-    // The port can be opened once, and the agent has it: the rubbish does not even get there.
     expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('busy') });
   });
 
-  it('that the agent closes by being killed is told', async () => {
+  it('stays when somebody tries to kill the agent', async () => {
     const result = await here.lodge([
       'run',
       '-a',

@@ -193,12 +193,12 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
 
       test('need not read its input', async () => {
         expect(
-          await output('head -c 20M /dev/zero | guest sh -c "echo done; exit 3"; echo "${PIPESTATUS[1]}"'),
+          await output(`head -c 20M /dev/zero | guest sh -c "echo done; exit 3"; echo "\${PIPESTATUS[1]}"`),
         ).toBe('done\n3\n');
       });
 
       test('ends as a local one does when its reader goes away', async () => {
-        expect(await output('guest yes | head -c 10 | od -An -c; echo "${PIPESTATUS[0]}"')).toMatch(
+        expect(await output(`guest yes | head -c 10 | od -An -c; echo "\${PIPESTATUS[0]}"`)).toMatch(
           /\n141\n$/,
         );
       });

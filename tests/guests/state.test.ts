@@ -108,7 +108,7 @@ describe('a guest in the foreground', () => {
 
   it('is stopped from outside, and its run tells so', async () => {
     const started = await startForeground('front');
-    expect((await here.lodge(['stop', 'front'])).code).toBe(0);
+    expect(await here.lodge(['stop', 'front'])).toMatchObject({ code: 0, stderr: '' });
     const { code } = await started.end;
     // The command was asked to end as every process of the guest was.
     expect([143, 123]).toContain(code);
@@ -278,7 +278,7 @@ describe.runIf(process.getuid!() === 0)('an ordinary user', () => {
 
   it('runs commands as themselves, with files of theirs, and leaves nothing', async () => {
     const script =
-      'id -u; id -g; id -G; echo "$HOME"; pwd; echo mine >file; stat -c %u:%g file; echo x >/etc/x 2>/dev/null || echo no';
+      'id -u; id -g; id -G; echo "$HOME"; pwd; echo mine >file; stat -c %u:%g file; { echo x >/etc/x; } 2>/dev/null || echo no';
     const result = await run(
       [
         ...[
