@@ -60,6 +60,8 @@ async function runBare() {
   const argv = plan.argv.map((word) => word.replaceAll(plan.dir, directory));
   const qemu = spawn(argv[0], argv.slice(1), { cwd: directory, stdio: ['ignore', 'pipe', 'inherit'] });
   qemu.stdout.resume();
+  // Not used, but it has to cost the same here as there.
+  const stopFollowing = followCpu(qemu.pid);
   const ended = new Promise((resolve) => qemu.once('exit', resolve));
   try {
     const peer = new Peer(await connected(join(directory, 'channel.sock')));
@@ -79,6 +81,7 @@ async function runBare() {
   } finally {
     qemu.kill('SIGKILL');
     await ended;
+    stopFollowing();
   }
   const wallSeconds = (performance.now() - startedAt) / 1000;
   const cpuSeconds = childrenCpuSeconds() - cpuBefore;

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
+import type { ExecRequest } from '../guest/channel/frames.ts';
 import { crashOf, deathOf } from '../guest/death.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
@@ -36,6 +37,8 @@ const syncLimitMs = 60_000;
 /** Runs the guest to its end. @returns the exit code to end with */
 export async function runForeground(input: ForegroundInput): Promise<number> {
   const { plan, store, progress } = input;
+  // Made before anything boots: a user or directory that cannot be is refused at once.
+  const request = requestOf(input.argv, input.command, plan, thisUser());
   await sweep(store);
   const interrupt = interruptible();
   let guest: RunningGuest;
@@ -56,7 +59,7 @@ export async function runForeground(input: ForegroundInput): Promise<number> {
   }
   const server = openOwnerSocket(guest);
   try {
-    return guest.channel === undefined ? await watchForeign(guest) : await runCommand(guest, input);
+    return guest.channel === undefined ? await watchForeign(guest) : await runCommand(guest, request, store);
   } finally {
     server.close();
     guest.channel?.close();
@@ -66,10 +69,9 @@ export async function runForeground(input: ForegroundInput): Promise<number> {
   }
 }
 
-async function runCommand(guest: RunningGuest, input: ForegroundInput): Promise<number> {
-  const { plan, argv, command, store } = input;
+async function runCommand(guest: RunningGuest, request: ExecRequest, store: Store): Promise<number> {
+  const { plan } = guest;
   const channel = guest.channel!;
-  const request = requestOf(argv, command, plan, thisUser());
   const session = channel.exec(request);
   let hasEnded = false;
   void guest.ended.then(() => {

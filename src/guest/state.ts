@@ -170,14 +170,15 @@ export function requireGuest(name: string): GuestView {
   });
 }
 
-/** One guest as it is now; undefined when there is none of that name (or it has just gone). */
+/** One guest as it is now; undefined when there is none of that name, or what tells of it is gone or damaged. */
 export function viewGuest(name: string): GuestView | undefined {
   const dir = guestDir(name);
   const planText = readIfThere(join(dir, guestFiles.plan));
   const recordText = readIfThere(join(dir, guestFiles.state));
   if (planText === undefined || recordText === undefined) return undefined;
-  const plan = JSON.parse(planText) as GuestPlan;
-  const record = JSON.parse(recordText) as GuestRecord;
+  const plan = parseRecord<GuestPlan>(planText);
+  const record = parseRecord<GuestRecord>(recordText);
+  if (plan?.dir !== dir || record?.owner === undefined) return undefined;
   const keeper = readKeeper(dir);
   const exit = readIfThere(join(dir, guestFiles.exit))?.trim();
   const keeperLives = keeper !== undefined && isAlive(keeper);
@@ -192,6 +193,16 @@ export function viewGuest(name: string): GuestView | undefined {
     ...(keeperLives ? { keeper } : {}),
     ...(exit === undefined ? {} : { exit }),
   };
+}
+
+/** What was written as JSON by this version of lodge; undefined when it is damaged or of another. */
+function parseRecord<T extends { version: 1 }>(text: string): T | undefined {
+  try {
+    const value = JSON.parse(text) as T | null;
+    return value?.version === 1 ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function readKeeper(dir: string): ProcessIdentity | undefined {

@@ -5,7 +5,7 @@ import { LodgeError } from '../errors.ts';
 import type { Channel } from './channel/channel.ts';
 import { guestFiles } from './plan.ts';
 import { isAlive } from './process-identity.ts';
-import { requireGuest, writeRecord } from './state.ts';
+import { requireGuest, viewGuest, writeRecord } from './state.ts';
 import { endGuest, untilGone } from './sweep.ts';
 import { Qmp } from './vmm/qemu/qmp.ts';
 
@@ -35,7 +35,9 @@ export async function stopGuest(name: string, channel: Channel | undefined, grac
     await pressPowerButton(join(guest.dir, guestFiles.monitor)).catch(() => {});
     await untilGone(() => isAlive(keeper), graceMs);
   }
-  await endGuest(requireGuest(name));
+  // In the foreground it may be gone already, with all that was there.
+  const left = viewGuest(name);
+  if (left !== undefined) await endGuest(left);
 }
 
 /** Presses the power button of a QEMU guest. @param monitor path of its QMP socket */

@@ -18,7 +18,8 @@ export async function sweep(store: Store): Promise<void> {
   for (const name of namesIn(guestsDir())) {
     const view = viewGuest(name);
     if (view === undefined) {
-      // Its removal was cut short: what tells of it is gone already.
+      // Its removal was cut short, or what tells of it is damaged: nobody can use it any more.
+      killLeftovers(join(guestsDir(), name));
       rmSync(join(guestsDir(), name), { recursive: true, force: true });
     } else if (isAbandoned(view)) {
       await endGuest(view);

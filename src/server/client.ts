@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
 import type { ExecRequest } from '../guest/channel/frames.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
-import { type GuestView, requireGuest, runtimeDir } from '../guest/state.ts';
+import { type GuestView, requireGuest, runtimeDir, viewGuest } from '../guest/state.ts';
 import { installationVersion } from '../installation.ts';
 import { type ErrorBody, errorOfBody, type Health, type StartEvent } from './api.ts';
 import { RemoteSession } from './remote-session.ts';
@@ -35,7 +35,13 @@ export async function execInGuest(name: string, request: ExecRequest): Promise<R
 /** Brings a guest down in good order. */
 export async function stopThroughOwner(name: string, graceMs: number): Promise<void> {
   const socketPath = await ownerSocket(requireGuest(name));
-  await call(socketPath, 'POST', `/v1/guests/${name}/stop`, { graceMs });
+  try {
+    await call(socketPath, 'POST', `/v1/guests/${name}/stop`, { graceMs });
+  } catch (error) {
+    // A run in the foreground ends with its guest, now and then before it has answered.
+    const isDown = (viewGuest(name)?.status ?? 'exited') === 'exited';
+    if (!isDown || !(error instanceof LodgeError) || error.code !== 'host-agent') throw error;
+  }
 }
 
 /** Has the host agent start a guest that outlives this process. @returns its name */
@@ -111,6 +117,14 @@ function call(
   onLine?: (line: string) => void,
 ): Promise<string> {
   return new Promise((resolve, reject) => {
+    const unreachable = (cause: Error): void =>
+      reject(
+        new LodgeError('host-agent', `the process that owns the guest went away: ${cause.message}`, {
+          where: socketPath,
+          fix: 'lodge ps shows what is left; try again',
+          cause,
+        }),
+      );
     const request = httpRequest({ socketPath, method, path, agent: false }, (response) => {
       let text = '';
       let unread = '';
@@ -127,16 +141,9 @@ function call(
         if (response.statusCode! < 400) resolve(text);
         else reject(errorOfBody(JSON.parse(text) as ErrorBody));
       });
-      response.on('error', reject);
+      response.on('error', unreachable);
     });
-    request.on('error', (cause) => {
-      reject(
-        new LodgeError('host-agent', `the owner of the guest cannot be reached: ${cause.message}`, {
-          where: socketPath,
-          cause,
-        }),
-      );
-    });
+    request.on('error', unreachable);
     request.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }

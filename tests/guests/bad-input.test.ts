@@ -6,6 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/errors.ts';
 import { writeCpio } from '../../src/image/cpio.ts';
@@ -435,6 +436,9 @@ describe('a foreign guest', () => {
     expect(await here.ps()).toMatchObject([{ name: 'blank', status: 'running', mode: 'foreground' }]);
     await refused('no-agent-in-guest', 125, ['exec', 'blank', '--', 'true']);
     started.child.kill('SIGTERM');
+    // Two at once would be one. Nothing is there to hear of the power button.
+    await delay(500);
+    expect(started.child.exitCode).toBeNull();
     started.child.kill('SIGTERM');
     expect((await started.end).code).toBe(143);
   });

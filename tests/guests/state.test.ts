@@ -211,13 +211,16 @@ describe('the state on disk', () => {
     writeFileSync(join(guests, 'damaged/plan.json'), '{"version": 1, "na');
     writeFileSync(join(guests, 'damaged/state.json'), '');
     writeFileSync(join(guests, 'file'), 'not a directory');
-    const { code, stdout, stderr } = await here.lodge(['--json', 'ps']);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.not.stringContaining('internal') });
-    expect(JSON.parse(stdout.toString())).toContainEqual(
-      expect.objectContaining({ name: 'well', status: 'running' }),
-    );
+    const listed = await here.lodge(['--json', 'ps']);
     for (const name of ['empty', 'damaged', 'file'])
       rmSync(join(guests, name), { recursive: true, force: true });
+    expect({ code: listed.code, stderr: listed.stderr }).toEqual({
+      code: 0,
+      stderr: expect.not.stringContaining('internal'),
+    });
+    expect(JSON.parse(listed.stdout.toString())).toContainEqual(
+      expect.objectContaining({ name: 'well', status: 'running' }),
+    );
   });
 
   it('that names a process id which is another process now is not believed', async () => {
