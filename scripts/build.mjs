@@ -1,6 +1,7 @@
 // Builds what runs: one bundle per entry, and the two static programs. `./lodge` calls it when dist/ is out of date.
-import { execFileSync } from 'node:child_process';
-import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -39,4 +40,15 @@ await build({
 });
 // Replaced whole, because another lodge may be starting from it at this moment.
 renameSync(join(dist, 'lodge.cjs.new'), join(dist, 'lodge.cjs'));
+copyFileSync(join(root, 'scripts/start.cjs'), join(dist, 'start.cjs'));
+warmUp();
 writeFileSync(join(dist, 'stamp'), '');
+
+/** Runs lodge once, up to where it finds no program at all, so that what it compiled on the way is kept. */
+function warmUp() {
+  const nowhere = mkdtempSync(join(tmpdir(), 'lodge-build-'));
+  const places = { HOME: nowhere, LODGE_DATA_DIR: nowhere, LODGE_RUNTIME_DIR: join(nowhere, 'run') };
+  const env = { ...places, PATH: nowhere, LODGE_WRITE_CODE_CACHE: '1' };
+  spawnSync(process.execPath, [join(dist, 'start.cjs'), 'run', '-a', 'uml', '--', 'true'], { env });
+  rmSync(nowhere, { recursive: true, force: true });
+}

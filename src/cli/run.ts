@@ -32,6 +32,8 @@ export function defineRun(program: Command): void {
 
 async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions): Promise<void> {
   const spec = await specOfFlags(flags, argv.length > 0);
+  const stays = flags.dryRun !== true && flags.detach !== true;
+  const foreground = stays ? import('./foreground.ts') : undefined;
   const [{ openStore }, { resolveGuest }, { openProgress }] = await Promise.all([
     import('../image/store.ts'),
     import('../guest/resolve.ts'),
@@ -69,7 +71,7 @@ async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions):
       process.stdout.write(globals.json ? `${JSON.stringify({ name })}\n` : `${name}\n`);
       return;
     }
-    const { runForeground } = await import('./foreground.ts');
+    const { runForeground } = await foreground!;
     process.exitCode = await runForeground({
       plan,
       store,
