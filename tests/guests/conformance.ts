@@ -51,7 +51,7 @@ until_ok() { for _ in $(seq 1200); do "$@" >/dev/null 2>&1 && return; sleep 0.05
 agent() {
   for p in /proc/[0-9]*; do
     mapfile -d '' -t words 2>/dev/null <"$p/cmdline" || continue
-    [[ "\${words[*]}" == *node*lodge*" agent" ]] || continue
+    [[ "\${words[*]}" == *node*/dist/*" agent" ]] || continue
     grep -qzxF "LODGE_RUNTIME_DIR=$LODGE_RUNTIME_DIR" "$p/environ" 2>/dev/null && echo "\${p#/proc/}"
   done
 }

@@ -29,7 +29,7 @@ type Kind = (typeof kinds)[number];
 function kindOf({ line }: FoundProcess): Kind | undefined {
   if (/^\S*\/keeper /.test(line)) return 'keeper';
   if (/^\S*(qemu-system-x86_64|linux\.uml) /.test(line)) return 'vmm';
-  if (/\blodge\S* agent$/.test(line)) return 'agent';
+  if (/\/dist\/\S+ agent$/.test(line)) return 'agent';
   return /\blodge\S* run /.test(line) ? 'lodge' : undefined;
 }
 

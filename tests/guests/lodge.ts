@@ -137,7 +137,7 @@ export class Runtime {
 
   /** The host agent's process id, while there is one. */
   agentPid(): number | undefined {
-    return this.processes().find(({ line }) => /\bnode .*lodge.* agent$/.test(line))?.pid;
+    return this.processes().find(({ line }) => /\bnode .*\/dist\/\S+ agent$/.test(line))?.pid;
   }
 
   /** Directories and files that only guests leave. */
