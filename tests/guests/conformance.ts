@@ -589,12 +589,13 @@ END
         rm -f ended
         guest sh -c 'trap "echo asked >ended; exit 0" TERM; : >waiting; while :; do sleep 0.05; done' >/dev/null 2>&1 & p=$!
         until_ok test -e waiting
+        guest sh -c 'echo last words >/dev/console'; said() { lodge logs $G | grep -q 'last words'; }; until_ok said
         lodge rm $G 2>err; echo "$? $(grep -o '\\[[a-z-]*\\]' err)"
         lodge stop $G; echo $?; wait $p; echo $?; cat ended
         lodge --json ps | grep -o '"status": "[a-z]*"'; lodge ps | grep -c "$G *exited (code 0)"
         t() { "$@" 2>err; echo "$? $(grep -o '\\[[a-z-]*\\]' err)"; }
         t guest true; t lodge stop $G; t lodge run -a $A --name $G -- true
-        lodge logs $G | grep -c 'on the console' >/dev/null && echo logs
+        lodge logs $G | grep -q 'last words' && echo logs
         t lodge rm $G; t lodge rm $G; t guest true; lodge --json ps`;
       expect(await output(script)).toBe(
         '125 [usage]\n0\n0\nasked\n"status": "exited"\n1\n' +

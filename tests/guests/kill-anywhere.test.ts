@@ -30,7 +30,7 @@ function kindOf({ line }: FoundProcess): Kind | undefined {
   if (/^\S*\/keeper /.test(line)) return 'keeper';
   if (/^\S*(qemu-system-x86_64|linux\.uml) /.test(line)) return 'vmm';
   if (/\/dist\/\S+ agent$/.test(line)) return 'agent';
-  return /\blodge\S* run /.test(line) ? 'lodge' : undefined;
+  return /^\S*node \S+ run /.test(line) ? 'lodge' : undefined;
 }
 
 interface Round {

@@ -152,7 +152,8 @@ export class Runtime {
    * @returns what was left all the same: it should be nothing
    */
   async close(): Promise<string[]> {
-    const guests = await this.ps();
+    // If lodge itself fails, what it leaves is found and ended below.
+    const guests = await this.ps().catch(() => []);
     if (guests.length > 0) await this.lodge(['rm', '-f', ...guests.map(({ name }) => name)]);
     const agent = this.agentPid();
     if (agent !== undefined) process.kill(agent, 'SIGTERM');
