@@ -110,6 +110,24 @@ static void mount_kernel_interfaces(void)
   mount_at("hugetlbfs", "/new/dev/hugepages", "hugetlbfs", MS_NOSUID | MS_NODEV, "mode=1777,pagesize=2M");
 }
 
+/* A checkout below a directory that starts empty here is put back, under a layer of its own. */
+static void mount_checkout(void)
+{
+  const char *checkout = getenv("host_checkout");
+  char at[2048], options[4096];
+  if (checkout == NULL) return;
+  snprintf(at, sizeof at, "/new%s", checkout);
+  if (access(at, F_OK) == 0) return;
+  for (char *slash = strchr(at + 5, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    *slash = 0;
+    mkdir(at, 0755);
+    *slash = '/';
+  }
+  if (mkdir("/layer/checkout", 0755) != 0 || mkdir("/layer/checkout-work", 0755) != 0) fail("/layer");
+  snprintf(options, sizeof options, "lowerdir=/lower%s,upperdir=/layer/checkout,workdir=/layer/checkout-work", checkout);
+  mount_at("checkout", at, "overlay", 0, options);
+}
+
 /*
  * The kernel starts on one CPU (maxcpus=1) and gets the others now that it has patched its code for the last time in
  * starting. QEMU 7.2 can keep running the old code of a page that another CPU patches at that moment: an int3 that is
@@ -156,6 +174,7 @@ int main(void)
   mount_root();
   mount_kernel_files();
   mount_kernel_interfaces();
+  mount_checkout();
   if (chdir("/new") != 0 || mount(".", "/", NULL, MS_MOVE, NULL) != 0 || chroot(".") != 0) fail("/new");
   prepare_devices();
   online_cpus();

@@ -1,6 +1,7 @@
 /** The simulated host as a QEMU command line; docs/guides/simulated-host.md gives the reasons for each setting. */
 
 import { join } from 'node:path';
+import { installationDir } from '../../src/installation.ts';
 
 /** What the simulated host is made of. It always has two sockets, each one NUMA node. */
 export interface HostShape {
@@ -77,7 +78,11 @@ export function qemuArguments(directory: string, boot: HostBoot, shape: HostShap
     ...['-numa', `node,nodeid=${node},memdev=memory${node},cpus=${node * cores}-${(node + 1) * cores - 1}`],
   ]);
   // The kernel hands words that it does not know to init, as environment.
-  const files = [`host_vmlinux="${boot.vmlinuxPath}"`, `host_modules="${boot.modulesPath}"`];
+  const files = [
+    `host_vmlinux="${boot.vmlinuxPath}"`,
+    `host_modules="${boot.modulesPath}"`,
+    `host_checkout="${installationDir}"`,
+  ];
   const iommu = shape.iommu
     ? [
         '-device',
