@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
+import type { Channel } from '../guest/channel/channel.ts';
 import type { ExecRequest } from '../guest/channel/frames.ts';
 import { crashOf, deathOf } from '../guest/death.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
@@ -89,10 +90,11 @@ async function runCommand(guest: RunningGuest, request: ExecRequest, store: Stor
         void guest.ended.then(() => removeGuestFiles(plan, store)).then(() => dieOf(signal));
       },
     });
-    await Promise.race([
-      channel.halt('power-off', leftoverGraceMs),
-      new Promise((resolve) => setTimeout(resolve, syncLimitMs)),
-    ]).catch(() => {});
+    if (!(await halts(channel))) {
+      process.stderr.write(
+        'lodge: the guest did not say that all its files are written; check what it wrote last\n',
+      );
+    }
     return code;
   } catch (error) {
     if (!(error instanceof LodgeError) || error.code !== 'channel-broken') throw error;
@@ -100,6 +102,18 @@ async function runCommand(guest: RunningGuest, request: ExecRequest, store: Stor
     // A guest that broke the rules of its channel still runs; one that died says why in its log.
     throw hasEnded ? deathOf(plan) : error;
   }
+}
+
+/** Has the guest end what is left in it and write everything out. @returns whether it said so in time */
+async function halts(channel: Channel): Promise<boolean> {
+  const halted = channel.halt('power-off', leftoverGraceMs).then(
+    () => true,
+    () => false,
+  );
+  return Promise.race([
+    halted,
+    new Promise<false>((resolve) => setTimeout(() => resolve(false), syncLimitMs)),
+  ]);
 }
 
 /** Shows the console of a guest without an agent until it ends. */

@@ -114,7 +114,7 @@ export function planGuest(input: PlanInput): GuestPlan {
     isHostRoot: image.kind === 'linux' && image.root.kind === 'host',
     ...(image.kind === 'linux' && image.defaults !== undefined ? { defaults: image.defaults } : {}),
     agent: image.kind === 'linux',
-    setup: image.kind === 'linux' ? setupOf(input, image, volumes, drive.mounts!) : [],
+    setup: image.kind === 'linux' ? setupOf(input, volumes, drive.mounts!) : [],
     bootTimeoutMs: spec['boot-timeout'] ?? bootTimeoutMs[accelerator],
     objects: [...input.objects],
     notes: [...input.passedOver, ...layout.notes, ...layout.shortfalls, ...drive.notes],
@@ -129,13 +129,11 @@ function layoutOf({ spec, machine, takenCpus }: PlanInput): Layout {
 
 function setupOf(
   input: PlanInput,
-  image: Extract<Image, { kind: 'linux' }>,
   volumes: ReturnType<typeof planVolumes>,
   mounts: { root: DriverMount; volumes: DriverMount[]; modules?: DriverMount },
 ): GuestPlan['setup'] {
   return planSetup({
     name: input.name,
-    root: image.root,
     rootSource: mounts.root,
     volumes: volumes.map((volume, i) => ({ ...volume, mount: mounts.volumes[i]! })),
     ...(mounts.modules === undefined

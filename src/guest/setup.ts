@@ -1,6 +1,5 @@
 /** What the agent does in a Linux guest before commands run: mounts and names, as steps of the agent protocol. Pure. */
 
-import type { CommandDefaults, Root } from '../image/image.ts';
 import type { Step } from './channel/channel.ts';
 import type { Volume } from './spec.ts';
 
@@ -16,7 +15,6 @@ export interface MountSource {
 
 export interface SetupInput {
   name: string;
-  root: Root;
   /** The root as the driver gives it. */
   rootSource: MountSource;
   volumes: readonly (Volume & { mount: MountSource })[];
@@ -24,7 +22,6 @@ export interface SetupInput {
   modules?: { release: string; mount: MountSource };
   /** Memory for what the guest writes to its root, as tmpfs takes it. */
   layerSize: string;
-  defaults?: CommandDefaults;
 }
 
 const lower = '/lodge/lower';
