@@ -72,8 +72,7 @@ async function runBare() {
       ['entropy', randomBytes(64).toString('hex')],
     ];
     await peer.configure([...fresh, ...plan.setup]);
-    await peer.read('/etc/passwd');
-    await peer.read('/etc/group');
+    await Promise.all([peer.read('/etc/passwd'), peer.read('/etc/group')]);
     const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
     const code = await peer.run(['true'], environment, process.cwd());
     if (code !== 0) throw new Error(`the bare guest's command ended with ${code}`);

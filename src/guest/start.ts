@@ -177,7 +177,7 @@ class GuestStart {
       socketPath: join(dir, guestFiles.channel),
       ...(relay ? { ringPath: join(dir, guestFiles.ring) } : {}),
     };
-    this.#channel = await Channel.connect(address, bootTimeoutMs, giveUp);
+    this.#channel = await Channel.connect(address, bootTimeoutMs, { signal: giveUp, isFresh: true });
     this.#record.guestKernel = this.#channel.kernelRelease;
     await this.#channel.configure([...freshness(), ...setup]);
     await this.#introduceUser(this.#channel);
@@ -197,7 +197,7 @@ class GuestStart {
 
   /** An image that is not the host's own does not know the user. */
   async #introduceUser(channel: Channel): Promise<void> {
-    const [passwd, group] = [await channel.read('/etc/passwd'), await channel.read('/etc/group')];
+    const [passwd, group] = await Promise.all([channel.read('/etc/passwd'), channel.read('/etc/group')]);
     const steps = userSteps(this.#options.user, passwd?.toString() ?? '', group?.toString() ?? '');
     if (steps.length > 0) await channel.configure(steps);
   }

@@ -30,6 +30,13 @@ const haltModes: Record<HaltMode, number> = { 'power-off': 0, reboot: 1, sync: 2
 /** How long to wait before another SYNC: the guest may have been at the wrong point to take the last one. */
 const syncRetryMs = 1000;
 
+export interface ConnectOptions {
+  /** Gives up early; the promise is then rejected with the signal's reason. */
+  signal?: AbortSignal;
+  /** Nobody has spoken to this guest before: there is no broken-off frame to end. */
+  isFresh?: boolean;
+}
+
 interface Waiter<T> {
   resolve: (value: T) => void;
   reject: (error: LodgeError) => void;
@@ -48,13 +55,16 @@ export class Channel {
   /**
    * Connects to the agent of a guest and waits until it answers.
    * @param timeoutMs for the socket and the answer together
-   * @param signal gives up early; the promise is then rejected with the signal's reason
    * @throws LodgeError `boot-timeout` when there is no answer in time, `channel-broken` when the answer is no agent's
    */
-  static async connect(address: ChannelAddress, timeoutMs: number, signal?: AbortSignal): Promise<Channel> {
+  static async connect(
+    address: ChannelAddress,
+    timeoutMs: number,
+    { signal, isFresh = false }: ConnectOptions = {},
+  ): Promise<Channel> {
     const deadline = Date.now() + timeoutMs;
     const transport = await openTransport(address, timeoutMs, signal);
-    const link = new Link(transport);
+    const link = new Link(transport, isFresh);
     const abandon = (): void => link.fail(signal!.reason);
     signal?.addEventListener('abort', abandon);
     if (signal?.aborted === true) abandon();
@@ -161,8 +171,14 @@ class Link {
   #failure: LodgeError | undefined;
   #end!: (error: LodgeError) => void;
 
-  constructor(transport: Transport) {
+  /** What is sent until the guest answers. */
+  readonly #greeting: Buffer;
+
+  constructor(transport: Transport, isFresh: boolean) {
     this.#transport = transport;
+    const sync = encodeSync(this.#nonce);
+    // Zeros end whatever frame an earlier host has broken off.
+    this.#greeting = isFresh ? sync : Buffer.concat([Buffer.alloc(headerBytes + maxPayloadBytes), sync]);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -177,11 +193,7 @@ class Link {
   /** @param limitMs what is left of `timeoutMs` */
   synchronise(limitMs: number, timeoutMs: number): Promise<string> {
     return new Promise((resolve, reject) => {
-      const send = (): void => {
-        this.#transport.send(
-          Buffer.concat([Buffer.alloc(headerBytes + maxPayloadBytes), encodeSync(this.#nonce)]),
-        );
-      };
+      const send = (): void => this.#transport.send(this.#greeting);
       const again = setInterval(send, syncRetryMs);
       const limit = setTimeout(() => {
         this.fail(

@@ -1,8 +1,9 @@
 /** The byte streams that the agent protocol runs over: a socket, or a socket with a ring for what goes to the guest. */
 
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { hostIoError, LodgeError } from '../../errors.ts';
+import { connectWhenThere } from '../unix-socket.ts';
 
 export interface Transport {
   /** Puts bytes on their way, in order. They are queued when the guest is slow; see {@link Transport.drained}. */
@@ -28,46 +29,24 @@ export interface ChannelAddress {
 export const ringBytes = 4 * 1024 * 1024;
 export const ringHeaderBytes = 4096;
 
-const connectRetryMs = 20;
-
 /**
  * Connects to a guest's channel, trying again until the socket is there.
- * @param signal gives up early; the promise is then rejected with the signal's reason
- * @throws LodgeError `vmm-failed` when it is not there after `timeoutMs`
+ * @throws LodgeError `vmm-failed` when it is not there after `timeoutMs`, or the signal's reason
  */
 export async function openTransport(
-  address: ChannelAddress,
+  { socketPath, ringPath }: ChannelAddress,
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<Transport> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
+  const socket = await connectWhenThere(socketPath, { timeoutMs, signal }).catch((cause: unknown) => {
     signal?.throwIfAborted();
-    try {
-      const socket = await connectOnce(address.socketPath);
-      const stream = new SocketTransport(socket);
-      return address.ringPath === undefined ? stream : new RingTransport(stream, address.ringPath);
-    } catch (cause) {
-      if (Date.now() >= deadline) {
-        throw new LodgeError('vmm-failed', 'the channel of the guest cannot be reached', {
-          where: address.socketPath,
-          cause,
-        });
-      }
-      await new Promise((resolve) => setTimeout(resolve, connectRetryMs));
-    }
-  }
-}
-
-function connectOnce(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.removeListener('error', reject);
-      resolve(socket);
+    throw new LodgeError('vmm-failed', 'the channel of the guest cannot be reached', {
+      where: socketPath,
+      cause,
     });
-    socket.once('error', reject);
   });
+  const stream = new SocketTransport(socket);
+  return ringPath === undefined ? stream : new RingTransport(stream, ringPath);
 }
 
 class SocketTransport implements Transport {

@@ -168,6 +168,27 @@ describe('a hostile guest', () => {
     expect(await channel.ended).toBeInstanceOf(LodgeError);
   });
 
+  it.each([
+    [true, 0],
+    [false, 65_548],
+  ])('fresh or not (%s) is greeted with as many zeros as may be needed', async (isFresh, zeros) => {
+    const greeting = new Promise<Buffer>((resolve) => {
+      const pieces: Buffer[] = [];
+      guestSide = (socket) => {
+        socket.on('error', () => {});
+        socket.on('data', (piece: Buffer) => {
+          pieces.push(piece);
+          const all = Buffer.concat(pieces);
+          if (all.includes('lodge-sync-v1')) resolve(all);
+        });
+      };
+    });
+    const connecting = Channel.connect({ socketPath: join(dir, 'channel.sock') }, 500, { isFresh });
+    const all = await greeting;
+    expect(all.findIndex((byte) => byte !== 0)).toBe(zeros);
+    await expect(connecting).rejects.toMatchObject({ code: 'boot-timeout' });
+  });
+
   it('that never answers is given up in time', async () => {
     guestSide = (socket) => void socket.on('error', () => {}).resume();
     await expect(Channel.connect({ socketPath: join(dir, 'channel.sock') }, 300)).rejects.toMatchObject({

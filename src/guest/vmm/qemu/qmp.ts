@@ -3,8 +3,9 @@
  * QEMU 7.2's QMP reference. One JSON value a line; the answers carry the id of their command.
  */
 
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { LodgeError } from '../../../errors.ts';
+import { connectWhenThere } from '../../unix-socket.ts';
 
 /** The commands that lodge uses, each with its arguments and its answer, as far as they are used. */
 export interface QmpCommands {
@@ -113,7 +114,6 @@ export interface ConnectOptions {
 }
 
 const defaultTimeoutMs = 30_000;
-const connectRetryMs = 5;
 
 /** The longest line taken. A guest that took over its QEMU must not be able to fill the host's memory as well. */
 const maxLineBytes = 16 * 1024 * 1024;
@@ -157,21 +157,17 @@ export class Qmp {
    * Connects to a monitor, trying again until its socket is there, and makes it ready for commands.
    * @throws LodgeError `vmm-failed` when that takes longer than `timeoutMs`, is aborted, or it is no monitor
    */
-  static async connect(path: string, options: ConnectOptions = {}): Promise<Qmp> {
-    const deadlineMs = Date.now() + (options.timeoutMs ?? defaultTimeoutMs);
-    for (;;) {
-      try {
-        const qmp = new Qmp(await connectOnce(path), path);
-        await qmp.#negotiate(Math.max(1, deadlineMs - Date.now()));
-        return qmp;
-      } catch (cause) {
-        if (cause instanceof LodgeError) throw cause;
-        if (options.signal?.aborted === true || Date.now() >= deadlineMs) {
-          throw new LodgeError('vmm-failed', "QEMU's monitor cannot be reached", { where: path, cause });
-        }
-        await new Promise((resolve) => setTimeout(resolve, connectRetryMs));
-      }
-    }
+  static async connect(
+    path: string,
+    { timeoutMs = defaultTimeoutMs, signal }: ConnectOptions = {},
+  ): Promise<Qmp> {
+    const deadlineMs = Date.now() + timeoutMs;
+    const socket = await connectWhenThere(path, { timeoutMs, signal }).catch((cause: unknown) => {
+      throw new LodgeError('vmm-failed', "QEMU's monitor cannot be reached", { where: path, cause });
+    });
+    const qmp = new Qmp(socket, path);
+    await qmp.#negotiate(Math.max(1, deadlineMs - Date.now()));
+    return qmp;
   }
 
   get isClosed(): boolean {
@@ -339,17 +335,6 @@ export class Qmp {
   #failure(message: string): LodgeError {
     return new LodgeError('vmm-failed', message, { where: this.#path });
   }
-}
-
-function connectOnce(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.removeListener('error', reject);
-      resolve(socket);
-    });
-    socket.once('error', reject);
-  });
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
