@@ -31,7 +31,7 @@ enum {
   HEADER = 12,
   MAX_PAYLOAD = 65536,
   MAX_FRAME = HEADER + MAX_PAYLOAD,
-  STDIN_CREDIT = 262144,
+  STDIN_CREDIT = 1048576,
   MAX_SESSIONS = 512,
   DATA_FRAMES = 4,
   /* More than any frame the agent sends without having been asked, texts included. */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-  CREDIT_BATCH = 65536, /* of standard input that is given back at once */
+  CREDIT_BATCH = 262144, /* of standard input that is given back at once */
   KILL_AFTER_MS = 2000,
   /* How often a terminal that no process holds is looked at: its hang-up can't be waited out in poll(). */
   HUNG_UP_MS = 100,

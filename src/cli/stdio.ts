@@ -1,6 +1,7 @@
 /** Joins a command in a guest to this process's standard streams and signals. */
 
-import { write } from 'node:fs';
+import { createReadStream, fstatSync, write } from 'node:fs';
+import type { Readable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
 import { signalNumbers } from '../process.ts';
 
@@ -23,6 +24,8 @@ const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2
 const ending: readonly string[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
 
 const SIGPIPE = 13;
+
+const filePieceBytes = 512 * 1024;
 
 export interface StdioOptions {
   /** The command has a terminal, and so have we. */
@@ -95,8 +98,14 @@ function writeAll(fd: number, bytes: Buffer): Promise<void> {
   });
 }
 
+/** Standard input; from a file in pieces so large that reading it costs little beside sending it. */
+function openInput(): Readable {
+  if (!fstatSync(0).isFile()) return process.stdin;
+  return createReadStream('', { fd: 0, autoClose: false, highWaterMark: filePieceBytes });
+}
+
 function joinInput(command: RemoteCommand): Joint {
-  const { stdin } = process;
+  const stdin = openInput();
   let isStopped = false;
   const pump = async (): Promise<void> => {
     for await (const piece of stdin) {

@@ -3,7 +3,7 @@
 export const protocolVersion = 1;
 export const headerBytes = 12;
 export const maxPayloadBytes = 65_536;
-export const stdinCreditBytes = 262_144;
+export const stdinCreditBytes = 1_048_576;
 
 export const frameTypes = {
   SYNC: 1,

@@ -88,16 +88,17 @@ export class Session {
   async write(bytes: Buffer): Promise<void> {
     let rest = bytes;
     while (rest.length > 0 && !this.#isOver) {
-      if (this.#inputCredit === 0) {
-        await new Promise<void>((resolve) => this.#inputWaiting.push(resolve));
-        continue;
+      while (rest.length > 0 && this.#inputCredit > 0) {
+        const part = rest.subarray(0, Math.min(rest.length, this.#inputCredit, maxPayloadBytes));
+        this.#inputCredit -= part.length;
+        this.#send(encodeHeader(frameTypes.DATA, 0, this.id, part.length));
+        this.#send(part);
+        rest = rest.subarray(part.length);
       }
-      const part = rest.subarray(0, Math.min(rest.length, this.#inputCredit, maxPayloadBytes));
-      this.#inputCredit -= part.length;
-      this.#send(encodeHeader(frameTypes.DATA, 0, this.id, part.length));
-      this.#send(part);
-      rest = rest.subarray(part.length);
       await this.#drained();
+      if (rest.length > 0 && this.#inputCredit === 0 && !this.#isOver) {
+        await new Promise<void>((resolve) => this.#inputWaiting.push(resolve));
+      }
     }
   }
 

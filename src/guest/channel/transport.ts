@@ -1,6 +1,6 @@
 /** The byte streams that the agent protocol runs over: a socket, or a socket with a ring for what goes to the guest. */
 
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, writevSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { hostIoError, LodgeError } from '../../errors.ts';
 import { connectWhenThere } from '../unix-socket.ts';
@@ -29,6 +29,9 @@ export interface ChannelAddress {
 export const ringBytes = 4 * 1024 * 1024;
 export const ringHeaderBytes = 4096;
 
+/** IOV_MAX of Linux. */
+const maxWritePieces = 1024;
+
 /**
  * Connects to a guest's channel, trying again until the socket is there.
  * @throws LodgeError `vmm-failed` when it is not there after `timeoutMs`, or the signal's reason
@@ -51,6 +54,7 @@ export async function openTransport(
 
 class SocketTransport implements Transport {
   readonly #socket: Socket;
+  #isCorked = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -59,6 +63,15 @@ class SocketTransport implements Transport {
   }
 
   send(bytes: Buffer): void {
+    if (!this.#isCorked) {
+      // All that is sent in one go costs one write.
+      this.#isCorked = true;
+      this.#socket.cork();
+      queueMicrotask(() => {
+        if (this.#isCorked) this.#socket.uncork();
+        this.#isCorked = false;
+      });
+    }
     this.#socket.write(bytes);
   }
 
@@ -86,6 +99,8 @@ class SocketTransport implements Transport {
   }
 
   close(): void {
+    if (this.#isCorked) this.#socket.uncork();
+    this.#isCorked = false;
     this.#socket.destroy();
   }
 }
@@ -101,7 +116,7 @@ class RingTransport implements Transport {
   #tail = 0n;
   #queue: Buffer[] = [];
   #waiting: (() => void)[] = [];
-  #doorbellDue = false;
+  #isFlushDue = false;
   #isClosed = false;
 
   constructor(line: SocketTransport, ringPath: string) {
@@ -119,7 +134,13 @@ class RingTransport implements Transport {
 
   send(bytes: Buffer): void {
     this.#queue.push(bytes);
-    this.#flush();
+    if (this.#isFlushDue) return;
+    // All that is sent in one go costs one write and one doorbell.
+    this.#isFlushDue = true;
+    queueMicrotask(() => {
+      this.#isFlushDue = false;
+      this.#flush();
+    });
   }
 
   drained(): Promise<void> {
@@ -142,6 +163,7 @@ class RingTransport implements Transport {
   }
 
   close(): void {
+    this.#flush();
     this.#line.close();
     this.#shut();
   }
@@ -150,46 +172,51 @@ class RingTransport implements Transport {
     if (this.#isClosed) return;
     let wrote = false;
     while (this.#queue.length > 0) {
-      const room = ringBytes - Number(this.#head - this.#tail);
-      if (room === 0) break;
-      const first = this.#queue[0]!;
       const offset = Number(this.#head % BigInt(ringBytes));
-      const count = Math.min(first.length, room, ringBytes - offset);
-      if (!this.#put(first.subarray(0, count), ringHeaderBytes + offset)) return;
-      this.#head += BigInt(count);
+      const room = Math.min(ringBytes - Number(this.#head - this.#tail), ringBytes - offset);
+      if (room === 0) break;
+      const pieces = this.#takeQueued(room);
+      if (!this.#put(pieces, ringHeaderBytes + offset)) return;
+      for (const piece of pieces) this.#head += BigInt(piece.length);
       wrote = true;
-      if (count === first.length) this.#queue.shift();
-      else this.#queue[0] = first.subarray(count);
     }
     if (wrote) {
       const head = Buffer.alloc(8);
       head.writeBigUInt64LE(this.#head);
-      if (this.#put(head, 0)) this.#ringSoon();
+      if (!this.#put([head], 0)) return;
+      this.#line.send(Buffer.from([1]));
     }
     if (this.#queue.length === 0) {
       for (const resolve of this.#waiting.splice(0)) resolve();
     }
   }
 
-  /** Writes to the file; where that fails, the line is cut, which is what everybody waits for. */
-  #put(bytes: Buffer, position: number): boolean {
-    try {
-      writeSync(this.#file, bytes, 0, bytes.length, position);
-      return true;
-    } catch {
-      this.close();
-      return false;
+  /** Takes what is queued, up to so many bytes and as many pieces as one write takes. */
+  #takeQueued(room: number): Buffer[] {
+    const pieces: Buffer[] = [];
+    let left = room;
+    while (this.#queue.length > 0 && left > 0 && pieces.length < maxWritePieces) {
+      const first = this.#queue[0]!;
+      const part = first.subarray(0, left);
+      pieces.push(part);
+      left -= part.length;
+      if (part.length === first.length) this.#queue.shift();
+      else this.#queue[0] = first.subarray(part.length);
     }
+    return pieces;
   }
 
-  /** One doorbell for all that was written in this turn of the event loop. */
-  #ringSoon(): void {
-    if (this.#doorbellDue) return;
-    this.#doorbellDue = true;
-    queueMicrotask(() => {
-      this.#doorbellDue = false;
-      this.#line.send(Buffer.from([1]));
-    });
+  /** Writes to the file; where that fails, the line is cut, which is what everybody waits for. */
+  #put(pieces: Buffer[], position: number): boolean {
+    try {
+      const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+      if (writevSync(this.#file, pieces, position) === bytes) return true;
+    } catch {
+      // As with a short write: the file system is full.
+    }
+    this.#line.close();
+    this.#shut();
+    return false;
   }
 
   #shut(): void {
