@@ -63,7 +63,7 @@ export class Peer {
   async run(argv, environment, cwd) {
     const head = Buffer.alloc(4);
     const request = [
-      ...[numbers(0, 0, 0, 1 << 20), head, numbers(1, 0, argv.length, environment.length)],
+      ...[numbers(0, 0, 0, 1 << 20), head, numbers(0o022), numbers(1, 0, argv.length, environment.length)],
       texts([cwd, ...argv, ...environment]),
     ];
     const exit = await this.#ask(types.EXEC, 1, Buffer.concat(request), types.EXIT);

@@ -17,7 +17,7 @@
 
 enum {
   WITH_TERMINAL = 1,
-  FIXED = 20, /* the numbers before the groups */
+  FIXED = 24, /* the numbers before the groups */
   PIPE = 1 << 20,
   STATUS_FD = 3, /* of the child, until its program runs */
 };
@@ -28,6 +28,7 @@ struct request {
   gid_t gid;
   uint32_t credit;
   unsigned rows, columns;
+  mode_t umask;
   gid_t *groups;
   size_t group_count;
   const char *directory;
@@ -46,8 +47,10 @@ static int parse_request(const struct frame *frame, struct request *request) {
   request->credit = get32(p + 12);
   request->rows = get16(p + 16);
   request->columns = get16(p + 18);
+  request->umask = get32(p + 20);
   size_t groups = get32(p + FIXED), at = FIXED + 4;
-  if ((request->flags & ~(uint32_t)WITH_TERMINAL) != 0 || groups > (frame->length - at) / 4) return EINVAL;
+  if ((request->flags & ~(uint32_t)WITH_TERMINAL) != 0 || request->umask > 0777) return EINVAL;
+  if (groups > (frame->length - at) / 4) return EINVAL;
   const uint8_t *group_bytes = p + at;
   at += groups * 4;
   if (frame->length - at < 8) return EINVAL;
@@ -168,7 +171,7 @@ static void __attribute__((noreturn)) child(const struct request *request, const
   allow(RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
   become(request);
   if (chdir(request->directory) < 0) refuse(errno, BAD_DIRECTORY, request->directory);
-  umask(022);
+  umask(request->umask);
   signal(SIGPIPE, SIG_DFL); /* the only one the agent has changed; main() has reset the others */
   sigset_t none;
   sigemptyset(&none);

@@ -75,6 +75,7 @@ export function requestOf(
     uid: user.uid,
     gid: user.gid,
     groups: user.groups,
+    umask: process.umask(),
     ...(terminal === undefined ? {} : { terminal }),
   };
 }

@@ -27,6 +27,7 @@ export function request(argv: readonly string[], more: Partial<ExecRequest> = {}
     uid: process.getuid!(),
     gid: process.getgid!(),
     groups: process.getgroups!(),
+    umask: 0o022,
     ...more,
   };
 }

@@ -89,6 +89,12 @@ describe('a command', () => {
     expect(other.text(1)).toBe(`${directory}\na b||ü|`);
   });
 
+  it('has the umask it was given', async () => {
+    const session = agent.exec(request(['sh', '-c', 'umask'], { umask: 0o137 }));
+    await session.exit();
+    expect(session.text(1)).toBe('0137\n');
+  });
+
   it('leads its own session, with plain signals and no files of the agent', async () => {
     const session = sh(
       'ps -o sid= -p $$; echo $$; ls /proc/self/fd; grep -E "Sig(Blk|Ign)" /proc/self/status; umask',
@@ -144,6 +150,7 @@ describe('a command that can not run is refused', () => {
     ['directory', { cwd: '/etc/passwd' }, errno.ENOTDIR, 4],
     ['user', { uid: 0xffffffff }, undefined, 3],
     ['program', { argv: ['true'], env: { PATH: '/nowhere' } }, errno.ENOENT, 5],
+    ['request', { umask: 0o1000 }, errno.EINVAL, 2],
   ])('%s: %j', async (_what, more, error, stage) => {
     const refused = await agent.exec(request(['true'], more)).refusal();
     expect(refused.stage).toBe(stage);

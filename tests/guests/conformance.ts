@@ -277,6 +277,11 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         expect(await output(script)).toBe(`${mine} 640\ninside\nfrom-guest\n`);
       });
 
+      test('are made with the umask of whoever asks', async () => {
+        const script = `umask 027; guest sh -c 'umask; echo >narrow; mkdir narrow-dir'; stat -c %a narrow narrow-dir`;
+        expect(await output(script)).toBe('0027\n640\n750\n');
+      });
+
       test('written here are there while it runs, and the other way round', async () => {
         const script = `
           mkfifo answers

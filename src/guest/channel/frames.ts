@@ -64,6 +64,8 @@ export interface ExecRequest {
   uid: number;
   gid: number;
   groups: readonly number[];
+  /** The file mode creation mask, as umask(2) takes it. */
+  umask: number;
   /** Size of the terminal the process gets; without it, it gets pipes. */
   terminal?: { rows: number; columns: number };
 }
@@ -71,7 +73,7 @@ export interface ExecRequest {
 /** The payload of an EXEC frame. @param creditBytes for each of standard output and error */
 export function encodeExec(request: ExecRequest, creditBytes: number): Buffer {
   const env = Object.entries(request.env).map(([name, value]) => `${name}=${value}`);
-  const numbers = Buffer.alloc(4 * 4 + 2 * 2 + 4 + 4 * request.groups.length + 2 * 4);
+  const numbers = Buffer.alloc(4 * 4 + 2 * 2 + 4 + 4 + 4 * request.groups.length + 2 * 4);
   let at = 0;
   const u32 = (value: number): void => {
     at = numbers.writeUInt32LE(value, at);
@@ -82,6 +84,7 @@ export function encodeExec(request: ExecRequest, creditBytes: number): Buffer {
   u32(creditBytes);
   at = numbers.writeUInt16LE(request.terminal?.rows ?? 0, at);
   at = numbers.writeUInt16LE(request.terminal?.columns ?? 0, at);
+  u32(request.umask);
   u32(request.groups.length);
   for (const group of request.groups) u32(group);
   u32(request.argv.length);

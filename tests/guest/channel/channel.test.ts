@@ -46,6 +46,7 @@ const request = (...argv: string[]): ExecRequest => ({
   uid: process.getuid!(),
   gid: process.getgid!(),
   groups: process.getuid!() === 0 ? process.getgroups!() : [],
+  umask: 0o022,
 });
 
 async function collect(channel: Channel, ...argv: string[]) {
