@@ -170,10 +170,11 @@ describe('a command that can not run is refused', () => {
     for (let length = 0; length < good.length; length++) wrong.push(good.subarray(0, length));
     for (const [offset, value] of [
       [0, 2],
-      [20, 0x4000_0001],
-      [28, 0],
-      [28, 0xffff_ffff],
-      [32, 0x2000_0000],
+      [20, 0o1000],
+      [24, 0x4000_0001],
+      [32, 0],
+      [32, 0xffff_ffff],
+      [36, 0x2000_0000],
     ] as const) {
       const changed = Buffer.from(good);
       changed.writeUInt32LE(value, offset);
