@@ -1,5 +1,6 @@
 /** The entry of the command line: parses, runs a verb, and turns whatever went wrong into a message and an exit code. */
 
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommanderError } from 'commander';
@@ -27,6 +28,20 @@ function usageError(error: CommanderError): LodgeError {
   });
 }
 
+/** Node.js has put U+FFFD for bytes that are not UTF-8: a file of that name would not be the one that was meant. */
+function requireUtf8(argv: readonly string[]): void {
+  if (!argv.some((word) => word.includes('\u{fffd}'))) return;
+  const words = readFileSync('/proc/self/cmdline', 'latin1').split('\0').slice(-argv.length, -1);
+  const wrong = words.find((word) => !isUtf8(Buffer.from(word, 'latin1')));
+  if (wrong === undefined) return;
+  throw new LodgeError('usage', 'arguments must be UTF-8, and one is not', {
+    where: JSON.stringify(wrong)
+      .slice(1, -1)
+      .replace(/[\x80-\xff]/g, (c) => `\\x${c.charCodeAt(0).toString(16)}`),
+    fix: 'rename the file, or give the bytes through standard input',
+  });
+}
+
 async function main(): Promise<void> {
   const program = buildProgram(version());
   for (const command of [
@@ -37,6 +52,7 @@ async function main(): Promise<void> {
     command.exitOverride().configureOutput({ writeErr: () => {} });
   }
   try {
+    requireUtf8(process.argv);
     await program.parseAsync(process.argv);
     isSettled = true;
   } catch (thrown) {

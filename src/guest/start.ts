@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import { thisProcess } from '../image/owner.ts';
 import type { Store } from '../image/store.ts';
+import { identify } from '../process-identity.ts';
 import { Channel, type Step } from './channel/channel.ts';
 import { deathOf } from './death.ts';
 import { type Keeper, startKeeper } from './keeper.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
-import { identify } from './process-identity.ts';
 import { claimGuest, type GuestMode, type GuestRecord, viewGuest, writeRecord } from './state.ts';
 import { type HostUser, userSteps } from './user.ts';
 import { Qmp } from './vmm/qemu/qmp.ts';
@@ -219,9 +219,5 @@ function freshness(): Step[] {
 async function leaseByKeeper(plan: GuestPlan, store: Store): Promise<void> {
   const keeper = viewGuest(plan.name)?.keeper;
   if (keeper === undefined) return;
-  await store.lease(plan.id, plan.objects, {
-    ...thisProcess(),
-    pid: keeper.pid,
-    startTime: String(keeper.startTicks),
-  });
+  await store.lease(plan.id, plan.objects, { ...thisProcess(), ...keeper });
 }

@@ -11,8 +11,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
+import { isAlive, type ProcessIdentity } from '../process-identity.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
-import { isAlive, type ProcessIdentity } from './process-identity.ts';
 import type { PlacementFound } from './vmm/qemu/verify.ts';
 
 /** Longest path of a unix socket, its final NUL not counted (unix(7)). */

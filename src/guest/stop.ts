@@ -2,9 +2,9 @@
 
 import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
+import { isAlive } from '../process-identity.ts';
 import type { Channel } from './channel/channel.ts';
 import { guestFiles } from './plan.ts';
-import { isAlive } from './process-identity.ts';
 import { requireGuest, viewGuest, writeRecord } from './state.ts';
 import { endGuest, untilGone } from './sweep.ts';
 import { Qmp } from './vmm/qemu/qmp.ts';

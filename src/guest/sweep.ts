@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Store } from '../image/store.ts';
-import { isAlive, signalProcess } from './process-identity.ts';
+import { isAlive, signalProcess } from '../process-identity.ts';
 import { removeGuestFiles } from './start.ts';
 import { type GuestView, guestsDir, runtimeDir, viewGuest } from './state.ts';
 

@@ -2,9 +2,10 @@
 
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { identify, isAlive, type ProcessIdentity } from '../process-identity.ts';
 
 /** A process, named so that no other process on any host is ever taken for it. */
-export interface Owner {
+export interface Owner extends ProcessIdentity {
   host: string;
   /** /etc/machine-id: the same across reboots. */
   machine: string;
@@ -12,9 +13,6 @@ export interface Owner {
   boot: string;
   /** Inode of the PID namespace: elsewhere the same number is another process. */
   pidNamespace: string;
-  pid: number;
-  /** Field 22 of /proc/PID/stat, clock ticks after boot (proc(5)): tells a reused PID from the first one. */
-  startTime: string;
 }
 
 let cachedOwner: Owner | undefined;
@@ -26,8 +24,7 @@ export function thisProcess(): Owner {
     machine: readOr('/etc/machine-id', 'unknown'),
     boot: readOr('/proc/sys/kernel/random/boot_id', 'unknown'),
     pidNamespace: thisPidNamespace(),
-    pid: process.pid,
-    startTime: startTimeOf(process.pid) ?? '0',
+    ...identify(process.pid)!,
   };
   return cachedOwner;
 }
@@ -44,18 +41,7 @@ export function fateOf(owner: Owner): 'alive' | 'gone' | 'unknown' {
     return sameMachine ? 'gone' : 'unknown';
   }
   if (owner.pidNamespace !== here.pidNamespace) return 'unknown';
-  return startTimeOf(owner.pid) === owner.startTime ? 'alive' : 'gone';
-}
-
-/** The start time of a process on this host; nothing when there is none of that number. */
-export function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The second field is the program's name in brackets, which may itself hold spaces and brackets.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
+  return isAlive(owner) ? 'alive' : 'gone';
 }
 
 function thisPidNamespace(): string {

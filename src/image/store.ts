@@ -348,15 +348,15 @@ export function checkName(name: string): void {
 
 /** A name in `tmp/` that nobody else has, and that says which process it belongs to. */
 function temporaryName(): string {
-  const { boot, pidNamespace, pid, startTime } = thisProcess();
-  return `${boot.slice(0, 8)}.${pidNamespace}.${pid}.${startTime}-${randomBytes(8).toString('hex')}`;
+  const { boot, pidNamespace, pid, startTicks } = thisProcess();
+  return `${boot.slice(0, 8)}.${pidNamespace}.${pid}.${startTicks}-${randomBytes(8).toString('hex')}`;
 }
 
 function ownerOfTag(entry: string): Owner | undefined {
   const match = /^([0-9a-f]{8})\.(\d+)\.(\d+)\.(\d+)-/.exec(entry);
   const here = thisProcess();
   if (match === null || !here.boot.startsWith(match[1]!)) return undefined;
-  return { ...here, pidNamespace: match[2]!, pid: Number(match[3]), startTime: match[4]! };
+  return { ...here, pidNamespace: match[2]!, pid: Number(match[3]), startTicks: Number(match[4]) };
 }
 
 function leaseFile(host: string, guest: string): string {

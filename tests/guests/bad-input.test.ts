@@ -65,6 +65,14 @@ describe('a command line', () => {
     expect(await refused('usage', 125, args)).toContain(says);
   });
 
+  it('with bytes that are not UTF-8 is refused, as they would not arrive as they are', async () => {
+    const { code, stderr } = await here.bash("$LODGE run -a uml -- cat $'caf\\xe9'");
+    expect({ code, stderr }).toEqual({
+      code: 125,
+      stderr: expect.stringContaining('caf\\xe9: arguments must be UTF-8'),
+    });
+  });
+
   it.each([
     { what: 'a bad unit', args: ['-m', '12parsecs'], says: '12parsecs' },
     { what: 'a size without a unit', args: ['-m', '512'], says: '512' },

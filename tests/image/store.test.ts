@@ -292,7 +292,7 @@ describe('fateOf', () => {
   const here = thisProcess();
   it('is sure only of processes it can see', () => {
     expect(fateOf(here)).toBe('alive');
-    expect(fateOf({ ...here, startTime: '1' })).toBe('gone');
+    expect(fateOf({ ...here, startTicks: 1 })).toBe('gone');
     expect(fateOf({ ...here, pidNamespace: '1' })).toBe('unknown');
     expect(fateOf({ ...here, host: 'other', boot: 'other' })).toBe('unknown');
     expect(fateOf({ ...here, machine: 'other', boot: 'other' })).toBe('unknown');

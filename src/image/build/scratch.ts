@@ -38,8 +38,8 @@ export async function makeScratch(namespace: RootNamespace, kind?: Scratch['kind
   await cleanScratch(namespace);
   const memoryBytes = Math.floor(probeLimits().limits.availableMemoryBytes / 2);
   const chosen = kind ?? (memoryBytes >= leastMemoryBytes ? 'memory' : 'directory');
-  const { pidNamespace, pid, startTime } = thisProcess();
-  const name = `lodge-scratch-${pidNamespace}.${pid}.${startTime}-${randomBytes(6).toString('hex')}`;
+  const { pidNamespace, pid, startTicks } = thisProcess();
+  const name = `lodge-scratch-${pidNamespace}.${pid}.${startTicks}-${randomBytes(6).toString('hex')}`;
   const path = join(tmpdir(), name);
   try {
     // Passable for the subordinate user that apt downloads as; nothing secret is ever put here.
@@ -78,7 +78,12 @@ async function cleanScratch(namespace: RootNamespace): Promise<void> {
   for (const entry of await readdir(tmpdir()).catch(() => [])) {
     const match = namePattern.exec(entry);
     if (match === null) continue;
-    const owner = { ...thisProcess(), pidNamespace: match[1]!, pid: Number(match[2]), startTime: match[3]! };
+    const owner = {
+      ...thisProcess(),
+      pidNamespace: match[1]!,
+      pid: Number(match[2]),
+      startTicks: Number(match[3]),
+    };
     if (fateOf(owner) !== 'gone') continue;
     await removeScratch(namespace, join(tmpdir(), entry)).catch(() => {});
   }

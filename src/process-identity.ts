@@ -21,8 +21,9 @@ export function identify(pid: number): ProcessIdentity | undefined {
   return fields[0] === 'Z' || fields[0] === 'X' ? undefined : { pid, startTicks: Number(fields[19]) };
 }
 
-export function isAlive(process: ProcessIdentity): boolean {
-  return identify(process.pid)?.startTicks === process.startTicks;
+export function isAlive({ pid, startTicks }: ProcessIdentity): boolean {
+  const found = identify(pid);
+  return found !== undefined && found.startTicks === startTicks;
 }
 
 /** Sends a signal to exactly this process. @returns whether it was there */
