@@ -32,6 +32,9 @@ const leftoverGraceMs = 500;
 /** How long after its channel broke a guest's process may take to be seen dead. */
 const deathNoticeMs = 2000;
 
+/** Between the power button and the end of a guest without an agent, which may not know what the button means. */
+const powerButtonGraceMs = 10_000;
+
 /** How long writing everything out may take before the guest is ended all the same. */
 const syncLimitMs = 60_000;
 
@@ -122,16 +125,25 @@ async function watchForeign(guest: RunningGuest): Promise<number> {
   let requests = 0;
   let isLeft = false;
   let received: NodeJS.Signals | undefined;
+  let limit: NodeJS.Timeout | undefined;
   await showConsole(dir, {
     untilEnd: guest.ended,
-    // Told once, the guest is asked to go down; told twice, or left with Ctrl-], it is ended.
+    // Told once, the guest is asked to go down, and ended when it does not; told twice, or left with Ctrl-], at once.
     onLeave: (signal) => {
       received ??= signal;
       isLeft = true;
-      if (signal === undefined || ++requests > 1 || driver !== 'qemu') guest.kill();
-      else pressPowerButton(join(dir, guestFiles.monitor)).catch(() => guest.kill());
+      if (signal === undefined || ++requests > 1 || driver !== 'qemu') {
+        guest.kill();
+        return;
+      }
+      process.stderr.write(
+        `lodge: the guest was asked to shut down and is ended in ${powerButtonGraceMs / 1000} s, or at once when told again\n`,
+      );
+      limit ??= setTimeout(() => guest.kill(), powerButtonGraceMs);
+      pressPowerButton(join(dir, guestFiles.monitor)).catch(() => guest.kill());
     },
   });
+  clearTimeout(limit);
   if (received !== undefined) return 128 + signalNumbers[received]!;
   const crash = isLeft ? undefined : crashOf(guest.plan);
   if (crash !== undefined) throw crash;

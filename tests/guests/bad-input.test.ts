@@ -451,6 +451,16 @@ describe('a foreign guest', () => {
     expect((await started.end).code).toBe(143);
   });
 
+  it('that does not heed its power button is ended all the same', async () => {
+    const disk = join(here.work, 'deaf.qcow2');
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '16M']);
+    const started = here.startLodge(['run', '--image', disk]);
+    await until('its firmware gives up', () => started.output().includes('No bootable device') || undefined);
+    started.child.kill('SIGTERM');
+    const { code, stderr } = await started.end;
+    expect({ code, stderr }).toEqual({ code: 143, stderr: expect.stringContaining('is ended in 10 s') });
+  });
+
   async function foreign(flags: readonly string[]): Promise<{ code: number; text: string; stderr: string }> {
     const { code, stdout, stderr }: RunResult = await here.lodge(['run', ...flags]);
     return { code, text: stdout.toString(), stderr };
