@@ -29,6 +29,9 @@ export function parseSizeBytes(text: string, where?: string): number {
   return bytes;
 }
 
+/** Timers of Node.js go to 2^31 ms; this leaves room for what is added to a limit. */
+const longestTimeMs = 500 * 3_600_000;
+
 /** Reads a time in milliseconds: a number with `ms`, `s`, `m` or `h`. */
 export function parseTimeMs(text: string, where?: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text);
@@ -39,7 +42,14 @@ export function parseTimeMs(text: string, where?: string): number {
       fix: 'write a number with its unit: 500ms, 30s, 2m',
     });
   }
-  return Math.round(Number(match[1]) * factor);
+  const ms = Math.round(Number(match[1]) * factor);
+  if (ms > longestTimeMs) {
+    throw new LodgeError('spec-value', `'${text}' is longer than lodge can wait`, {
+      ...(where === undefined ? {} : { where }),
+      fix: `at most ${longestTimeMs / timeUnits.h!}h`,
+    });
+  }
+  return ms;
 }
 
 /** A size for people: the largest unit that keeps it exact or to one decimal, as in `2M` or `1.5G`. */

@@ -46,16 +46,20 @@ export function splitVariables(texts: readonly string[] | undefined): Record<str
   return variables;
 }
 
-/** What the guest's agent is asked to run. */
+/**
+ * What the guest's agent is asked to run.
+ * @param isMain what the guest was started for: only that goes under the image's entry point
+ */
 export function requestOf(
   argv: readonly string[],
   flags: Omit<CommandFlags, 'env'> & { env: Record<string, string> },
   plan: Pick<GuestPlan, 'isHostRoot' | 'defaults' | 'volumes'>,
   caller: HostUser,
+  isMain: boolean,
 ): ExecRequest {
   const { defaults, isHostRoot } = plan;
   const user = flags.user === undefined ? caller : otherUser(flags.user);
-  const line = commandLine(argv, defaults);
+  const line = isMain ? commandLine(argv, defaults) : argv;
   const terminal =
     flags.tty === false ? undefined : (ourTerminal() ?? (flags.tty === true ? fallbackSize : undefined));
   const cwd = flags.cwd ?? (isThere(process.cwd(), plan) ? process.cwd() : (defaults?.cwd ?? '/'));

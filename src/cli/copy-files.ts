@@ -4,7 +4,16 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { lstatSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { ExecRequest } from '../guest/channel/frames.ts';
@@ -13,6 +22,7 @@ import { thisUser } from '../guest/user.ts';
 import { execInGuest } from '../server/client.ts';
 import type { RemoteSession } from '../server/remote-session.ts';
 import { requestOf } from './command-flags.ts';
+import { dieOf } from './stdio.ts';
 
 interface GuestPath {
   guest: string;
@@ -40,9 +50,10 @@ function guestPath(text: string): GuestPath | undefined {
 async function copyOut({ guest, path }: GuestPath, destination: string): Promise<void> {
   const target = resolve(destination);
   const isDirectory = statSync(target, { throwIfNoEntry: false })?.isDirectory() === true;
-  const finalPath = isDirectory ? join(target, basename(path)) : target;
+  const finalPath = placeFor(isDirectory ? join(target, basename(path)) : target);
   // Unpacked aside and renamed, so that a copy that fails leaves nothing that looks like one that did not.
   const aside = asideIn(dirname(finalPath));
+  const stopMinding = minding(aside);
   try {
     const remote = await run(guest, ['tar', '-c', '-C', dirname(path), '--', basename(path)]);
     const local = spawn('tar', ['-x', '--no-same-owner', '-C', aside], { stdio: ['pipe', 'ignore', 'pipe'] });
@@ -55,13 +66,65 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
     const localCode = await localExit;
     if (code !== 0 || localCode !== 0) throw copyError(`${guest}:${path}`, complaints());
     const unpacked = join(aside, basename(path));
+    disarm(aside);
     if (isDirectory && lstatSync(finalPath, { throwIfNoEntry: false })?.isDirectory() === true) {
       throw new LodgeError('copy-failed', 'there is a directory of that name already', { where: finalPath });
     }
     renameSync(unpacked, finalPath);
   } finally {
     rmSync(aside, { recursive: true, force: true });
+    stopMinding();
   }
+}
+
+/** Where a file is put: what a link leads to, as with cp(1). A device or a pipe would be replaced by the file. */
+function placeFor(path: string): string {
+  const link = lstatSync(path, { throwIfNoEntry: false });
+  if (link === undefined) return path;
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found?.isFile() === true || found?.isDirectory() === true) {
+    return link.isSymbolicLink() ? realpathSync(path) : path;
+  }
+  throw new LodgeError(
+    'copy-failed',
+    found === undefined ? 'a link that leads nowhere is there' : 'no file is there',
+    {
+      where: path,
+      fix: 'give another name, or remove it first',
+    },
+  );
+}
+
+/**
+ * Makes what came out of a guest harmless: devices are refused, and nothing gets the rights of who copies, who may be
+ * root here when its owner in the guest was not.
+ */
+function disarm(directory: string): void {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) disarm(path);
+    if (entry.isBlockDevice() || entry.isCharacterDevice()) {
+      throw new LodgeError('copy-failed', 'a device of the guest is none here', { where: entry.name });
+    }
+    const { mode } = lstatSync(path);
+    if (entry.isFile() && (mode & 0o6000) !== 0) chmodSync(path, mode & 0o1777);
+  }
+}
+
+/** Removes a directory when this process is told to end. @returns what undoes this */
+function minding(directory: string): () => void {
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const handlers = names.map((name) => {
+    const handler = (): void => {
+      rmSync(directory, { recursive: true, force: true });
+      dieOf(name);
+    };
+    process.on(name, handler);
+    return [name, handler] as const;
+  });
+  return () => {
+    for (const [name, handler] of handlers) process.removeListener(name, handler);
+  };
 }
 
 function asideIn(directory: string): string {
@@ -84,7 +147,7 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
   const name = basename(from);
   const script =
     'if [ -d "$1" ]; then d=$1 n=$2; else d=$(dirname -- "$1") n=$(basename -- "$1"); fi; ' +
-    't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'rm -rf -- "$t"\' EXIT && ' +
+    't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'rm -rf -- "$t"\' EXIT && trap \'exit 1\' HUP INT TERM && ' +
     'tar -x --no-same-owner -C "$t" && mv -T -- "$t/$2" "$d/$n"';
   const remote = await run(guest, ['sh', '-c', script, 'sh', path, name]);
   const local = spawn('tar', ['-c', '-C', dirname(from), '--', name], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -97,7 +160,13 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
 }
 
 function run(guest: string, argv: string[]): Promise<RemoteSession> {
-  const request: ExecRequest = requestOf(argv, { tty: false, env: {} }, requireGuest(guest).plan, thisUser());
+  const request: ExecRequest = requestOf(
+    argv,
+    { tty: false, env: {} },
+    requireGuest(guest).plan,
+    thisUser(),
+    false,
+  );
   return execInGuest(guest, request);
 }
 

@@ -29,7 +29,7 @@ export async function execInto(name: string, argv: readonly string[], flags: Com
     import('./stdio.ts'),
   ]);
   const { plan } = requireGuest(name);
-  const request = requestOf(argv, { ...flags, env: splitVariables(flags.env) }, plan, thisUser());
+  const request = requestOf(argv, { ...flags, env: splitVariables(flags.env) }, plan, thisUser(), false);
   const session = await execInGuest(name, request);
   try {
     return await joinCommand(session, {

@@ -42,7 +42,7 @@ const syncLimitMs = 60_000;
 export async function runForeground(input: ForegroundInput): Promise<number> {
   const { plan, store, progress } = input;
   // Made before anything boots: a user or directory that cannot be is refused at once.
-  const request = requestOf(input.argv, input.command, plan, thisUser());
+  const request = requestOf(input.argv, input.command, plan, thisUser(), true);
   await sweep(store);
   const interrupt = interruptible();
   let guest: RunningGuest;

@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommanderError } from 'commander';
-import { describeError, exitCodes, LodgeError } from '../errors.ts';
+import { describeError, exitCodes, hostIoError, LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
 import { buildProgram } from './program.ts';
 
@@ -42,6 +42,14 @@ function requireUtf8(argv: readonly string[]): void {
   });
 }
 
+/** A result that was not written is no result. Who has stopped reading wants none. */
+process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
+  if (cause.code !== 'EPIPE') {
+    process.stderr.write(`${describeError(hostIoError('writing the result', 'standard output', cause))}\n`);
+  }
+  process.exit(exitCodes.refused);
+});
+
 async function main(): Promise<void> {
   const program = buildProgram(version());
   for (const command of [
@@ -74,4 +82,4 @@ async function main(): Promise<void> {
 }
 
 // What may still be open (standard input, an idle socket) must not keep the shell waiting.
-void main().finally(() => process.exit());
+void main().finally(() => setImmediate(() => process.exit()));

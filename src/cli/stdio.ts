@@ -3,6 +3,7 @@
 import { createReadStream, fstatSync, write } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
+import { exitCodes } from '../errors.ts';
 import { signalNumbers } from '../process.ts';
 
 /** What a command in a guest looks like from here; a session of the channel, or one through a host agent. */
@@ -39,14 +40,19 @@ export interface StdioOptions {
  * @returns its exit code, 128 + n for signal n
  */
 export async function joinCommand(command: RemoteCommand, options: StdioOptions): Promise<number> {
-  command.output('stdout', outputTo(1, command));
-  command.output('stderr', outputTo(2, command));
+  let isLost = false;
+  const onLoss = (): void => {
+    isLost = true;
+  };
+  command.output('stdout', outputTo(1, command, onLoss));
+  command.output('stderr', outputTo(2, command, onLoss));
   const signals = forwardSignals(command, options);
   const input = options.terminal ? joinTerminal(command) : joinInput(command);
   try {
     await command.started;
     const end = await command.end;
-    return end.signal > 0 ? 128 + end.signal : end.code;
+    const code = end.signal > 0 ? 128 + end.signal : end.code;
+    return code === 0 && isLost ? exitCodes.refused : code;
   } finally {
     input.stop();
     signals.stop();
@@ -61,7 +67,7 @@ interface Joint {
  * Writes to a descriptor with the write itself awaited: that is what holds the guest back when the reader is slow,
  * whether it is a pipe, a file or a terminal, and leaves the descriptor as it was found.
  */
-function outputTo(fd: number, command: RemoteCommand): (bytes: Buffer) => Promise<void> {
+function outputTo(fd: number, command: RemoteCommand, onLoss: () => void): (bytes: Buffer) => Promise<void> {
   let last: Promise<void> = Promise.resolve();
   let isGone = false;
   return (bytes) => {
@@ -73,8 +79,10 @@ function outputTo(fd: number, command: RemoteCommand): (bytes: Buffer) => Promis
         isGone = true;
         // Nobody reads any more. A local command would have got the same signal.
         if ((error as NodeJS.ErrnoException).code === 'EPIPE') command.signal(SIGPIPE);
-        else
+        else {
           process.stderr.write(`lodge: writing the command's output failed: ${(error as Error).message}\n`);
+          onLoss();
+        }
       }
     });
     return last;

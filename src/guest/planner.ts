@@ -30,6 +30,8 @@ export interface PlanInput {
   machine?: Machine;
   user: HostUser;
   cwd: string;
+  /** See {@link planVolumes}. */
+  sharedHome?: { source: string; target: string } | 'none';
   /** Host CPUs that other guests of this user are pinned to. */
   takenCpus: readonly number[];
   uefi?: NonNullable<DriverInput['uefi']>;
@@ -82,7 +84,13 @@ export function planGuest(input: PlanInput): GuestPlan {
   const layout = layoutOf(input);
   const volumes =
     image.kind === 'linux'
-      ? planVolumes({ asked: spec.volumes, share: spec.share, home: input.user.home, cwd: input.cwd })
+      ? planVolumes({
+          asked: spec.volumes,
+          share: spec.share,
+          home: input.user.home,
+          cwd: input.cwd,
+          ...(input.sharedHome === undefined ? {} : { sharedHome: input.sharedHome }),
+        })
       : [];
   const verifyPlacement = asksPlacement(spec);
   const driver = driverOf(accelerator);

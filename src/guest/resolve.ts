@@ -1,8 +1,8 @@
 /** Looks at what a plan needs to know (image, kernel, accelerators, machine) and hands it to the planner. */
 
 import { randomBytes } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { isAbsolute, join, resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { Image, Kernel, Root } from '../image/image.ts';
 import { buildInitramfs } from '../image/initramfs.ts';
@@ -19,6 +19,7 @@ import { asksPlacement, type PlanInput, planGuest, refusal } from './planner.ts'
 import type { GuestSpec, Volume } from './spec.ts';
 import { guestDir, listGuests } from './state.ts';
 import { thisUser } from './user.ts';
+import { expandHome } from './volumes.ts';
 
 export interface ResolveOptions {
   store: Store;
@@ -38,8 +39,13 @@ export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Pr
   const id = randomBytes(8).toString('hex');
   const name = spec.name ?? `g-${id.slice(0, 8)}`;
   const basics = probeLimits();
+  const user = thisUser();
+  const volumes = spec.volumes.map((volume) => ({
+    ...volume,
+    source: realPath(resolve(options.cwd, expandHome(volume.source, user.home))) ?? volume.source,
+  }));
   const input: PlanInput = {
-    spec,
+    spec: { ...spec, volumes },
     name,
     id,
     dir: guestDir(name),
@@ -49,14 +55,15 @@ export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Pr
     ...(boot === undefined ? {} : { boot }),
     basics,
     ...(asksPlacement(spec) ? { machine: await probeMachine() } : {}),
-    user: thisUser(),
+    user,
     cwd: options.cwd,
+    sharedHome: sharedHome(user.home, image),
     takenCpus: asksPlacement(spec) ? pinnedCpus() : [],
     ...findUefi(),
     objects: objectsOf(store, image, boot),
   };
   const plan = planGuest(input);
-  for (const volume of spec.volumes) checkVolume(volume, plan);
+  for (const volume of volumes) checkVolume(volume, plan);
   onProgress(`${accelerator} guest of ${image.name}`);
   return plan;
 }
@@ -174,9 +181,29 @@ function findUefi(): Pick<PlanInput, 'uefi'> {
   return found === undefined ? {} : { uefi: { codePath: found[0], variablesPath: found[1] } };
 }
 
+/**
+ * The home may be reached through a link. The host's own root has that link too; in another root there is none, and
+ * the home is put where it is looked for.
+ */
+function sharedHome(home: string, image: Image): { source: string; target: string } | 'none' {
+  const source = isAbsolute(home) ? realPath(home) : undefined;
+  if (source === undefined) return 'none';
+  const isHostRoot = image.kind === 'linux' && image.root.kind === 'host';
+  return { source, target: isHostRoot ? source : home };
+}
+
+/** Without links, as a driver may take the text of a link for a path of its own; undefined when nothing is there. */
+function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
 function checkVolume(volume: Volume, plan: GuestPlan): void {
   const where = `-v ${volume.source}:${volume.target}`;
-  const stats = statSync(volume.source.replace(/^~(?=\/|$)/, thisUser().home), { throwIfNoEntry: false });
+  const stats = statSync(volume.source, { throwIfNoEntry: false });
   if (stats === undefined) {
     throw new LodgeError('share-unusable', `there is no directory '${volume.source}' on this host`, {
       where,

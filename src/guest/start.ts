@@ -1,7 +1,6 @@
 /** Acting on a plan: a guest's directory, its process, its placement and its agent, in that order; undone if any fails. */
 
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import { thisProcess } from '../image/owner.ts';
@@ -11,7 +10,14 @@ import { Channel, type Step } from './channel/channel.ts';
 import { deathOf } from './death.ts';
 import { type Keeper, startKeeper } from './keeper.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
-import { claimGuest, type GuestMode, type GuestRecord, viewGuest, writeRecord } from './state.ts';
+import {
+  claimGuest,
+  discardGuest,
+  type GuestMode,
+  type GuestRecord,
+  viewGuest,
+  writeRecord,
+} from './state.ts';
 import { type HostUser, userSteps } from './user.ts';
 import { Qmp } from './vmm/qemu/qmp.ts';
 import {
@@ -66,7 +72,7 @@ export async function startGuest(plan: GuestPlan, options: StartOptions): Promis
 
 /** Removes what a guest that has ended leaves: its directory and its hold on images. */
 export async function removeGuestFiles(plan: Pick<GuestPlan, 'dir' | 'id'>, store: Store): Promise<void> {
-  rmSync(plan.dir, { recursive: true, force: true, maxRetries: 5 });
+  discardGuest(plan);
   await store.release(plan.id);
 }
 

@@ -8,8 +8,17 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { isAlive, type ProcessIdentity } from '../process-identity.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
@@ -62,14 +71,21 @@ export interface GuestView {
  */
 export function runtimeDir(): string {
   const uid = process.getuid!();
-  const path = resolve(process.env.LODGE_RUNTIME_DIR ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`);
+  // Set to nothing is not set, as the XDG Base Directory Specification has it.
+  const asked = process.env.LODGE_RUNTIME_DIR || undefined;
+  if (asked !== undefined && !isAbsolute(asked)) {
+    throw new LodgeError('host-io', 'LODGE_RUNTIME_DIR must be an absolute path', { where: asked });
+  }
+  let path = asked ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`;
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
+    // By whatever links it is reached, it is the same one with the same guests.
+    path = realpathSync(path);
     const { uid: owner, mode } = statSync(path);
     if (owner !== uid || (mode & 0o077) !== 0) {
       throw new LodgeError('host-io', 'the runtime directory is not yours alone', {
         where: path,
-        fix: `chmod 700 ${path}, or set LODGE_RUNTIME_DIR to a directory of your own`,
+        fix: 'set LODGE_RUNTIME_DIR to a directory of your own, with mode 0700',
       });
     }
   } catch (error) {
@@ -195,6 +211,34 @@ export function viewGuest(name: string): GuestView | undefined {
   };
 }
 
+/**
+ * Removes a guest's directory, unless its name has become that of another guest. Moved away first, so that nobody
+ * finds half of it, and nothing of a guest that takes the name meanwhile is touched.
+ */
+export function discardGuest({ dir, id }: Pick<GuestPlan, 'dir' | 'id'>): void {
+  const plan = parseRecord<GuestPlan>(readIfThere(join(dir, guestFiles.plan)) ?? '');
+  if (plan !== undefined && plan.id !== id) return;
+  const away = join(runtimeDir(), 'making', randomBytes(8).toString('hex'));
+  try {
+    mkdirSync(dirname(away), { recursive: true, mode: 0o700 });
+    renameSync(dir, away);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw hostIoError('removing a guest', dir, error);
+  }
+  rmSync(away, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** Whether what tells of a guest is whole, but of a lodge of another version. */
+export function isOfAnotherLodge(dir: string): boolean {
+  try {
+    const { version } = JSON.parse(readIfThere(join(dir, guestFiles.plan)) ?? '') as { version?: unknown };
+    return typeof version === 'number' && version !== 1;
+  } catch {
+    return false;
+  }
+}
+
 /** What was written as JSON by this version of lodge; undefined when it is damaged or of another. */
 function parseRecord<T extends { version: 1 }>(text: string): T | undefined {
   try {
@@ -205,7 +249,8 @@ function parseRecord<T extends { version: 1 }>(text: string): T | undefined {
   }
 }
 
-function readKeeper(dir: string): ProcessIdentity | undefined {
+/** The keeper that a guest's directory names, alive or not. */
+export function readKeeper(dir: string): ProcessIdentity | undefined {
   const [pid, start] = (readIfThere(join(dir, 'keeper')) ?? '').trim().split(' ').map(Number);
   return pid === undefined || start === undefined || !(pid > 0) ? undefined : { pid, startTicks: start };
 }

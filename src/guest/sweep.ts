@@ -4,8 +4,17 @@ import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Store } from '../image/store.ts';
 import { isAlive, signalProcess } from '../process-identity.ts';
+import { guestFiles } from './plan.ts';
 import { removeGuestFiles } from './start.ts';
-import { type GuestView, guestsDir, runtimeDir, viewGuest } from './state.ts';
+import {
+  type GuestView,
+  guestDir,
+  guestsDir,
+  isOfAnotherLodge,
+  readKeeper,
+  runtimeDir,
+  viewGuest,
+} from './state.ts';
 
 /** A directory being made that is older than this belongs to a process that was killed. */
 const makingLimitMs = 60_000;
@@ -17,10 +26,12 @@ const makingLimitMs = 60_000;
 export async function sweep(store: Store): Promise<void> {
   for (const name of namesIn(guestsDir())) {
     const view = viewGuest(name);
+    const dir = guestDir(name);
     if (view === undefined) {
       // Its removal was cut short, or what tells of it is damaged: nobody can use it any more.
-      killLeftovers(join(guestsDir(), name));
-      rmSync(join(guestsDir(), name), { recursive: true, force: true });
+      if (!isRemains(dir)) continue;
+      killLeftovers(dir);
+      rmSync(dir, { recursive: true, force: true });
     } else if (isAbandoned(view)) {
       await endGuest(view);
       await removeGuestFiles({ dir: view.dir, id: view.plan.id }, store);
@@ -29,12 +40,26 @@ export async function sweep(store: Store): Promise<void> {
     }
   }
   const making = join(runtimeDir(), 'making');
-  for (const name of namesIn(making)) {
+  for (const name of namesIn(making).filter((entry) => /^[0-9a-f]{16}$/.test(entry))) {
     const path = join(making, name);
     const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
     if (age > makingLimitMs) rmSync(path, { recursive: true, force: true });
   }
 }
+
+/**
+ * Whether a directory that tells of no guest is what is left of one: it has nothing, or a guest's own files, and no
+ * keeper lives in it. Anything else was put there by somebody else, and stays.
+ */
+function isRemains(dir: string): boolean {
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
+  const names = namesIn(dir);
+  const keeper = readKeeper(dir);
+  if (keeper !== undefined && isAlive(keeper) && isOfAnotherLodge(dir)) return false;
+  return names.length === 0 || keeper !== undefined || names.some((name) => guestFileNames.has(name));
+}
+
+const guestFileNames = new Set<string>(Object.values(guestFiles));
 
 function isAbandoned({ record }: GuestView): boolean {
   return !isAlive(record.owner) && (record.mode === 'foreground' || record.phase === 'starting');

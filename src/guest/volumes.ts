@@ -9,8 +9,11 @@ export interface VolumeInput {
   asked: readonly Volume[];
   /** Whether home and working directory are shared without being asked for. */
   share: boolean;
+  /** What `~` stands for. */
   home: string;
   cwd: string;
+  /** Where the home really is and where the guest is to see it, when not at `home` both; `none` when there is none. */
+  sharedHome?: { source: string; target: string } | 'none';
 }
 
 /** Directories that the guest has of its own; a volume there would take them away from it. */
@@ -31,8 +34,9 @@ export function planVolumes(input: VolumeInput): Volume[] {
         fix: `-v ${volume.source}:/${volume.target}`,
       });
     }
-    if (ownDirectories.includes(target)) {
-      throw new LodgeError('share-unusable', `the guest needs its own ${target}`, {
+    const own = ownDirectoryOf(target);
+    if (own !== undefined) {
+      throw new LodgeError('share-unusable', `the guest needs its own ${own}`, {
         where: `-v ${volume.source}:${volume.target}`,
         fix: 'share it at another path in the guest',
       });
@@ -41,10 +45,12 @@ export function planVolumes(input: VolumeInput): Volume[] {
   }
   if (input.share) {
     // The home first: a working directory inside it is there already.
-    for (const path of [input.home, input.cwd]) {
-      const isCovered = [...byTarget.values()].some((volume) => isInside(path, volume.target));
-      if (!isCovered && !ownDirectories.includes(path)) {
-        byTarget.set(path, { source: path, target: path, readOnly: false });
+    const { sharedHome = { source: input.home, target: input.home } } = input;
+    const shared = sharedHome === 'none' ? [] : [sharedHome];
+    for (const { source, target } of [...shared, { source: input.cwd, target: input.cwd }]) {
+      const isCovered = [...byTarget.values()].some((volume) => isInside(target, volume.target));
+      if (!isCovered && ownDirectoryOf(target) === undefined) {
+        byTarget.set(target, { source, target, readOnly: false });
       }
     }
   }
@@ -53,7 +59,12 @@ export function planVolumes(input: VolumeInput): Volume[] {
   );
 }
 
-function expandHome(path: string, home: string): string {
+/** The directory of the guest's own that a path is, or is in. */
+function ownDirectoryOf(path: string): string | undefined {
+  return ownDirectories.find((own) => (own === '/' ? path === own : isInside(path, own)));
+}
+
+export function expandHome(path: string, home: string): string {
   return path === '~' || path.startsWith('~/') ? `${home}${path.slice(1)}` : path;
 }
 

@@ -58,7 +58,7 @@ const reservedNames = new Set(['host']);
 export function openStore(directory?: string): Store {
   const data = process.env.XDG_DATA_HOME;
   const base = data?.startsWith('/') ? data : join(homedir(), '.local/share');
-  return new Store(resolve(directory ?? process.env.LODGE_DATA_DIR ?? join(base, 'lodge')));
+  return new Store(resolve(directory ?? (process.env.LODGE_DATA_DIR || join(base, 'lodge'))));
 }
 
 export class Store {

@@ -13,6 +13,7 @@ import { type ErrorBody, errorOfBody, type Health, type StartEvent } from './api
 import { RemoteSession } from './remote-session.ts';
 
 const agentStartLimitMs = 15_000;
+const agentRetryMs = 1000;
 
 /** The socket of the process that owns a guest. */
 async function ownerSocket(guest: GuestView): Promise<string> {
@@ -68,7 +69,7 @@ export async function startDetached(plan: GuestPlan, onProgress: (text: string) 
 async function ensureHostAgent(): Promise<string> {
   const socketPath = join(runtimeDir(), 'agent.sock');
   const deadline = Date.now() + agentStartLimitMs;
-  let started = false;
+  let startedAt = 0;
   for (;;) {
     const health = await call(socketPath, 'GET', '/v1/health').catch(() => undefined);
     const version = health === undefined ? undefined : (JSON.parse(health) as Health).version;
@@ -76,10 +77,12 @@ async function ensureHostAgent(): Promise<string> {
     if (version !== undefined) {
       // Another build of lodge: it makes way, and its guests go on.
       await call(socketPath, 'POST', '/v1/leave').catch(() => undefined);
-      started = false;
     }
-    if (!started) spawnHostAgent();
-    started = true;
+    // One that is on its way out may still hold the lock: then the new one has ended at once.
+    if (Date.now() - startedAt > agentRetryMs) {
+      spawnHostAgent();
+      startedAt = Date.now();
+    }
     if (Date.now() > deadline) {
       throw new LodgeError('host-agent', 'the host agent did not come up', {
         where: socketPath,

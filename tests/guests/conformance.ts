@@ -349,6 +349,14 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         expect(await output(script)).toBe('741\ndata\nnothing\n');
       });
 
+      test('go where a link leads, and never in the place of a device', async () => {
+        const script = `
+          echo old >target; ln -s target link; lodge cp $G:/etc/hostname link; readlink link; cmp target <(guest cat /etc/hostname)
+          mkfifo pipe; lodge cp $G:/etc/hostname pipe 2>&1 | grep -o '\\[.*\\]'; test -p pipe
+          guest sh -c 'cp /bin/true /tmp/suid; chmod 6755 /tmp/suid'; lodge cp $G:/tmp/suid .; stat -c %a suid`;
+        expect(await output(script)).toBe('target\n[copy-failed]\n755\n');
+      });
+
       test('that cannot be copied are told, and leave nothing', async () => {
         const script = `
           t() { "$@" 2>err; echo "$? $(grep -o '\\[[a-z-]*\\]' err)"; }

@@ -1,12 +1,15 @@
 /** What is known of guests stays true, and nothing is left, whatever is killed, damaged or done at the same moment. */
 
 import {
+  chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -223,6 +226,38 @@ describe('the state on disk', () => {
     );
   });
 
+  it('takes nothing away that is not a guest', async () => {
+    const own = join(here.work, 'own');
+    mkdirSync(join(own, 'guests/photos'), { recursive: true });
+    mkdirSync(join(own, 'making/draft'), { recursive: true });
+    chmodSync(own, 0o700);
+    writeFileSync(join(own, 'guests/photos/one'), '');
+    writeFileSync(join(own, 'guests/file'), '');
+    utimesSync(join(own, 'making/draft'), new Date(0), new Date(0));
+    const env = { LODGE_RUNTIME_DIR: own };
+    expect((await here.lodge(['ps'], { env })).code).toBe(0);
+    const left = ['guests/photos/one', 'guests/file', 'making/draft'].filter((path) =>
+      existsSync(join(own, path)),
+    );
+    expect(left).toHaveLength(3);
+    rmSync(own, { recursive: true });
+    const relative = await here.lodge(['ps'], { env: { LODGE_RUNTIME_DIR: 'own' } });
+    expect(relative).toMatchObject({
+      code: 125,
+      stderr: expect.stringContaining('must be an absolute path'),
+    });
+  });
+
+  it('is the same by whatever links it is reached', async () => {
+    await here.lodge(['run', '-d', '-a', 'uml', '--name', 'linked']);
+    const link = join(here.work, 'link');
+    symlinkSync(here.dir, link);
+    const seen = await here.lodge(['--json', 'ps'], { env: { LODGE_RUNTIME_DIR: link } });
+    expect(JSON.parse(seen.stdout.toString())).toMatchObject([{ name: 'linked', status: 'running' }]);
+    rmSync(link);
+    expect(await here.ps()).toMatchObject([{ name: 'linked', status: 'running' }]);
+  });
+
   it('that names a process id which is another process now is not believed', async () => {
     await here.lodge(['run', '-d', '-a', 'uml', '--name', 'reused']);
     const [guest] = await here.ps();
@@ -236,10 +271,10 @@ describe('the state on disk', () => {
   });
 
   it('that a killed lodge was making is removed when it is old', async () => {
-    const making = join(here.dir, 'making/abandoned');
+    const making = join(here.dir, 'making/0123456789abcdef');
     mkdirSync(making, { recursive: true });
     await here.ps();
-    expect(here.files()).toEqual(['making/abandoned']);
+    expect(here.files()).toEqual(['making/0123456789abcdef']);
     utimesSync(making, new Date(0), new Date(0));
     await here.ps();
     expect(here.files()).toEqual([]);

@@ -1,5 +1,6 @@
 /** One command in a guest, seen from the host: its streams with flow control, its signals, its end. */
 
+import { getSystemErrorMap } from 'node:util';
 import { LodgeError } from '../../errors.ts';
 import {
   encodeFrame,
@@ -30,6 +31,14 @@ const outputCreditBytes = 1024 * 1024;
 
 /** Credit is given back in pieces of this size, so that small writes do not each cost a frame. */
 const creditPieceBytes = 128 * 1024;
+
+/** What of a request the text of a refusal names. */
+const refusedParts: Readonly<Record<string, string>> = { cwd: 'working directory ', user: 'user or ' };
+
+/** The reason of an errno in words, as strerror(3) gives it. */
+function reasonOf(errno: number): string {
+  return getSystemErrorMap().get(-errno)?.[1] ?? `errno ${errno}`;
+}
 
 const refusalStages = ['', 'session', 'request', 'user', 'cwd', 'program'] as const;
 
@@ -170,8 +179,10 @@ export class Session {
     this.fail(
       new LodgeError(
         notFound ? 'command-not-found' : 'command-not-executable',
-        `the guest could not start the command (${stage}): ${text}`,
-        stage === 'cwd' ? { fix: 'share the directory with -v, or choose another with --cwd' } : {},
+        `the guest could not start the command: ${refusedParts[stage] ?? ''}'${text}': ${reasonOf(errno)}`,
+        stage === 'cwd'
+          ? { fix: 'share the directory with -v, or choose one with --cwd that the user may enter' }
+          : {},
       ),
     );
     return undefined;

@@ -5,7 +5,7 @@
  */
 
 import { existsSync } from 'node:fs';
-import { rm, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../../errors.ts';
 import { packageOfProgram, runProgram } from '../../process.ts';
@@ -38,7 +38,8 @@ type OciForm = 'layout' | 'archive' | 'docker-archive';
 /** Which of skopeo's transports reads which form. */
 const transports: Readonly<Record<OciForm, string>> = {
   layout: 'oci',
-  archive: 'oci-archive',
+  // Unpacked here: skopeo follows links in it, out of where it unpacks.
+  archive: 'oci',
   'docker-archive': 'docker-archive',
 };
 
@@ -128,8 +129,10 @@ async function copyLayout(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (form === 'layout') checkTag(path, tag);
+  const source = join(workspace, 'source');
   // skopeo takes a colon for the beginning of a tag: the path is put under a name without one.
-  await symlink(path, join(workspace, 'source'));
+  if (form === 'archive') await unpackArchive(path, source, workspace, signal);
+  else await symlink(path, source);
   const from = `${transports[form]}:source${tag === undefined ? '' : `:${tag}`}`;
   const argv = ['skopeo', '--insecure-policy', 'copy', '--quiet', from, 'oci:layout:image'];
   const { code, stderr } = await runLong({
@@ -144,6 +147,50 @@ async function copyLayout(
     detail: lastLines(stderr, 5),
     fix: 'copy or pull the image again; one of several is named by PATH:TAG',
   });
+}
+
+/** Unpacks an archive of a layout, which must hold nothing but files and directories. */
+async function unpackArchive(
+  path: string,
+  target: string,
+  workspace: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await mkdir(target);
+  const argv = [
+    'tar',
+    '--extract',
+    '--no-same-owner',
+    '--no-same-permissions',
+    '--file',
+    path,
+    '--directory',
+    target,
+  ];
+  const { code, stderr } = await runLong({
+    argv,
+    cwd: workspace,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  if (code !== 0) {
+    checkNotFull('importing an image', workspace, { stderr });
+    throw new LodgeError('image-unreadable', 'this archive cannot be unpacked', {
+      where: path,
+      detail: lastLines(stderr, 5),
+      fix: 'copy or pull the image again',
+    });
+  }
+  for (const entry of await readdir(target, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile() || entry.isDirectory()) continue;
+    throw new LodgeError(
+      'image-unreadable',
+      `'${entry.name}' in this archive is neither a file nor a directory`,
+      {
+        where: path,
+        fix: 'an image layout has no links: do not use this archive, whoever made it may mean harm',
+      },
+    );
+  }
 }
 
 function checkTag(path: string, tag: string | undefined): void {

@@ -87,6 +87,20 @@ describe.skipIf(!tools.every(hasProgram))('importOci', () => {
     await expect(importOci(join(root, 'broken:one'), store)).rejects.toMatchObject({
       code: 'image-unreadable',
     });
+    // An archive whose links would have what follows them unpacked elsewhere.
+    mkdirSync(join(root, 'victim'));
+    symlinkSync(join(root, 'victim'), join(root, 'blobs'));
+    writeFileSync(join(root, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+    writeFileSync(join(root, 'index.json'), '{}');
+    run('tar', '-cf', 'links.tar', 'blobs', 'oci-layout', 'index.json');
+    rmSync(join(root, 'blobs'));
+    mkdirSync(join(root, 'blobs'));
+    writeFileSync(join(root, 'blobs/keep'), 'overwritten');
+    run('tar', '-rf', 'links.tar', 'blobs/keep');
+    await expect(importOci(join(root, 'links.tar'), store)).rejects.toMatchObject({
+      code: 'image-unreadable',
+    });
+    expect(run('ls', join(root, 'victim'))).toBe('');
     await expect(importOci('/bin/true', store)).rejects.toMatchObject({ code: 'image-unreadable' });
     await expect(importOci(join(root, 'absent'), store)).rejects.toMatchObject({ code: 'image-not-found' });
     expect(run('ls', join(store.path, 'tmp'))).toBe('');

@@ -22,7 +22,7 @@ export function umlArguments(input: DriverInput): DriverPlan {
       'ssl0=fd:3',
       `iomem=mmapper,${input.dir}/${guestFiles.ring}`,
     ],
-    ...['console=tty0', 'quiet', 'panic=-1', 'lodge.channel=uml', 'rdinit=/init'],
+    ...['console=tty0', 'quiet', 'panic=-1', 'noreboot', 'lodge.channel=uml', 'rdinit=/init'],
     ...(root.kind === 'block' ? [`ubd0r=${root.path}`] : []),
     ...input.spec.append.split(/\s+/).filter((word) => word !== ''),
   ];
