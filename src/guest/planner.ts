@@ -4,6 +4,7 @@ import { LodgeError } from '../errors.ts';
 import type { Image, Kernel } from '../image/image.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
 import type { Machine, MachineBasics } from '../machine/machine.ts';
+import { formatSize } from '../units.ts';
 import { checkMemory, freeLayout, type Layout, planLayout } from './layout.ts';
 import type { DriverName, GuestPlan } from './plan.ts';
 import { planSetup } from './setup.ts';
@@ -13,6 +14,9 @@ import type { DriverInput } from './vmm/driver.ts';
 import { qemuArguments } from './vmm/qemu/arguments.ts';
 import { umlArguments, umlRefusal } from './vmm/uml/arguments.ts';
 import { planVolumes } from './volumes.ts';
+
+/** 96 MiB were enough for the generic kernel of Debian 12 with all it needs, 64 were not. */
+const leastLinuxBytes = 96 * 1024 * 1024;
 
 /** All that a plan is made of. Whoever fills it looks; the planner only decides. */
 export interface PlanInput {
@@ -57,7 +61,15 @@ export function refusal(
   spec: GuestSpec,
   image: Image,
 ): { what: string; fix: string } | undefined {
-  return accelerator === 'uml' ? umlRefusal({ spec, image }) : undefined;
+  if (accelerator === 'uml') return umlRefusal({ spec, image });
+  // With less, a Debian kernel hangs before it can say so.
+  if (image.kind === 'linux' && spec.memory < leastLinuxBytes) {
+    return {
+      what: `less than ${formatSize(leastLinuxBytes)} of memory`,
+      fix: `--memory ${formatSize(leastLinuxBytes)}`,
+    };
+  }
+  return undefined;
 }
 
 /**

@@ -78,6 +78,7 @@ describe('a command line', () => {
     { what: 'a size without a unit', args: ['-m', '512'], says: '512' },
     { what: 'a time without a unit', args: ['--boot-timeout', '3'], says: '--boot-timeout' },
     { what: 'no time at all', args: ['--boot-timeout', '0s'], says: '--boot-timeout' },
+    { what: 'a time longer than a timer', args: ['--boot-timeout', '1000h'], says: '500h' },
     { what: 'no CPUs', args: ['-c', '0'], says: '--cpus' },
     { what: 'an unknown accelerator', args: ['-a', 'xen'], says: 'tcg' },
     { what: 'a bad name', args: ['--name', 'Bad Name'], says: '--name' },
@@ -91,6 +92,7 @@ describe('a command line', () => {
     { what: 'is missing', volume: '/no/such/place:/x' },
     { what: 'is a file', volume: '/etc/passwd:/x' },
     { what: 'would hide what the guest needs', volume: '/etc:/proc' },
+    { what: 'would be hidden by what the guest needs', volume: '/etc:/run/x' },
     { what: 'has a target that is no path', volume: '/etc:there' },
   ])('with a volume that $what is refused', async ({ volume }) => {
     await refused('share-unusable', 125, ['run', '-a', 'uml', '-v', volume, '--', 'true']);

@@ -587,6 +587,21 @@ END
         expect(first).not.toBe(second);
       });
 
+      test('a guest that reboots has ended, and runs nothing twice', async () => {
+        const script = `
+          rm -f ran; lodge run -a $A -u root -- sh -c 'echo ran >>ran; sync; echo b >/proc/sysrq-trigger; sleep 60' 2>err
+          echo "$? $(grep -o '\\[[a-z-]*\\]' err | head -1)"; cat ran; ls "$LODGE_RUNTIME_DIR/guests"`;
+        expect(await output(script)).toBe(`123 [guest-died]\nran\n${shared}\n`);
+      });
+
+      test('volumes and the home are what links to them lead to', async () => {
+        const script = `
+          mkdir -p real; echo mark >real/mark; ln -s real relative
+          lodge run -a $A --no-share --cwd / -v "$PWD/relative:/mnt/x" -- ls /mnt/x
+          LODGE_DATA_DIR=\${LODGE_DATA_DIR:-$HOME/.local/share/lodge} HOME=$PWD/relative lodge run -a $A -- sh -c 'cd; ls mark'`;
+        expect(await output(script)).toBe('mark\nmark\n');
+      });
+
       test('being told to end twice ends it', async () => {
         const script = `
           set -m; rm -f ready
