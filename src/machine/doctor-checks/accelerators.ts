@@ -24,7 +24,7 @@ export function checkAccelerators(facts: DoctorFacts): Finding[] {
           packages: ['qemu-system-x86', 'user-mode-linux'],
         }),
     ...verdicts.map((verdict) => checkVerdict(verdict, usable)),
-    ...checkQemuVersion(facts, usable.includes('kvm')),
+    ...checkQemuVersion(facts),
   ];
   if (machine.kvm.nestedPaging !== undefined) {
     findings.push(
@@ -82,7 +82,7 @@ function fixOf(line: string): Fix {
     : { command: command[1]! + command[2]!.replace(/^, (.*)$/, '  # $1'), automatic: true };
 }
 
-function checkQemuVersion(facts: DoctorFacts, kvmUsable: boolean): Finding[] {
+function checkQemuVersion(facts: DoctorFacts): Finding[] {
   const version = /version (\d+)\.(\d+)(?:\.(\d+))?/.exec(facts.qemuVersion ?? '');
   if (version === null) {
     const id = 'qemu-system-x86_64';
@@ -112,10 +112,10 @@ function checkQemuVersion(facts: DoctorFacts, kvmUsable: boolean): Finding[] {
   if (major < 9) {
     findings.push(
       finding(
-        kvmUsable ? 'note' : 'warn',
+        'note',
         'tcg-migration',
         `live migration of emulated guests is not safe with QEMU ${text}`,
-        'pre-copy under tcg can corrupt the guest: lodge uses post-copy or stop-and-copy for them; KVM is not affected',
+        'pre-copy under tcg can corrupt the guest; KVM is not affected. lodge itself does not migrate guests yet',
         { advice: 'QEMU 9.0 or newer mends it' },
       ),
     );

@@ -105,7 +105,7 @@ function checkTransparent({ pages }: MachineBasics): Finding[] {
         'note',
         'thp-shared',
         'no transparent huge pages in shared memory',
-        'guests whose memory is shared (templates, clones, virtiofs) run on 4K pages',
+        'guests whose memory is shared run on 4K pages',
         { command: `echo advise > ${thpDirectory}/shmem_enabled` },
       ),
     );
@@ -120,7 +120,7 @@ function checkPools({ pages }: MachineBasics, nodeBytes: readonly number[] | und
       'note',
       'huge-pages',
       'no huge pages are reserved',
-      '`pages: {host: 2M, strict: true}` and 1G pages are refused; transparent huge pages still serve `prefer`',
+      '`--pages 2M` and `--pages 1G` are refused, but with `--prefer`; `--pages thp` needs no pool',
       { command: reserveCommand(pages.poolsByNumaNode.length, nodeBytes) },
     );
   }
@@ -176,7 +176,7 @@ function checkShared({ memory }: MachineBasics): Finding[] {
       ? '/dev/shm is not mounted'
       : `/dev/shm has ${formatSize(memory.sharedFreeBytes)} free`;
   return [
-    finding('warn', 'shared', found, 'user-mode Linux and clones keep their memory there', {
+    finding('warn', 'shared', found, 'user-mode Linux keeps its memory there', {
       command: 'mount -t tmpfs -o size=50% tmpfs /dev/shm',
     }),
   ];

@@ -5,15 +5,12 @@ import { type Finding, findingMaker } from './finding.ts';
 
 const finding = findingMaker('network');
 
+const laterUse = 'for networks of guests, which this lodge does not have yet';
+
 export function checkNetwork({ userNamespaces, programs, devices, machine }: DoctorFacts): Finding[] {
   const findings = [
     userNamespaces.usable
-      ? finding(
-          'pass',
-          'user-namespaces',
-          'user namespaces can be made',
-          'images are built and networks are kept apart without root',
-        )
+      ? finding('pass', 'user-namespaces', 'user namespaces can be made', 'images are built without root')
       : finding(
           'warn',
           'user-namespaces',
@@ -26,36 +23,19 @@ export function checkNetwork({ userNamespaces, programs, devices, machine }: Doc
         ),
   ];
   if (programs.passt === undefined && programs.slirp4netns === undefined) {
-    findings.push(
-      finding(
-        'note',
-        'egress',
-        'neither passt nor slirp4netns is installed',
-        "guests reach the outside through QEMU's own slow user-mode network",
-        { packages: ['passt'] },
-      ),
-    );
+    findings.push(finding('note', 'egress', 'neither passt nor slirp4netns is installed', laterUse));
   } else {
     const name = programs.passt === undefined ? 'slirp4netns' : 'passt';
-    findings.push(finding('pass', 'egress', `${name} is installed`, 'guests reach the outside without root'));
+    findings.push(finding('pass', 'egress', `${name} is installed`, laterUse));
   }
   const privileged = machine.user.capabilities.includes('NET_ADMIN');
   findings.push(
     privileged && devices.tun.writable
-      ? finding('pass', 'tap', 'TAP devices can be made', 'guests can be put on a bridge of the kernel')
-      : finding(
-          'note',
-          'tap',
-          'TAP devices cannot be made',
-          "guests use lodge's own switch, which needs no root; bridges of the kernel need CAP_NET_ADMIN",
-        ),
+      ? finding('pass', 'tap', 'TAP devices can be made', laterUse)
+      : finding('note', 'tap', 'TAP devices cannot be made', `they need CAP_NET_ADMIN; ${laterUse}`),
   );
   if (!devices.vhostNet.writable) {
-    findings.push(
-      finding('note', 'vhost-net', 'vhost-net is not usable', 'TAP networks of guests cost more CPU', {
-        command: 'modprobe vhost_net',
-      }),
-    );
+    findings.push(finding('note', 'vhost-net', 'vhost-net is not usable', laterUse));
   }
   if (!devices.vhostVsock.writable) {
     findings.push(

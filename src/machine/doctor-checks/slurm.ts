@@ -8,13 +8,9 @@ const finding = findingMaker('Slurm');
 export function checkSlurm({ programs, slurmVersion, machine }: DoctorFacts): Finding[] {
   if (programs.srun === undefined) {
     return [
-      finding(
-        'note',
-        'client',
-        'Slurm is not installed',
-        'clusters run on this host only; with Slurm they span its nodes',
-        { advice: 'nothing to do on a machine of your own; on a cluster, load its Slurm module' },
-      ),
+      finding('note', 'client', 'Slurm is not installed', 'nothing is lost: lodge runs on this host', {
+        advice: 'nothing to do on a machine of your own; on a cluster, load its Slurm module',
+      }),
     ];
   }
   const findings = [
@@ -22,12 +18,10 @@ export function checkSlurm({ programs, slurmVersion, machine }: DoctorFacts): Fi
       'pass',
       'client',
       slurmVersion ?? 'srun is installed',
-      'clusters of guests can span nodes of Slurm',
+      'in a job, lodge takes no more than the job has',
     ),
     machine.limits.slurmJob === undefined
-      ? finding('note', 'job', 'not inside a job of Slurm', 'lodge uses this host only', {
-          advice: 'start it in an allocation: salloc -N 2, or sbatch',
-        })
+      ? finding('note', 'job', 'not inside a job of Slurm', 'lodge may use all of this host')
       : finding(
           'pass',
           'job',
