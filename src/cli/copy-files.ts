@@ -32,6 +32,12 @@ interface GuestPath {
 /** @throws LodgeError `usage`, `copy-failed`, and those of exec */
 export async function copyFiles(source: string, destination: string): Promise<void> {
   const [from, to] = [guestPath(source), guestPath(destination)];
+  if (['', '.', '..'].includes(basename(from?.path ?? resolve(source)))) {
+    throw new LodgeError('usage', 'the source has no name of its own', {
+      where: source,
+      fix: 'name the directory itself, or the files in it',
+    });
+  }
   if (from !== undefined && to === undefined) await copyOut(from, destination);
   else if (from === undefined && to !== undefined) await copyIn(source, to);
   else {

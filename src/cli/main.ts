@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommanderError } from 'commander';
-import { describeError, exitCodes, hostIoError, LodgeError } from '../errors.ts';
+import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
 import { buildProgram } from './program.ts';
 
@@ -45,10 +45,22 @@ function requireUtf8(argv: readonly string[]): void {
 /** A result that was not written is no result. Who has stopped reading wants none. */
 process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
   if (cause.code !== 'EPIPE') {
-    process.stderr.write(`${describeError(hostIoError('writing the result', 'standard output', cause))}\n`);
+    const error = new LodgeError('host-io', `the result could not be written: ${cause.message}`, {
+      where: 'standard output',
+      fix: 'see where it goes to: is there space?',
+    });
+    process.stderr.write(`${describeError(error)}\n`);
   }
   process.exit(exitCodes.refused);
 });
+
+/** What is no defect of lodge, in the form of all other errors. */
+function knownError(thrown: unknown): unknown {
+  if (thrown instanceof CommanderError) return usageError(thrown);
+  const { code, syscall } = thrown as NodeJS.ErrnoException;
+  if (code !== 'ENOENT' || syscall !== 'uv_cwd') return thrown;
+  return new LodgeError('usage', 'the working directory is no longer there', { fix: 'cd to one that is' });
+}
 
 async function main(): Promise<void> {
   const program = buildProgram(version());
@@ -71,7 +83,7 @@ async function main(): Promise<void> {
       process.exitCode = exitCodes.refused;
       return;
     }
-    const error = thrown instanceof CommanderError ? usageError(thrown) : thrown;
+    const error = knownError(thrown);
     process.stderr.write(`${describeError(error)}\n`);
     if (program.opts().json === true && error instanceof LodgeError) {
       const { code, message, where, fix, detail } = error;

@@ -1,7 +1,7 @@
 /** Starting the process of a guest under its keeper (host-side/keeper.c), and knowing how it ended. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { builtFile } from '../installation.ts';
@@ -24,6 +24,11 @@ export interface Keeper {
 /** How much of its console a guest may leave on disk. */
 const consoleLogBytes = 8 * 1024 * 1024;
 
+/** User-mode Linux keeps the guest's memory in TMPDIR, and ends when that is not there. */
+function temporaryPlaceChecked({ TMPDIR, ...others }: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return TMPDIR === undefined || !existsSync(TMPDIR) ? others : { TMPDIR, ...others };
+}
+
 /**
  * Starts the plan's program. In the foreground the guest ends when this process does, however it ends.
  * @throws LodgeError `missing-program` or `vmm-failed` when it cannot be started
@@ -39,7 +44,11 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
   const child = spawn(
     builtFile('keeper'),
     [...flags, '--dir', plan.dir, '--log-bytes', String(consoleLogBytes), '--', ...plan.argv],
-    { stdio: [mode === 'foreground' ? 'pipe' : 'ignore', 'pipe', 'ignore'], detached: mode === 'detached' },
+    {
+      stdio: [mode === 'foreground' ? 'pipe' : 'ignore', 'pipe', 'ignore'],
+      detached: mode === 'detached',
+      env: temporaryPlaceChecked(process.env),
+    },
   );
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const first = await firstLine(child);

@@ -361,11 +361,11 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         const script = `
           t() { "$@" 2>err; echo "$? $(grep -o '\\[[a-z-]*\\]' err)"; }
           t lodge cp nosuchfile $G:/opt/; t lodge cp $G:/opt/nosuchfile .; t lodge cp $G:/etc/passwd ./no/such/dir/file
-          echo x >x; t lodge cp x $G:/no/such/dir/file; t lodge cp x y; t lodge cp nosuch:/etc/passwd .; t lodge cp x nosuch:/
+          echo x >x; t lodge cp x $G:/no/such/dir/file; t lodge cp x y; t lodge cp $G:/etc/.. .; t lodge cp nosuch:/etc/passwd .; t lodge cp x nosuch:/
           ls -A | grep -e lodge-cp -e passwd; guest sh -c 'ls -A / /opt | grep lodge-cp'; echo nothing`;
         expect(await output(script)).toBe(
           '125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n' +
-            '125 [usage]\n125 [no-such-guest]\n125 [no-such-guest]\nnothing\n',
+            '125 [usage]\n125 [usage]\n125 [no-such-guest]\n125 [no-such-guest]\nnothing\n',
         );
       });
     });
