@@ -72,7 +72,8 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
     const localCode = await localExit;
     if (code !== 0 || localCode !== 0) throw copyError(`${guest}:${path}`, complaints());
     const unpacked = join(aside, basename(path));
-    disarm(aside);
+    // For anybody else, tar(1) leaves out these bits, and the kernel refuses devices.
+    if (process.getuid!() === 0) disarm(aside);
     if (isDirectory && lstatSync(finalPath, { throwIfNoEntry: false })?.isDirectory() === true) {
       throw new LodgeError('copy-failed', 'there is a directory of that name already', { where: finalPath });
     }
@@ -102,18 +103,19 @@ function placeFor(path: string): string {
 }
 
 /**
- * Makes what came out of a guest harmless: devices are refused, and nothing gets the rights of who copies, who may be
- * root here when its owner in the guest was not.
+ * Makes what came out of a guest harmless to root, who owns it here, whoever owned it there: devices are refused, and
+ * no program takes its owner's rights.
  */
 function disarm(directory: string): void {
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const path = join(directory, entry.name);
     if (entry.isDirectory()) disarm(path);
-    if (entry.isBlockDevice() || entry.isCharacterDevice()) {
+    else if (entry.isBlockDevice() || entry.isCharacterDevice()) {
       throw new LodgeError('copy-failed', 'a device of the guest is none here', { where: entry.name });
+    } else if (entry.isFile()) {
+      const { mode } = lstatSync(path);
+      if ((mode & 0o6000) !== 0) chmodSync(path, mode & 0o1777);
     }
-    const { mode } = lstatSync(path);
-    if (entry.isFile() && (mode & 0o6000) !== 0) chmodSync(path, mode & 0o1777);
   }
 }
 

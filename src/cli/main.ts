@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { CommanderError } from 'commander';
 import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
+import { signalNumbers } from '../process.ts';
 import { buildProgram } from './program.ts';
 
 function version(): string {
@@ -42,7 +43,7 @@ function requireUtf8(argv: readonly string[]): void {
   });
 }
 
-/** A result that was not written is no result. Who has stopped reading wants none. */
+/** A result that was not written is no result. Who has stopped reading wants none: the end is as by SIGPIPE. */
 process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
   if (cause.code !== 'EPIPE') {
     const error = new LodgeError('host-io', `the result could not be written: ${cause.message}`, {
@@ -51,7 +52,7 @@ process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
     });
     process.stderr.write(`${describeError(error)}\n`);
   }
-  process.exit(exitCodes.refused);
+  process.exit(cause.code === 'EPIPE' ? 128 + signalNumbers.SIGPIPE! : exitCodes.refused);
 });
 
 /** What is no defect of lodge, in the form of all other errors. */

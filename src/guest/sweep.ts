@@ -48,8 +48,8 @@ export async function sweep(store: Store): Promise<void> {
 }
 
 /**
- * Whether a directory that tells of no guest is what is left of one: it has nothing, or a guest's own files, and no
- * keeper lives in it. Anything else was put there by somebody else, and stays.
+ * Whether a directory that tells of no guest is what is left of one: it has nothing, or a guest's own files. A
+ * guest that another version of lodge runs stays, and so does what somebody else has put there.
  */
 function isRemains(dir: string): boolean {
   if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) return false;

@@ -33,7 +33,7 @@ const outputCreditBytes = 1024 * 1024;
 const creditPieceBytes = 128 * 1024;
 
 /** What of a request the text of a refusal names. */
-const refusedParts: Readonly<Record<string, string>> = { cwd: 'working directory ', user: 'user or ' };
+const refusedParts: Readonly<Record<string, string>> = { cwd: 'working directory ', user: 'its ' };
 
 /** The reason of an errno in words, as strerror(3) gives it. */
 function reasonOf(errno: number): string {
