@@ -1,8 +1,41 @@
 /** YAML that people write, checked against a schema; every fault is told with file, line, column and the nearest known key. */
 
+import { closeSync, openSync, readSync } from 'node:fs';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type * as z from 'zod';
 import { LodgeError } from './errors.ts';
+
+/** What people write by hand is smaller; a device or a disk image named by mistake is not. */
+const documentLimitBytes = 4 * 1024 * 1024;
+
+/**
+ * The text of a file that a person wrote.
+ * @param where what errors name it by
+ * @throws LodgeError `usage` when it cannot be read, or is larger than 4 MiB
+ */
+export function readDocument(file: string, where: string): string {
+  const buffer = Buffer.allocUnsafe(documentLimitBytes + 1);
+  let length = 0;
+  try {
+    const descriptor = openSync(file, 'r');
+    try {
+      for (let got = -1; got !== 0 && length < buffer.length; length += got) {
+        got = readSync(descriptor, buffer, length, buffer.length - length, null);
+      }
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (cause) {
+    throw new LodgeError('usage', `it cannot be read: ${(cause as Error).message}`, { where, cause });
+  }
+  if (length > documentLimitBytes) {
+    throw new LodgeError('usage', `${file} is larger than the 4 MiB a document may have`, {
+      where,
+      fix: 'name the YAML file, not what it speaks of',
+    });
+  }
+  return buffer.toString('utf8', 0, length);
+}
 
 /**
  * Parses YAML text and checks it against a schema.
@@ -47,7 +80,8 @@ export function parseYaml<S extends z.ZodType>(text: string, schema: S, file: st
   };
   let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: 100 });
+    // An empty file asks for nothing: every key has its default, or is missed by its name.
+    value = document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch (cause) {
     throw new LodgeError('spec-syntax', (cause as Error).message, { where: file, cause });
   }
@@ -57,19 +91,37 @@ export function parseYaml<S extends z.ZodType>(text: string, schema: S, file: st
 /** Turns a path in a value into what a person knows it by: a file position, a flag. */
 export type Locate = (path: readonly PropertyKey[], part?: 'key' | 'value') => string;
 
+/** How many faults are told at once: the first in full, the others in a line each. */
+const mostFaults = 10;
+
 /**
  * Checks a value against a schema.
+ * @throws LodgeError for the first fault, the others in its detail
  */
 export function checkValue<S extends z.ZodType>(value: unknown, schema: S, locate: Locate): z.output<S> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
   // A key that is not known explains more than a value: it may be where the right value went.
-  const { issues } = result.error;
-  throw faultOf(issues.find((issue) => issue.code === 'unrecognized_keys') ?? issues[0]!, schema, locate);
+  const isUnknownKey = ({ code }: z.core.$ZodIssue): boolean => code === 'unrecognized_keys';
+  const issues = result.error.issues.toSorted((a, b) => Number(isUnknownKey(b)) - Number(isUnknownKey(a)));
+  const [first, ...others] = issues.map((issue) => faultOf(issue, schema, locate));
+  if (others.length === 0) throw first!;
+  const more = others.length - mostFaults;
+  throw new LodgeError(first!.code, first!.message, {
+    where: first!.where!,
+    ...(first!.fix === undefined ? {} : { fix: first!.fix }),
+    detail: [
+      ...others.slice(0, mostFaults).map(({ where, message }) => `also ${where}: ${message}`),
+      ...(more > 0 ? [`and ${more} more`] : []),
+    ].join('\n'),
+  });
 }
 
 function faultOf(issue: z.core.$ZodIssue, schema: z.ZodType, locate: Locate): LodgeError {
-  const key = issue.path.join('.');
+  const where = locate(issue.path);
+  // A flag names the key already.
+  const key = where.startsWith('--') && issue.path.length <= 1 ? '' : issue.path.join('.');
+  const of = (text: string): string => (key === '' ? text : `'${key}': ${text}`);
   if (issue.code === 'unrecognized_keys') {
     const unknown = issue.keys[0]!;
     const known = knownKeys(schema, issue.path);
@@ -83,6 +135,8 @@ function faultOf(issue: z.core.$ZodIssue, schema: z.ZodType, locate: Locate): Lo
     // The branch that got furthest is the one the person meant.
     const branches = issue.errors.filter((issues) => issues.length > 0);
     const inner = branches.flat();
+    // A kind that chooses among several shapes, and is missing or none of theirs.
+    if (inner.length === 0) return new LodgeError('spec-value', of('is none of the known ones'), { where });
     const telling =
       inner.find(({ code }) => code === 'unrecognized_keys') ??
       inner.reduce((deepest, next) => (next.path.length > deepest.path.length ? next : deepest), inner[0]!);
@@ -90,14 +144,37 @@ function faultOf(issue: z.core.$ZodIssue, schema: z.ZodType, locate: Locate): Lo
       const nested = { ...telling, path: [...issue.path, ...telling.path] } as z.core.$ZodIssue;
       return faultOf(nested, schema, locate);
     }
-    const wanted = branches.map((issues) => issues[0]!.message).join('; or ');
-    return new LodgeError('spec-value', `${key === '' ? '' : `'${key}': `}${wanted}`, {
-      where: locate(issue.path),
-    });
+    const words = inner.flatMap((one) => (one.code === 'invalid_value' ? one.values : [])).map(String);
+    const wanted = branches.map((issues) => wantedBy(issues[0]!)).join('; or ');
+    return new LodgeError('spec-value', of(wanted), { where, ...meantWord(issue.input, words) });
   }
-  return new LodgeError('spec-value', `${key === '' ? '' : `'${key}': `}${issue.message}`, {
-    where: locate(issue.path),
-  });
+  const words = issue.code === 'invalid_value' ? issue.values.map(String) : [];
+  return new LodgeError('spec-value', of(wantedBy(issue)), { where, ...meantWord(issue.input, words) });
+}
+
+/** What a fault asks for: in the schema's words where it has some, else in those of YAML. */
+function wantedBy(issue: z.core.$ZodIssue): string {
+  if (!issue.message.startsWith('Invalid')) return issue.message;
+  if (issue.code === 'invalid_value') return `must be one of ${issue.values.map(String).join(', ')}`;
+  if (issue.code !== 'invalid_type') return issue.message;
+  if (issue.input === undefined) return 'is missing';
+  return `must be ${plainTypes[issue.expected] ?? issue.expected}`;
+}
+
+/** The words of YAML for the types of the schema language. */
+const plainTypes: Record<string, string> = {
+  object: 'a mapping (keys and values)',
+  record: 'a mapping (keys and values)',
+  array: 'a list',
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+};
+
+function meantWord(input: unknown, words: readonly string[]): { fix?: string } {
+  const near = typeof input === 'string' ? nearest(input, words) : undefined;
+  return near === undefined ? {} : { fix: `did you mean '${near}'?` };
 }
 
 /** The keys that the object at `path` of the schema may have. */

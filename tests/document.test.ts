@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nearest, parseYaml } from '../src/document.ts';
+import { nearest, parseYaml, readDocument } from '../src/document.ts';
 import { LodgeError } from '../src/errors.ts';
 import { guestSpecSchema } from '../src/guest/spec.ts';
 
@@ -31,15 +31,41 @@ describe('a spec in YAML', () => {
     ['cpus: many\n', 'spec-value', 'guest.yaml:1:7', undefined],
     ['pages: 3M\n', 'spec-value', 'guest.yaml:1:8', undefined],
     ['a: [1,\n', 'spec-syntax', 'guest.yaml:2:1', undefined],
+    ['pages: tph\n', 'spec-value', 'guest.yaml:1:8', "did you mean 'thp'?"],
+    ['accelerator: kmv\n', 'spec-value', 'guest.yaml:1:14', "did you mean 'kvm'?"],
+    ['- cpus\n', 'spec-value', 'guest.yaml:1:1', undefined],
     ['cpus: 1\ncpus: 2\n', 'spec-syntax', 'guest.yaml:2:1', undefined],
   ])('with a fault is refused: %j', (text, code, where, fix) => {
     const fault = faultOf(text);
     expect([fault.code, fault.where]).toEqual([code, where]);
     if (fix !== undefined) expect(fault.fix).toBe(fix);
   });
+  it('tells all its faults at once, in words of its own', () => {
+    const fault = faultOf('append: [a]\ncpus: 0\nmemroy: 1G\nimage: {initrd: x}\n');
+    expect([fault.where, ...fault.detail!.split('\n')].sort()).toEqual([
+      "also guest.yaml:1:9: 'append': must be a text",
+      expect.stringMatching(/^also guest.yaml:2:7: 'cpus': /),
+      "also guest.yaml:4:8: 'image.kernel': is missing",
+      'guest.yaml:3:1',
+    ]);
+  });
+  it('that is empty asks for the defaults', () => {
+    expect(parseYaml('# nothing\n', guestSpecSchema, 'f')).toMatchObject({ image: 'host', cpus: 1 });
+  });
   it('cannot be made to grow without end', () => {
     const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\n${[...'bcdefgh'].map((name, i) => `${name}: &${name} [${Array(9).fill(`*${'abcdefg'[i]}`).join(',')}]`).join('\n')}\n`;
     expect(faultOf(bomb).code).toBe('spec-syntax');
+  });
+});
+
+describe('a document', () => {
+  it('that has no end is refused', () => {
+    expect(() => readDocument('/dev/zero', '--spec /dev/zero')).toThrow(/larger than the 4 MiB/);
+  });
+  it('that is not there is told by its flag', () => {
+    expect(() => readDocument('/nowhere/x', '--spec x')).toThrow(
+      expect.objectContaining({ code: 'usage', where: '--spec x' }),
+    );
   });
 });
 

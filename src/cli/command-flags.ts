@@ -1,5 +1,7 @@
 /** Flags of verbs that run a command in a guest, and what they make of it. */
 
+import { isUtf8 } from 'node:buffer';
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
 import type { ExecRequest } from '../guest/channel/frames.ts';
@@ -68,7 +70,7 @@ export function requestOf(
     env: commandEnvironment({
       argv,
       user,
-      hostEnv: process.env,
+      hostEnv: callerEnvironment(),
       cleanEnv: flags.cleanenv === true,
       env: flags.env,
       cwd,
@@ -82,6 +84,21 @@ export function requestOf(
     umask: process.umask(),
     ...(terminal === undefined ? {} : { terminal }),
   };
+}
+
+/**
+ * Our environment, without variables whose bytes are not UTF-8: those are named on standard error, because what
+ * Node.js makes of them is not what they say.
+ */
+function callerEnvironment(): NodeJS.ProcessEnv {
+  const suspects = Object.entries(process.env).filter((pair) => pair.join('=').includes('\u{fffd}'));
+  if (suspects.length === 0) return process.env;
+  const raw = readFileSync('/proc/self/environ', 'latin1').split('\0');
+  const damaged = raw.map((entry) => Buffer.from(entry, 'latin1')).filter((entry) => !isUtf8(entry));
+  const names = new Set(damaged.map((entry) => entry.toString().split('=')[0]!));
+  for (const name of names)
+    process.stderr.write(`lodge: ${name} is not UTF-8 and is not passed on; -e ${name}=VALUE sets it\n`);
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !names.has(name)));
 }
 
 /** Whether a directory of the host is at the same path in the guest. */

@@ -18,12 +18,22 @@ import { openProgress } from './progress.ts';
 
 /** @returns the exit code: 1 when no guest can be booted here, else 0 */
 export async function runDoctor(flags: DoctorFlags, globals: GlobalOptions): Promise<number> {
+  if (flags.dryRun === true && flags.fix !== true) {
+    throw new LodgeError('usage', '--dry-run goes with --fix', { fix: 'lodge doctor --fix --dry-run' });
+  }
   if (flags.record !== undefined) {
     await recordMachine(flags.record, (source) => gatherDoctorFacts(source, places(), []));
     process.stderr.write(`lodge: this host is recorded in ${flags.record}\n`);
     return 0;
   }
   let report = await examine(globals);
+  if (flags.dryRun === true) {
+    const { fixCommands } = report;
+    process.stdout.write(
+      globals.json ? `${JSON.stringify(fixCommands)}\n` : fixCommands.map((line) => `${line}\n`).join(''),
+    );
+    return 0;
+  }
   if (flags.fix === true && report.fixCommands.length > 0) {
     for (const command of report.fixCommands) await runAsRoot(command);
     report = await examine(globals);

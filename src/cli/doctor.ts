@@ -5,6 +5,7 @@ import type { GlobalOptions } from './program.ts';
 
 export interface DoctorFlags {
   fix?: boolean;
+  dryRun?: boolean;
   all?: boolean;
   record?: string;
 }
@@ -14,6 +15,7 @@ export function defineDoctor(program: Command): void {
     .command('doctor')
     .description('What this host can do for guests, what is missing, and how to get it.')
     .option('--fix', 'Run the commands that bring what is missing (as root, or by sudo).')
+    .option('-n, --dry-run', 'With --fix: print the commands, and run none.')
     .option('--all', 'Also show what is as it should be.')
     .option(
       '--record <file>',

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
-import type { ExecRequest } from '../guest/channel/frames.ts';
+import { type ExecRequest, requireFits } from '../guest/channel/frames.ts';
 import { crashOf, deathOf } from '../guest/death.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
@@ -41,8 +41,9 @@ const syncLimitMs = 60_000;
 /** Runs the guest to its end. @returns the exit code to end with */
 export async function runForeground(input: ForegroundInput): Promise<number> {
   const { plan, store, progress } = input;
-  // Made before anything boots: a user or directory that cannot be is refused at once.
+  // Made before anything boots: a user, directory or length that cannot be is refused at once.
   const request = requestOf(input.argv, input.command, plan, thisUser(), true);
+  requireFits(request);
   await sweep(store);
   const interrupt = interruptible();
   let guest: RunningGuest;

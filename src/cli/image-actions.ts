@@ -1,12 +1,13 @@
 /** What `lodge image …` does: calls the store and the builders, and shows what came of it. */
 
+import { basename, resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import { exportImage } from '../image/archive.ts';
 import type { BuiltImage } from '../image/build/built.ts';
 import { collectGarbage as collectObjects } from '../image/collect.ts';
 import { importImage, inspectImage, listImages, removeImage } from '../image/images.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
-import { openStore } from '../image/store.ts';
+import { checkName, openStore } from '../image/store.ts';
 import { formatSize, formatTime } from '../units.ts';
 import type { BuildFlags, ImportFlags } from './image.ts';
 import type { GlobalOptions } from './program.ts';
@@ -66,30 +67,46 @@ export async function build(
 export async function take(file: string, flags: ImportFlags, globals: GlobalOptions): Promise<void> {
   const progress = openProgress(globals);
   const store = openStore();
+  const name = flags.name ?? nameOfFile(file);
+  checkName(name);
   const { signal, stop } = interruptSignal();
   try {
+    const replaced = (await store.names()).some((image) => image.name === name);
     progress.show(`reading ${file}`);
     const { isOci, importOci } = await import('../image/build/oci.ts');
     const image = (await isOci(file))
       ? await importOci(file, store, {
-          name: flags.name,
+          name,
           ...(flags.kernel === undefined ? {} : { kernelPath: flags.kernel }),
           onProgress: (text) => progress.show(text),
           signal,
         })
       : await importImage(store, file, {
-          name: flags.name,
+          name,
           ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
           ...(flags.kernel === undefined ? {} : { kernel: await kernelFromFile(store, flags.kernel) }),
           allowBacking: flags.allowBacking === true,
         });
     progress.clear();
-    if (globals.json) print({ name: flags.name, id: image.id });
-    else process.stdout.write(`${flags.name}\n`);
+    if (replaced)
+      process.stderr.write(`lodge: '${name}' named another image until now; \`lodge image gc\` frees it\n`);
+    if (globals.json) print({ name, id: image.id });
+    else process.stdout.write(`${name}\n`);
   } finally {
     stop();
     progress.clear();
   }
+}
+
+/** The name of a file without the endings of its formats: `debian-12.3.qcow2` is `debian-12.3`. */
+function nameOfFile(file: string): string {
+  const name = basename(resolve(file));
+  return (
+    name.replace(
+      /(\.(tar|gz|xz|zst|bz2|tgz|img|raw|qcow2|iso|bin|elf|oci|squashfs|sqfs|erofs|lodge))+$/i,
+      '',
+    ) || name
+  );
 }
 
 export async function write(name: string, file: string, globals: GlobalOptions): Promise<void> {

@@ -13,7 +13,7 @@ export interface BuildFlags {
 }
 
 export interface ImportFlags {
-  name: string;
+  name?: string;
   kernel?: string;
   initrd?: string;
   allowBacking?: boolean;
@@ -45,7 +45,7 @@ export function defineImage(program: Command): void {
       'Take a kernel, disk (raw, qcow2), ISO, root file system, OCI layout or archive into the store.',
     )
     .argument('<file>', 'The file or directory.')
-    .requiredOption('--name <name>', 'Name in the store.')
+    .option('--name <name>', "Name in the store (default: the file's, without its endings).")
     .option('--kernel <file>', 'The Linux kernel that a root file system is to be booted with.')
     .option('--initrd <file>', 'The initial RAM disk of a kernel.')
     .option('--allow-backing', 'Take a qcow2 disk that names other files of this host as its base.')

@@ -28,7 +28,7 @@ export function buildProgram(version: string): Command {
     .option('-q, --quiet', 'Show no progress.', false)
     .option('-v, --verbose', 'Show every step, one line each.', false)
     .helpOption('-h, --help', 'Print help.')
-    .helpCommand(false)
+    .helpCommand('help [verb]', 'Print help for a verb.')
     .enablePositionalOptions()
     .showSuggestionAfterError(true);
   program.addHelpText(

@@ -1,6 +1,5 @@
 /** Flags that make a guest spec; `--spec FILE` gives the same keys as YAML, and flags win over it. */
 
-import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { LodgeError } from '../errors.ts';
 import type { GuestSpec } from '../guest/spec.ts';
@@ -75,31 +74,27 @@ export function addSpecFlags(command: Command): Command {
  * @throws LodgeError `usage`, `spec-syntax`, `spec-unknown-key`, `spec-value`
  */
 export async function specOfFlags(flags: SpecFlags, hasCommand: boolean): Promise<GuestSpec> {
-  const [{ guestSpecSchema }, { checkValue, parseYaml }] = await Promise.all([
+  const [{ guestSpecSchema }, { checkValue, parseYaml, readDocument }] = await Promise.all([
     import('../guest/spec.ts'),
     import('../document.ts'),
   ]);
   let fromFile: Record<string, unknown> = {};
   if (flags.spec !== undefined) {
-    const text = readSpec(flags.spec);
+    const text = readDocument(flags.spec, `--spec ${flags.spec}`);
     // Checked by itself first, so that a fault in the file is told with its line.
     parseYaml(text, guestSpecSchema, flags.spec);
     const { parse } = await import('yaml');
     fromFile = (parse(text) ?? {}) as Record<string, unknown>;
   }
   const value = { ...fromFile, ...keysOf(flags, hasCommand) };
-  return checkValue(value, guestSpecSchema, (path) => `--${String(path[0] ?? 'spec')}`);
+  return checkValue(value, guestSpecSchema, (path) => {
+    const key = String(path[0] ?? 'spec');
+    return `--${flagOfKey[key] ?? key}`;
+  });
 }
 
-function readSpec(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new LodgeError('usage', `the spec cannot be read: ${(cause as Error).message}`, {
-      where: `--spec ${file}`,
-    });
-  }
-}
+/** Flags whose name is not the key's. */
+const flagOfKey: Record<string, string> = { volumes: 'volume', placement: 'prefer', share: 'no-share' };
 
 function keysOf(flags: SpecFlags, hasCommand: boolean): Record<string, unknown> {
   const keys: Record<string, unknown> = {};

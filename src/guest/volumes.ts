@@ -31,7 +31,7 @@ export function planVolumes(input: VolumeInput): Volume[] {
     if (!target.startsWith('/')) {
       throw new LodgeError('share-unusable', `the path in the guest must be absolute: '${volume.target}'`, {
         where: `-v ${volume.source}:${volume.target}`,
-        fix: `-v ${volume.source}:/${volume.target}`,
+        fix: `-v ${volume.source}:${posix.resolve('/', expandHome(volume.target, input.home))}`,
       });
     }
     const own = ownDirectoryOf(target);

@@ -12,8 +12,8 @@ import {
   type Health,
   type StartEvent,
   type StartRequest,
-  type StopRequest,
 } from './api.ts';
+import { execMessageOf, startRequestOf, stopRequestOf } from './requests.ts';
 
 /** What a process that owns guests can do for others. */
 export interface GuestOwner {
@@ -66,7 +66,7 @@ async function answer(owner: GuestOwner, request: IncomingMessage, response: Ser
     return;
   }
   if (route === 'POST /v1/guests' && owner.start !== undefined) {
-    const body = (await readJson(request)) as StartRequest;
+    const body = startRequestOf(await readJson(request));
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     const tell = (event: StartEvent): void => {
       response.write(`${JSON.stringify(event)}\n`);
@@ -82,7 +82,7 @@ async function answer(owner: GuestOwner, request: IncomingMessage, response: Ser
   }
   const stopped = /^POST \/v1\/guests\/([a-z0-9-]+)\/stop$/.exec(route)?.[1];
   if (stopped !== undefined) {
-    const { graceMs } = (await readJson(request)) as StopRequest;
+    const { graceMs } = stopRequestOf(await readJson(request));
     await owner.stop(stopped, graceMs);
     json(response, 200, {});
     return;
@@ -103,11 +103,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
     if (bytes > bodyLimitBytes) throw new LodgeError('usage', 'the request is too large');
     pieces.push(piece as Buffer);
   }
-  try {
-    return JSON.parse(Buffer.concat(pieces).toString());
-  } catch (cause) {
-    throw new LodgeError('usage', 'the request is not JSON', { cause });
-  }
+  return jsonOf(Buffer.concat(pieces).toString(), 'request');
 }
 
 /** One command in a guest for one client; when the client goes, the command is hung up on. */
@@ -143,9 +139,11 @@ function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
         });
       return;
     }
-    const message = parseMessage(data);
-    if (message === undefined) {
-      tell({ type: 'error', error: bodyOfError(new LodgeError('usage', 'a message that is no JSON')) });
+    let message: ExecClientMessage;
+    try {
+      message = execMessageOf(jsonOf(data.toString(), 'message'));
+    } catch (error) {
+      tell({ type: 'error', error: bodyOfError(error) });
       return;
     }
     if (message.type === 'exec' && session === undefined) {
@@ -158,12 +156,11 @@ function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
   client.on('close', () => session?.close());
 }
 
-function parseMessage(data: Buffer): ExecClientMessage | undefined {
+function jsonOf(text: string, what: string): unknown {
   try {
-    const message: unknown = JSON.parse(data.toString());
-    return typeof message === 'object' && message !== null ? (message as ExecClientMessage) : undefined;
-  } catch {
-    return undefined;
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new LodgeError('usage', `the ${what} is not JSON`, { cause });
   }
 }
 

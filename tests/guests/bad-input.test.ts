@@ -50,6 +50,26 @@ async function refused(
 }
 
 describe('a command line', () => {
+  it('whose environment is not UTF-8 is told so, and the rest of it is passed on', async () => {
+    const line = `WRONG=$'a\\xffb' RIGHT=yes $LODGE run -a uml -- sh -c 'echo "$RIGHT\${WRONG-none}"'`;
+    const { stdout, stderr } = await here.bash(line);
+    expect([stdout.toString(), stderr]).toEqual(['yesnone\n', expect.stringContaining('WRONG is not UTF-8')]);
+  });
+
+  it('that imports a file without a name names it like the file, and says what it replaces', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'data') };
+    const disk = Buffer.alloc(1 << 20);
+    disk.writeUInt16LE(0xaa55, 510);
+    writeFileSync(join(here.work, 'small.disk.img'), disk);
+    const first = await here.lodge(['image', 'import', 'small.disk.img'], { env });
+    expect([first.stdout.toString(), first.stderr]).toEqual(['small.disk\n', '']);
+    const again = await here.lodge(['image', 'import', 'small.disk.img'], { env });
+    expect([again.stdout.toString(), again.stderr]).toEqual([
+      'small.disk\n',
+      expect.stringContaining("'small.disk' named another image"),
+    ]);
+  });
+
   it.each([
     { what: 'an unknown verb', args: ['rnu'], says: 'rnu' },
     { what: 'an unknown flag', args: ['run', '--nosuchflag', '--', 'true'], says: '--nosuchflag' },

@@ -16,6 +16,7 @@ import {
   headerBytes,
   maxPayloadBytes,
   protocolVersion,
+  requireFits,
 } from './frames.ts';
 import { Session } from './session.ts';
 import { type ChannelAddress, openTransport, type Transport } from './transport.ts';
@@ -243,15 +244,13 @@ class Link {
       session.fail(this.#failure);
       return session;
     }
-    const payload = encodeExec(request, session.outputCreditBytes);
-    if (payload.length > maxPayloadBytes) {
-      session.fail(
-        new LodgeError('command-not-executable', 'the command line and environment are longer than 64 KiB', {
-          fix: 'pass less of the environment (--cleanenv, -e NAME=VALUE)',
-        }),
-      );
+    try {
+      requireFits(request);
+    } catch (error) {
+      session.fail(error as LodgeError);
       return session;
     }
+    const payload = encodeExec(request, session.outputCreditBytes);
     this.#sessions.set(id, session);
     this.#transport.send(encodeFrame(frameTypes.EXEC, id, payload));
     return session;

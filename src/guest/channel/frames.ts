@@ -1,5 +1,7 @@
 /** The frames of the agent protocol as bytes; the format is docs/reference/agent-protocol.md. */
 
+import { LodgeError } from '../../errors.ts';
+
 export const protocolVersion = 1;
 export const headerBytes = 12;
 export const maxPayloadBytes = 65_536;
@@ -90,6 +92,19 @@ export function encodeExec(request: ExecRequest, creditBytes: number): Buffer {
   u32(request.argv.length);
   u32(env.length);
   return Buffer.concat([numbers, encodeTexts([request.cwd, ...request.argv, ...env])]);
+}
+
+/** @throws LodgeError `command-not-executable` for a request that is too long for a frame */
+export function requireFits(request: ExecRequest): void {
+  const { length } = encodeExec(request, 0);
+  if (length <= maxPayloadBytes) return;
+  throw new LodgeError(
+    'command-not-executable',
+    `the command line and environment are ${length} bytes long, more than the ${maxPayloadBytes} that a guest takes`,
+    {
+      fix: 'pass less of the environment (--cleanenv, -e NAME=VALUE), and long lists through standard input',
+    },
+  );
 }
 
 /** NUL-terminated texts, one after the other. A text must not hold a NUL itself. */

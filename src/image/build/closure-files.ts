@@ -80,17 +80,17 @@ export async function collectHostFiles(
   return collector.result();
 }
 
-/** The path of a program as a shell would find it. @throws LodgeError `command-not-found`, `command-not-executable` */
+/** The path of a program as a shell would find it. @throws LodgeError `image-build` */
 export function findProgram(name: string): string {
   const path = name.includes('/') ? resolve(name) : onPath(name);
   const stats = path === undefined ? undefined : statsThrough(path);
   if (path === undefined || stats === undefined) {
-    throw new LodgeError('command-not-found', `there is no program '${name}' on this host`, {
+    throw new LodgeError('image-build', `there is no program '${name}' on this host`, {
       fix: 'check the name and PATH, or install it; a program that is only in an image runs with --image',
     });
   }
   if (!stats.isFile() || !isAllowed(path, constants.X_OK | constants.R_OK)) {
-    throw new LodgeError('command-not-executable', `'${name}' is not a program that you can read and run`, {
+    throw new LodgeError('image-build', `'${name}' is not a program that you can read and run`, {
       where: path,
       fix: stats.isFile() ? `chmod +rx ${path}` : 'give a file',
     });

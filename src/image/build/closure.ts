@@ -46,7 +46,7 @@ type Stamp = [path: string, mode: number, bytes: number, mtimeNs: string, target
 /**
  * Builds the closure image of programs, or gives the one built before from the same files.
  * @param programs names as a shell finds them, or paths
- * @throws LodgeError `command-not-found`, `command-not-executable`, `image-build`, `missing-program`, `disk-full`
+ * @throws LodgeError `image-build`, `missing-program`, `disk-full`
  */
 export async function buildClosure(
   programs: readonly string[],

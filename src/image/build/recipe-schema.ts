@@ -1,10 +1,10 @@
 /** A recipe: what an image is made of, as people write it. */
 
-import { readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
-import { checkValue, parseYaml } from '../../document.ts';
-import { hostIoError, LodgeError } from '../../errors.ts';
+import { checkValue, parseYaml, readDocument } from '../../document.ts';
+import { LodgeError } from '../../errors.ts';
 import { filesystems } from './pack.ts';
 
 const absolutePath = z
@@ -65,20 +65,15 @@ export const recipeSchema = z.strictObject({
 export type Recipe = z.output<typeof recipeSchema>;
 export type RecipeInput = z.input<typeof recipeSchema>;
 
-/** Reads a recipe file. @throws LodgeError `host-io`, `spec-syntax`, `spec-unknown-key`, `spec-value` */
+/** Reads a recipe file. @throws LodgeError `image-not-found`, `usage`, `spec-syntax`, `spec-unknown-key`, `spec-value` */
 export function readRecipe(path: string): { recipe: Recipe; directory: string } {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new LodgeError('image-not-found', 'there is no such recipe', {
-        where: path,
-        fix: 'give a recipe file (./NAME.yaml) or the name of one that lodge ships (debian-hpc)',
-      });
-    }
-    throw hostIoError('reading a recipe', path, cause);
+  if (!existsSync(path)) {
+    throw new LodgeError('image-not-found', 'there is no such recipe', {
+      where: path,
+      fix: 'give a recipe file (./NAME.yaml) or the name of one that lodge ships (debian-hpc)',
+    });
   }
+  const text = readDocument(path, path);
   return { recipe: parseYaml(text, recipeSchema, path), directory: dirname(resolve(path)) };
 }
 
