@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { ReadStream } from 'node:tty';
 import { LodgeError } from '../errors.ts';
 import { guestFiles } from '../guest/plan.ts';
+import { makeRaw } from './raw-terminal.ts';
 
 /** Ctrl-], as telnet and virsh have it. */
 const escapeByte = 0x1d;
@@ -53,7 +54,7 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   };
   if (isTerminal) {
     process.stderr.write('lodge: this is the console; Ctrl-] leaves it\n');
-    stdin.setRawMode(true);
+    makeRaw(stdin);
   }
   stdin.on('data', onData);
   const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
 import { exitCodes } from '../errors.ts';
 import { signalNumbers } from '../process.ts';
+import { makeRaw } from './raw-terminal.ts';
 
 /** What a command in a guest looks like from here; a session of the channel, or one through a host agent. */
 export interface RemoteCommand {
@@ -138,7 +139,7 @@ function joinTerminal(command: RemoteCommand): Joint {
   const onData = (piece: Buffer): void => {
     void command.write(piece);
   };
-  stdin.setRawMode(true);
+  makeRaw(stdin);
   stdin.on('data', onData);
   stdout.on('resize', onResize);
   return {

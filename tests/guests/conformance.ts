@@ -382,7 +382,8 @@ END
         SHELL=/bin/bash script -qec 'bash line.sh' /dev/null <&9 >screen 2>&1 &
         pid=$!
         ${rest}
-        wait $pid; echo "exit $?"; cmp before after && tr -d '\\r\\000' <screen`;
+        wait $pid; echo "exit $?"; cmp before after && tr -d '\\r\\000' <screen
+        if grep -q $'\\r\\r' screen; then echo 'line ends were made twice'; fi`;
 
       test('is there when there is one here, as large as here', async () => {
         const script = onTerminal(`"$LODGE" exec $G -- sh -c 'tty; stty size; test -t 2 && echo all'`);
