@@ -28,7 +28,7 @@ function describePlan(plan: GuestPlan): string {
     lines.push(
       '',
       'in the guest, before it is ready:',
-      ...plan.setup.map((step) => `  ${step.map(shown).join(' ')}`),
+      ...[...plan.setup, ...plan.volumeSetup].map((step) => `  ${step.map(shown).join(' ')}`),
     );
   }
   return `${lines.join('\n')}\n`;

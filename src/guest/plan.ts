@@ -53,8 +53,9 @@ export interface GuestPlan {
   defaults?: CommandDefaults;
   /** Has an agent: commands can be run in it. Others have console, logs and power. */
   agent: boolean;
-  /** What the agent does before the guest is ready, in order. */
+  /** What the agent does before the guest is ready, in order: first for its root and names, then for the volumes. */
   setup: Step[];
+  volumeSetup: Step[];
   bootTimeoutMs: number;
   /** Ids of store objects in use, so that they are not removed under the guest. */
   objects: string[];

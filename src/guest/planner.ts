@@ -7,7 +7,7 @@ import type { Machine, MachineBasics } from '../machine/machine.ts';
 import { formatSize } from '../units.ts';
 import { checkMemory, freeLayout, type Layout, planLayout } from './layout.ts';
 import type { DriverName, GuestPlan } from './plan.ts';
-import { planSetup } from './setup.ts';
+import { planSetup, planVolumeSetup } from './setup.ts';
 import type { GuestSpec } from './spec.ts';
 import type { HostUser } from './user.ts';
 import type { DriverInput } from './vmm/driver.ts';
@@ -134,7 +134,11 @@ export function planGuest(input: PlanInput): GuestPlan {
     isHostRoot: image.kind === 'linux' && image.root.kind === 'host',
     ...(image.kind === 'linux' && image.defaults !== undefined ? { defaults: image.defaults } : {}),
     agent: image.kind === 'linux',
-    setup: image.kind === 'linux' ? setupOf(input, volumes, drive.mounts!) : [],
+    setup: image.kind === 'linux' ? setupOf(input, drive.mounts!) : [],
+    volumeSetup:
+      image.kind === 'linux'
+        ? planVolumeSetup(volumes.map((volume, i) => ({ ...volume, mount: drive.mounts!.volumes[i]! })))
+        : [],
     bootTimeoutMs: spec['boot-timeout'] ?? bootTimeoutMs[accelerator],
     objects: [...input.objects],
     notes: [...input.passedOver, ...layout.notes, ...layout.shortfalls, ...drive.notes],
@@ -147,15 +151,10 @@ function layoutOf({ spec, machine, takenCpus }: PlanInput): Layout {
   return planLayout({ cpus, memoryBytes, pages, pin, numa, placement, takenCpus }, machine!);
 }
 
-function setupOf(
-  input: PlanInput,
-  volumes: ReturnType<typeof planVolumes>,
-  mounts: { root: DriverMount; volumes: DriverMount[]; modules?: DriverMount },
-): GuestPlan['setup'] {
+function setupOf(input: PlanInput, mounts: { root: DriverMount; modules?: DriverMount }): GuestPlan['setup'] {
   return planSetup({
     name: input.name,
     rootSource: mounts.root,
-    volumes: volumes.map((volume, i) => ({ ...volume, mount: mounts.volumes[i]! })),
     ...(mounts.modules === undefined
       ? {}
       : { modules: { release: input.boot!.kernel.release, mount: mounts.modules } }),

@@ -17,7 +17,6 @@ export interface SetupInput {
   name: string;
   /** The root as the driver gives it. */
   rootSource: MountSource;
-  volumes: readonly (Volume & { mount: MountSource })[];
   /** Modules of the guest's kernel: how they are given, or where they are on the host's root. */
   modules?: { release: string; mount: MountSource };
   /** Memory for what the guest writes to its root, as tmpfs takes it. */
@@ -28,7 +27,10 @@ const lower = '/lodge/lower';
 const layer = '/lodge/layer';
 const root = '/lodge/root';
 
-/** The steps up to a guest in which commands can run. */
+/**
+ * The steps up to a root of the guest's own, with its names in it. Volumes come later: what is written here must
+ * not reach the host, whatever of it is shared and wherever links in an image lead.
+ */
 export function planSetup(input: SetupInput): Step[] {
   const { rootSource } = input;
   return [
@@ -43,7 +45,6 @@ export function planSetup(input: SetupInput): Step[] {
     ['mount', 'tmp', `${root}/tmp`, 'tmpfs', 'nosuid,nodev', 'mode=1777'],
     ['mkdir', `${root}/var/tmp`, '1777'],
     ...(input.modules === undefined ? [] : moduleSteps(input.modules.release, input.modules.mount)),
-    ...input.volumes.flatMap(volumeSteps),
     ['root', root],
     // What udev makes where there is one.
     ['symlink', '/proc/self/fd', '/dev/fd'],
@@ -64,10 +65,12 @@ function moduleSteps(release: string, mount: MountSource): Step[] {
   ];
 }
 
-function volumeSteps(volume: Volume & { mount: MountSource }): Step[] {
-  const { mount } = volume;
-  const asked = volume.readOnly ? 'nosuid,nodev,ro' : 'nosuid,nodev';
-  return [['mount', mount.source, `${root}${volume.target}`, mount.type, flags(asked, mount), mount.options]];
+/** The steps that make the host's directories seen in the guest: the last of all. */
+export function planVolumeSetup(volumes: readonly (Volume & { mount: MountSource })[]): Step[] {
+  return volumes.map(({ target, readOnly, mount }) => {
+    const asked = readOnly ? 'nosuid,nodev,ro' : 'nosuid,nodev';
+    return ['mount', mount.source, target, mount.type, flags(asked, mount), mount.options];
+  });
 }
 
 function flags(asked: string, mount: MountSource): string {

@@ -177,7 +177,7 @@ class GuestStart {
   }
 
   async #joinAgent(giveUp: AbortSignal): Promise<void> {
-    const { dir, relay, bootTimeoutMs, setup, layout, verifyPlacement } = this.#plan;
+    const { dir, relay, bootTimeoutMs, setup, volumeSetup, layout, verifyPlacement } = this.#plan;
     this.#options.onProgress('booting');
     const address = {
       socketPath: join(dir, guestFiles.channel),
@@ -186,7 +186,8 @@ class GuestStart {
     this.#channel = await Channel.connect(address, bootTimeoutMs, { signal: giveUp, isFresh: true });
     this.#record.guestKernel = this.#channel.kernelRelease;
     await this.#channel.configure([...freshness(), ...setup]);
-    await this.#introduceUser(this.#channel);
+    const user = await userStepsIn(this.#channel, this.#options.user);
+    await this.#channel.configure([...user, ...volumeSetup]);
     if (verifyPlacement && this.#plan.driver === 'qemu') {
       const contents = new Map<string, string>();
       for (const path of guestTopologyPaths(layout)) {
@@ -200,13 +201,12 @@ class GuestStart {
       requireMet(placement, layout);
     }
   }
+}
 
-  /** An image that is not the host's own does not know the user. */
-  async #introduceUser(channel: Channel): Promise<void> {
-    const [passwd, group] = await Promise.all([channel.read('/etc/passwd'), channel.read('/etc/group')]);
-    const steps = userSteps(this.#options.user, passwd?.toString() ?? '', group?.toString() ?? '');
-    if (steps.length > 0) await channel.configure(steps);
-  }
+/** An image that is not the host's own does not know the user. */
+async function userStepsIn(channel: Channel, user: HostUser): Promise<Step[]> {
+  const [passwd, group] = await Promise.all([channel.read('/etc/passwd'), channel.read('/etc/group')]);
+  return userSteps(user, passwd?.toString() ?? '', group?.toString() ?? '');
 }
 
 /** How long after its channel closed a guest's process may take to be seen dead. */

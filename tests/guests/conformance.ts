@@ -603,6 +603,14 @@ END
         expect(await output(script)).toBe('mark\nmark\n');
       });
 
+      test('a volume keeps its files where lodge gives the guest names of its own', async () => {
+        const script = `
+          mkdir -p own; cp /etc/passwd /etc/group own; echo mine >own/hosts; echo mine >own/hostname; cp -a own before.own
+          lodge run -a $A -v "$PWD/own:/etc" --cwd / -- cat /etc/hosts
+          cd own; lodge run -a $A -v "$PWD:/etc" -- true; cd ..; diff -r own before.own`;
+        expect(await output(script)).toBe('mine\n');
+      });
+
       test('being told to end twice ends it', async () => {
         const script = `
           set -m; rm -f ready
