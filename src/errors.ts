@@ -73,6 +73,14 @@ export const catalogue = {
   'disk-full': { exit: refused, meaning: 'A filesystem on the host is full.' },
   'host-agent': { exit: refused, meaning: 'The host agent could not be started or reached.' },
   'copy-failed': { exit: refused, meaning: 'Files could not be copied into or out of the guest.' },
+  'benchmark-output': {
+    exit: refused,
+    meaning: 'A benchmark failed its own check of its results, or printed what lodge does not understand.',
+  },
+  'study-directory': {
+    exit: refused,
+    meaning: 'A study cannot be begun, gone on with or read in this directory.',
+  },
   'guest-setup': {
     exit: guestDied,
     meaning: 'The guest booted but could not be set up (a mount or module failed in it).',
