@@ -27,6 +27,7 @@ import {
   requireMet,
   verifyLayout,
 } from './vmm/qemu/verify.ts';
+import { verifyAffinity } from './vmm/uml/verify.ts';
 
 export interface StartOptions {
   mode: GuestMode;
@@ -188,6 +189,10 @@ class GuestStart {
     await this.#channel.configure([...freshness(), ...setup]);
     const user = await userStepsIn(this.#channel, this.#options.user);
     await this.#channel.configure([...user, ...volumeSetup]);
+    if (verifyPlacement && this.#plan.driver === 'uml') {
+      this.#record.placement = verifyAffinity(this.#keeper!.vmmPid, this.#keeper!.contained, layout);
+      requireMet(this.#record.placement, layout);
+    }
     if (verifyPlacement && this.#plan.driver === 'qemu') {
       const contents = new Map<string, string>();
       for (const path of guestTopologyPaths(layout)) {

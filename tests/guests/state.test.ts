@@ -205,6 +205,21 @@ describe('a detached guest', () => {
   });
 });
 
+describe('a user-mode guest that is pinned', () => {
+  it('has all its processes where it was told', async () => {
+    const cpu = /^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]!;
+    await here.lodge(['run', '-d', '-a', 'uml', '--pin', cpu, '--name', 'pinned']);
+    const { dir } = (await here.ps())[0]!;
+    const allowed = processesOf(dir)
+      .filter(({ line }) => line.includes(`uml_dir=${dir}/`))
+      .map(({ pid }) => /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
+    // The keeper, which has the guest's command line among its arguments, is not pinned.
+    expect(allowed.filter((list) => list === cpu).length).toBeGreaterThan(0);
+    const { stdout } = await here.lodge(['ps', '--placement']);
+    expect(stdout.toString()).toContain(`CPU ${cpu}  CPU ${cpu}`);
+  });
+});
+
 describe('the state on disk', () => {
   it('that was damaged or is not from lodge does not stop ps', async () => {
     await here.lodge(['run', '-d', '-a', 'uml', '--name', 'well']);

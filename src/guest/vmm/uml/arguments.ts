@@ -1,6 +1,7 @@
 /** The command line of user-mode Linux for a guest. Pure. Options: `linux.uml --help`. */
 
 import type { Image } from '../../../image/image.ts';
+import { formatCpuList } from '../../../units.ts';
 import { guestFiles } from '../../plan.ts';
 import type { MountSource } from '../../setup.ts';
 import type { DriverInput, DriverPlan } from '../driver.ts';
@@ -9,7 +10,10 @@ import { lowerRoot } from '../driver.ts';
 export function umlArguments(input: DriverInput): DriverPlan {
   const { kernel, initramfsPath } = input.boot!;
   const { root } = input.image as Extract<Image, { kind: 'linux' }>;
+  const { hostCpus } = input.layout.vcpus[0]!;
   const argv = [
+    // All processes of the guest are its kernel's children, and stay where that is.
+    ...(hostCpus.length === 0 ? [] : ['taskset', '-c', formatCpuList(hostCpus)]),
     kernel.vmlinuxPath,
     `mem=${input.layout.nodes[0]!.memoryBytes / 1024}K`,
     `initrd=${initramfsPath}`,
@@ -64,7 +68,6 @@ export function umlRefusal(
   if (spec.cpus > 1) return { what: `${spec.cpus} vCPUs: it has one`, fix: `--cpus 1, or ${fix}` };
   if (spec.pages.host === '2M' || spec.pages.host === '1G') return { what: `${spec.pages.host} pages`, fix };
   if (spec.numa === 'mirror') return { what: 'NUMA nodes', fix };
-  if (spec.pin !== false) return { what: 'pinned vCPUs: its processes are scheduled by the host', fix };
   if (spec.memory < umlLeastMemoryBytes)
     return { what: 'less than 64M of memory', fix: `--memory 64M, or ${fix}` };
   return undefined;
