@@ -1,0 +1,98 @@
+/** What a person asks of a study: the keys of `study.yaml` and the flags of `lodge study` are the same. */
+
+import * as z from 'zod';
+import { LodgeError } from '../errors.ts';
+import { parseTimeMs } from '../units.ts';
+import { benchmarkNames, type PageSize } from './cells.ts';
+
+const pageSizes = ['4K', '2M', '1G', 'thp'] as const satisfies PageSize[];
+
+/** All combinations of the paper's kind: pages that back the guest's memory, pages that the benchmark has in it. */
+export const pageCombinations = pageSizes.flatMap((host) =>
+  pageSizes.map((own) => `${host}/${own}` as const),
+);
+
+const fraction = z
+  .union([z.string(), z.number()], { error: 'must be a share such as 1% or 0.01' })
+  .transform((value, context) => {
+    const match = /^(\d+(?:\.\d+)?)\s*(%?)$/.exec(String(value).trim());
+    const number = match === null ? Number.NaN : Number(match[1]) / (match[2] === '%' ? 100 : 1);
+    if (number > 0 && number < 1) return number;
+    context.addIssue({ code: 'custom', message: `'${value}' is not a share such as 1% or 0.01` });
+    return z.NEVER;
+  });
+
+const time = z.string().transform((text, context) => {
+  try {
+    return parseTimeMs(text);
+  } catch (error) {
+    context.addIssue({
+      code: 'custom',
+      message: error instanceof LodgeError ? error.message : String(error),
+    });
+    return z.NEVER;
+  }
+});
+
+const count = (least: number, most: number) =>
+  z.int({ error: 'must be a whole number' }).min(least).max(most);
+
+export const studySpecSchema = z.strictObject({
+  size: z
+    .enum(['quick', 'full'])
+    .default('full')
+    .describe(
+      "`full`: the paper's sizes, scaled to this machine's memory; `quick`: small ones, for minutes.",
+    ),
+  environments: z
+    .array(z.enum(['native', 'kvm', 'uml', 'tcg']))
+    .min(1)
+    .default(['native', 'kvm', 'uml'])
+    .describe('Where the benchmarks run. `tcg` is measured only when named: its timings are emulated.'),
+  pages: z
+    .array(z.enum(pageCombinations))
+    .min(1)
+    .optional()
+    .describe(
+      'Pages of guests as `host/own`; native runs take the second. Default: those of the paper, thp/thp and 1G.',
+    ),
+  cores: z
+    .array(count(1, 4096))
+    .min(1)
+    .optional()
+    .describe("Numbers of cores. Default: powers of two up to this job's cores, and all of them."),
+  placements: z
+    .array(z.enum(['mirror', 'free']))
+    .min(1)
+    .optional()
+    .describe('`mirror`: pinned, and guests laid out as their CPUs. `free`: unpinned, as a contrast.'),
+  benchmarks: z
+    .array(z.enum(benchmarkNames))
+    .min(1)
+    .default([...benchmarkNames])
+    .describe('What is run.'),
+  repeats: count(1, 1000).optional().describe('Runs of each cell at least. Default: 5.'),
+  'max-repeats': count(1, 1000)
+    .optional()
+    .describe(
+      'Runs of each cell at most, while intervals are wider than `precision`. Default: 5 quick, 20 full.',
+    ),
+  precision: fraction
+    .prefault('1%')
+    .describe('Half the width of an interval that is narrow enough, as a share of the value.'),
+  'warm-ups': count(0, 100).default(1).describe('Runs of each cell that are thrown away first.'),
+  'memory-share': fraction
+    .prefault('60%')
+    .describe("The share of this job's free memory that a benchmark or guest may take."),
+  'run-timeout': time.optional().describe('How long one run may take; by default what its benchmark says.'),
+  seed: count(0, 0xffff_ffff)
+    .optional()
+    .describe('Of the order of runs and the bootstrap. Default: random, and recorded.'),
+  launcher: z
+    .enum(['local'])
+    .default('local')
+    .describe('What starts the runs: this process. (Through Slurm: not yet.)'),
+});
+
+/** A study's spec, checked and completed with defaults; times in milliseconds, shares as fractions. */
+export type StudySpec = z.output<typeof studySpecSchema>;
