@@ -2,6 +2,7 @@
 
 import { LodgeError } from '../errors.ts';
 import { formatSize } from '../units.ts';
+import type { BenchmarkName } from './cells.ts';
 import type { StudySizes } from './samples.ts';
 
 export interface SizesInput {
@@ -96,7 +97,7 @@ export function processGrid(cores: number): { p: number; q: number } {
 }
 
 /** Memory that a benchmark itself takes at these sizes, for pools of huge pages. */
-export function workBytes(benchmark: 'hpcc' | 'stream' | 'other', cores: number, sizes: StudySizes): number {
+export function workBytes(benchmark: BenchmarkName, cores: number, sizes: StudySizes): number {
   if (benchmark === 'hpcc') return sizes.hpl[cores]!.n ** 2 * 8 * matrixShare + cores * 64 * 2 ** 20;
   if (benchmark === 'stream') return sizes.streamElements * 24 + 16 * 2 ** 20;
   return 64 * 2 ** 20;
