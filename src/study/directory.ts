@@ -1,0 +1,231 @@
+/**
+ * A study on disk: `study.json` says what is measured, `results.jsonl` has a line for each run, only ever added to.
+ * A study that was interrupted goes on from these two; nothing else is its state.
+ */
+
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { hostIoError, LodgeError } from '../errors.ts';
+import { runtimeDir } from '../guest/state.ts';
+import { fateOf, type Owner, thisProcess } from '../image/owner.ts';
+import type { Sample, Study, StudyHead } from './samples.ts';
+
+const headFile = 'study.json';
+const resultsFile = 'results.jsonl';
+const lockFile = 'owner.json';
+
+/**
+ * Reads a study, whole or under way. Lines that were cut off (a crash, a full disk) are left out.
+ * @throws LodgeError `study-directory` when there is none, or it is of another format
+ */
+export function readStudy(directory: string): Study {
+  const head = readHead(directory);
+  if (head === undefined) {
+    throw new LodgeError('study-directory', 'there is no study here', {
+      where: directory,
+      fix: 'lodge study -o DIR makes one',
+    });
+  }
+  return { head, samples: readSamples(join(directory, resultsFile)) };
+}
+
+/** The head of the study in a directory; undefined when there is none. @throws LodgeError `study-directory` */
+export function readHead(directory: string): StudyHead | undefined {
+  const path = join(directory, headFile);
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    if (code === 'ENOTDIR') {
+      throw new LodgeError('study-directory', 'this is a file, not the directory of a study', {
+        where: directory,
+      });
+    }
+    throw hostIoError('reading a study', path, cause);
+  }
+  try {
+    const head = JSON.parse(text) as StudyHead;
+    if (head.format === 1 && Array.isArray(head.cells) && Array.isArray(head.notMeasured)) return head;
+  } catch {
+    // Told below.
+  }
+  throw new LodgeError('study-directory', 'this is not the head of a study, or one of another lodge', {
+    where: path,
+    fix: 'use another directory',
+  });
+}
+
+function readSamples(path: string): Sample[] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw hostIoError('reading results', path, cause);
+  }
+  return text.split('\n').flatMap((line) => {
+    try {
+      const sample = JSON.parse(line) as Sample;
+      return sample.format === 1 && sample.cell !== undefined ? [sample] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** A study's directory while this process, and no other, adds to it. */
+export class StudyDirectory {
+  readonly path: string;
+  readonly #results: number;
+
+  private constructor(path: string, results: number) {
+    this.path = path;
+    this.#results = results;
+  }
+
+  /**
+   * Takes a directory, making it if it is not there.
+   * @throws LodgeError `study-directory` when another process works on it; `host-io`, `disk-full`
+   */
+  static open(path: string): StudyDirectory {
+    try {
+      mkdirSync(path, { recursive: true });
+      takeLock(path);
+      const results = openSync(join(path, resultsFile), 'a+');
+      endLastLine(results);
+      return new StudyDirectory(path, results);
+    } catch (cause) {
+      throw cause instanceof LodgeError ? cause : hostIoError('opening a study', path, cause);
+    }
+  }
+
+  /** Writes the head of a new study. */
+  begin(head: StudyHead): void {
+    const path = join(this.path, headFile);
+    try {
+      writeFileSync(`${path}.new`, `${JSON.stringify(head, null, 2)}\n`);
+      renameSync(`${path}.new`, path);
+    } catch (cause) {
+      rmSync(`${path}.new`, { force: true });
+      throw hostIoError('beginning a study', path, cause);
+    }
+  }
+
+  /** Adds one sample, and returns when it is on the disk. @throws LodgeError `disk-full`, `host-io` */
+  add(sample: Sample): void {
+    try {
+      const line = Buffer.from(`${JSON.stringify(sample)}\n`);
+      const written = writeSync(this.#results, line);
+      // A disk that fills up takes a part: the line is ended before the next one, and reads as none.
+      if (written < line.length) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+      fsyncSync(this.#results);
+    } catch (cause) {
+      throw hostIoError('adding a sample', join(this.path, resultsFile), cause);
+    }
+  }
+
+  close(): void {
+    closeSync(this.#results);
+    rmSync(join(this.path, lockFile), { force: true });
+  }
+}
+
+/** A last line that was cut off must not swallow the next one. */
+function endLastLine(descriptor: number): void {
+  const { size } = fstatSync(descriptor);
+  const last = Buffer.alloc(1);
+  if (size > 0 && readSync(descriptor, last, 0, 1, size - 1) === 1 && last[0] !== 0x0a)
+    writeSync(descriptor, '\n');
+}
+
+/** Takes the lock, which appears whole or not at all; one whose owner is gone is moved away first. */
+function takeLock(directory: string): void {
+  const path = join(directory, lockFile);
+  const own = `${path}.${process.pid}`;
+  try {
+    writeFileSync(own, JSON.stringify(thisProcess()));
+    for (let attempt = 0; attempt < 10; attempt++) {
+      if (linked(own, path)) return;
+      const owner = ownerIn(path);
+      if (owner !== undefined && fateOf(owner) !== 'gone') {
+        throw new LodgeError('study-directory', `process ${owner.pid} on ${owner.host} works on this study`, {
+          where: directory,
+          fix: `wait for it, or use another directory; if it is surely gone, remove ${path}`,
+        });
+      }
+      moveStaleLock(path, `${own}.stale`);
+    }
+  } finally {
+    rmSync(own, { force: true });
+  }
+  throw new LodgeError('study-directory', 'the study could not be locked', { where: path, fix: 'try again' });
+}
+
+/** Gives a file a second name, if nothing has that name. */
+function linked(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw cause;
+  }
+}
+
+function moveStaleLock(path: string, aside: string): void {
+  try {
+    renameSync(path, aside);
+  } catch {
+    return; // Another process was quicker.
+  }
+  const owner = ownerIn(aside);
+  // Between the look and the move, somebody may have taken the lock: it is given back.
+  if (owner !== undefined && fateOf(owner) !== 'gone') linked(aside, path);
+  rmSync(aside, { force: true });
+}
+
+function ownerIn(path: string): Owner | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Owner;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Makes known to other studies of this user on this host that one runs. @returns what takes that back */
+export function announceStudy(): () => void {
+  const directory = join(runtimeDir(), 'studies');
+  const path = join(directory, `${process.pid}.json`);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  writeFileSync(path, JSON.stringify(thisProcess()));
+  return () => rmSync(path, { force: true });
+}
+
+/** Whether another study of this user runs on this host at this moment, so that both disturb each other. */
+export function isAnotherStudyRunning(): boolean {
+  const directory = join(runtimeDir(), 'studies');
+  let isRunning = false;
+  for (const name of readdirSync(directory)) {
+    if (name === `${process.pid}.json`) continue;
+    const owner = ownerIn(join(directory, name));
+    if (owner !== undefined && fateOf(owner) === 'alive') isRunning = true;
+    else rmSync(join(directory, name), { force: true });
+  }
+  return isRunning;
+}

@@ -1,0 +1,48 @@
+/** What is to be told of a run beside its numbers: pages and clocks that were not what they should be. Pure. */
+
+import type { Cell, PageSize } from './cells.ts';
+import type { Found } from './samples.ts';
+
+/** A guest's clock that differs by more than this share makes its timings doubtful. */
+export const clockTolerance = 0.001;
+
+/** The share of the memory that must be in the pages asked for. */
+const pagesShare = 0.5;
+
+/** The share of other pages that is no sign of anything: libraries, stacks, what a kernel hands out by itself. */
+const strayShare = 0.1;
+
+/** Flags of one run, from what was found while it ran; see {@link Sample.flags}. */
+export function flagsOf(cell: Cell, found: Found, isAlone: boolean): string[] {
+  const flags: string[] = [];
+  const { clockDrift, ownPages, hostPages } = found;
+  if (clockDrift !== undefined && Math.abs(clockDrift.fraction) - clockDrift.uncertainty > clockTolerance) {
+    flags.push('clock-drift');
+  }
+  if (cell.benchmark === 'hpcc' || cell.benchmark === 'stream') {
+    if (ownPages !== undefined && !arePagesMet(cell.pages.own, ownPages)) flags.push('pages-not-met');
+  }
+  if (cell.pages.host !== undefined && hostPages !== undefined && !arePagesMet(cell.pages.host, hostPages)) {
+    flags.push('host-pages-not-met');
+  }
+  if (!isAlone) flags.push('not-alone');
+  return flags;
+}
+
+/** What each flag means, for reports. */
+export const flagMeanings: Readonly<Record<string, string>> = {
+  'clock-drift': "the guest's clock ran faster or slower than the host's by more than 0.1 %",
+  'pages-not-met': 'the benchmark ran mostly on pages other than those asked for',
+  'host-pages-not-met': "the guest's memory lay mostly on pages other than those asked for",
+  'not-alone': 'another study ran on this host at the same time',
+};
+
+function arePagesMet(
+  asked: PageSize,
+  { hugetlbBytes, transparentBytes, smallBytes }: NonNullable<Found['ownPages']>,
+): boolean {
+  const allBytes = hugetlbBytes + transparentBytes + smallBytes;
+  if (allBytes === 0) return true;
+  if (asked === '4K') return (hugetlbBytes + transparentBytes) / allBytes <= strayShare;
+  return (asked === 'thp' ? transparentBytes : hugetlbBytes) / allBytes >= pagesShare;
+}
