@@ -1,4 +1,4 @@
-// Builds what runs: one bundle per entry, and the two static programs. `./lodge` calls it when dist/ is out of date.
+// Builds what runs: one bundle per entry, and lodge's own programs. `./lodge` calls it when dist/ is out of date.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,6 +22,10 @@ for (const [name, folder] of [
   execFileSync('musl-gcc', [...flags, '-o', join(dist, `${name}.new`), ...sources], { stdio: 'inherit' });
   renameSync(join(dist, `${name}.new`), join(dist, name));
 }
+
+execFileSync(process.execPath, [join(root, 'scripts/build-programs.mjs'), join(dist, 'programs')], {
+  stdio: 'inherit',
+});
 
 // One CommonJS file: on a shared file system each file opened at the start counts, and Node's loader of ES modules
 // alone costs more than lodge does. Verbs are still evaluated only when they are called.

@@ -6,7 +6,7 @@ here=$(CDPATH= cd -P -- "$(dirname -- "$0")/.." && pwd)
 
 # program:package of what every run needs; `lodge doctor --fix` brings what single verbs need.
 needed="qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils linux.uml:user-mode-linux lstopo-no-graphics:hwloc-nox \
-musl-gcc:musl-tools gcc:gcc xz:xz-utils flock:util-linux taskset:util-linux"
+musl-gcc:musl-tools gcc:gcc gencat:libc6-dev xz:xz-utils flock:util-linux taskset:util-linux"
 
 say() { printf 'lodge: %s\n' "$*" >&2; }
 
@@ -50,7 +50,7 @@ if [ ! -e "$here/node_modules/.package-lock.json" ] || [ "$here/package-lock.jso
   say 'installing npm packages'
   (cd "$here" && npm ci --no-fund --no-audit --loglevel=error >&2)
 fi
-if [ ! -e "$stamp" ] || [ -n "$(find "$here/src" "$here/guest-side" "$here/host-side" "$here/package-lock.json" -newer "$stamp" -print -quit)" ]; then
+if [ ! -e "$stamp" ] || [ -n "$(find "$here/src" "$here/guest-side" "$here/host-side" "$here/study-side" "$here/package-lock.json" -newer "$stamp" -print -quit)" ]; then
   say 'building'
   (cd "$here" && node scripts/build.mjs >&2)
 fi
