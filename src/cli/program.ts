@@ -10,6 +10,7 @@ import { defineGuests } from './guests.ts';
 import { defineImage } from './image.ts';
 import { defineRun } from './run.ts';
 import { defineShell } from './shell.ts';
+import { defineStudy } from './study.ts';
 
 /** Flags before the verb. */
 export interface GlobalOptions {
@@ -41,7 +42,7 @@ export function buildProgram(version: string): Command {
   );
   for (const define of [defineRun, defineExec, defineShell, defineGuests, defineCopy, defineImage])
     define(program);
-  for (const define of [defineDoctor, defineGenerated, defineAgent]) define(program);
+  for (const define of [defineStudy, defineDoctor, defineGenerated, defineAgent]) define(program);
   acceptJsonEverywhere(program);
   return program;
 }

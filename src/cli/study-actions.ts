@@ -1,0 +1,269 @@
+/** What `lodge study …` does: makes or goes on with a study, shows how it goes, and writes its report. */
+
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { checkValue, parseYaml, readDocument } from '../document.ts';
+import { LodgeError } from '../errors.ts';
+import { sweep } from '../guest/sweep.ts';
+import { openStore } from '../image/store.ts';
+import { beginStudy, lookAtMachine, pinnedCpusOf } from '../study/begin.ts';
+import { nameOfSeries } from '../study/cells.ts';
+import { announceStudy, readHead, readStudy, StudyDirectory } from '../study/directory.ts';
+import { restorePools } from '../study/pools.ts';
+import { runStudy, type Progress as StudyProgress } from '../study/runner.ts';
+import type { Study, StudyHead } from '../study/samples.ts';
+import { type StudySpec, studySpecSchema } from '../study/spec.ts';
+import { formatSize, formatTime } from '../units.ts';
+import type { GlobalOptions } from './program.ts';
+import { openProgress, type Progress } from './progress.ts';
+import { dieOf } from './stdio.ts';
+import type { CompareFlags, StudyFlags } from './study.ts';
+import { table } from './table.ts';
+
+/** @returns the exit code: 1 when a run failed, else 0 */
+export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<number> {
+  const spec = await specOf(flags);
+  const store = openStore();
+  const progress = openProgress(globals);
+  const onProgress = (text: string): void => progress.show(text);
+  const path = resolve(flags.output ?? `study-${hostname()}${spec.size === 'quick' ? '-quick' : ''}`);
+  const interrupt = interruptible();
+  try {
+    progress.show('looking at this host');
+    restorePools();
+    const machine = await lookAtMachine();
+    const begun = readHead(path);
+    if (begun !== undefined) checkSame(begun, spec, machine.hostname, path);
+    const head = begun ?? (await beginStudy(spec, machine, { store, onProgress }));
+    progress.clear();
+    if (flags.dryRun === true) {
+      showPlan(head, globals);
+      return 0;
+    }
+    if (head.cells.length === 0) {
+      throw new LodgeError('spec-value', 'nothing of this study can be measured here', {
+        detail: [...new Set(head.notMeasured.map(({ reason }) => reason))].join('\n'),
+        fix: 'lodge study --dry-run lists every cell with its reason',
+      });
+    }
+    await sweep(store);
+    const directory = StudyDirectory.open(path);
+    const withdraw = announceStudy();
+    try {
+      // Read under the lock: another process may have begun it, or gone on with it, just before.
+      if (readHead(path) === undefined) directory.begin(head);
+      const study = readStudy(path);
+      checkSame(study.head, spec, machine.hostname, path);
+      if (study.samples.length > 0)
+        say(globals, `goes on with ${path}, where ${study.samples.length} runs are kept`);
+      await runStudy({
+        study,
+        spec: study.head.spec as StudySpec,
+        directory,
+        store,
+        pinnedCpus: pinnedCpusOf(study.head, machine),
+        signal: interrupt.signal,
+        onRun: (at) => progress.show(progressLine(at)),
+        onSample: (sample) => {
+          if (sample.outcome === 'failed') {
+            progress.clear();
+            const { benchmark, cores } = sample.cell;
+            const what = `${benchmark} on ${cores} ${cores === 1 ? 'core' : 'cores'}, ${nameOfSeries(sample.cell)}`;
+            say(globals, `${what}: ${sample.error?.split('\n')[0]}`);
+          }
+        },
+      });
+      progress.clear();
+      await showReport(study, path, progress, globals);
+      return study.samples.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
+    } finally {
+      withdraw();
+      directory.close();
+    }
+  } catch (error) {
+    progress.clear();
+    if (interrupt.received === undefined) throw error;
+    process.stderr.write(
+      `lodge: interrupted; all runs so far are kept, and the same command goes on: ${path}\n`,
+    );
+    dieOf(interrupt.received);
+  } finally {
+    interrupt.stop();
+    progress.clear();
+  }
+}
+
+export async function report(directory: string, globals: GlobalOptions): Promise<void> {
+  const progress = openProgress(globals);
+  try {
+    await showReport(readStudy(directory), directory, progress, globals);
+  } finally {
+    progress.clear();
+  }
+}
+
+async function showReport(
+  study: Study,
+  directory: string,
+  progress: Progress,
+  globals: GlobalOptions,
+): Promise<void> {
+  progress.show('writing the report');
+  const [{ verdictsOf }, { writeReport }, { renderVerdicts }] = await Promise.all([
+    import('../study/verdicts.ts'),
+    import('../study/report/write.ts'),
+    import('../study/report/terminal.ts'),
+  ]);
+  const written = await writeReport(study, directory);
+  progress.clear();
+  if (globals.json) {
+    const { id, host, notMeasured } = study.head;
+    const verdicts = verdictsOf(study);
+    process.stdout.write(
+      `${JSON.stringify({ id, directory, host, verdicts, notMeasured, ...written }, null, 2)}\n`,
+    );
+    return;
+  }
+  process.stdout.write(
+    renderVerdicts(study, { columns: process.stdout.columns, colour: process.stdout.isTTY === true }),
+  );
+  for (const note of written.notes) say(globals, note);
+  process.stdout.write(`\nreport: ${written.files[0]}\n`);
+}
+
+export async function compare(
+  first: string,
+  second: string,
+  flags: CompareFlags,
+  globals: GlobalOptions,
+): Promise<void> {
+  const { compareStudies, renderComparison } = await import('../study/compare.ts');
+  const comparison = compareStudies(readStudy(first), readStudy(second));
+  if (flags.html !== undefined) {
+    const { writeComparison } = await import('../study/report/write.ts');
+    await writeComparison(comparison, flags.html);
+  }
+  process.stdout.write(
+    globals.json ? `${JSON.stringify(comparison, null, 2)}\n` : renderComparison(comparison),
+  );
+}
+
+/** The spec of flags and file together. @throws LodgeError `spec-value`, `spec-unknown-key`, `spec-syntax`, `usage` */
+async function specOf(flags: StudyFlags): Promise<StudySpec> {
+  let fromFile: Record<string, unknown> = {};
+  if (flags.spec !== undefined) {
+    const text = readDocument(flags.spec, `--spec ${flags.spec}`);
+    // Checked by itself first, so that a fault in the file is told with its line.
+    parseYaml(text, studySpecSchema, flags.spec);
+    const { parse } = await import('yaml');
+    fromFile = (parse(text) ?? {}) as Record<string, unknown>;
+  }
+  const list = (text: string | undefined): string[] | undefined =>
+    text?.split(',').map((word) => word.trim());
+  const asked: Record<string, unknown> = {
+    size: flags.quick === true ? 'quick' : undefined,
+    benchmarks: list(flags.benchmarks),
+    environments: list(flags.environments),
+    pages: list(flags.pages),
+    cores: list(flags.cores)?.map(Number),
+    repeats: flags.repeats === undefined ? undefined : Number(flags.repeats),
+    precision: flags.precision,
+    seed: flags.seed === undefined ? undefined : Number(flags.seed),
+  };
+  const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
+  return checkValue({ ...fromFile, ...given }, studySpecSchema, (path) => `--${String(path[0] ?? 'spec')}`);
+}
+
+/** What is gone on with must be what was begun. @throws LodgeError `study-directory` */
+function checkSame(head: StudyHead, spec: StudySpec, host: string, path: string): void {
+  const begun = head.spec as StudySpec;
+  const keys = [...new Set([...Object.keys(begun), ...Object.keys(spec)])] as (keyof StudySpec)[];
+  const text = (value: unknown): string => JSON.stringify(value);
+  // A seed that was not asked for was chosen then.
+  const others = keys.filter(
+    (key) => text(begun[key]) !== text(spec[key]) && !(key === 'seed' && spec.seed === undefined),
+  );
+  if (others.length > 0) {
+    throw new LodgeError('study-directory', `the study here was begun with another ${others.join(', ')}`, {
+      where: path,
+      fix: 'use the same flags to go on with it, or another directory (-o) for a new one',
+    });
+  }
+  if (head.host.hostname !== host) {
+    throw new LodgeError('study-directory', `the study here is of the host ${head.host.hostname}`, {
+      where: path,
+      fix: 'use another directory (-o); lodge study compare lays two side by side',
+    });
+  }
+}
+
+function progressLine({ done, total, cell, isWarmUp, leftMs }: StudyProgress): string {
+  const width = 16;
+  const full = Math.floor((width * done) / total);
+  const left = leftMs === undefined ? '' : `, ${formatTime(Math.ceil(leftMs / 1000) * 1000)} left`;
+  const where = `${cell.benchmark} on ${cell.cores}, ${nameOfSeries(cell)}${isWarmUp ? ', warm-up' : ''}`;
+  return `${'█'.repeat(full)}${'░'.repeat(width - full)} ${done}/${total}${left}: ${where}`;
+}
+
+function showPlan({ cells, notMeasured, sizes, spec }: StudyHead, { json }: GlobalOptions): void {
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ spec, cells, notMeasured, sizes }, null, 2)}\n`);
+    return;
+  }
+  const rows = cells.map((cell) => [
+    cell.benchmark,
+    String(cell.cores),
+    nameOfSeries(cell),
+    sizeOf(cell, sizes),
+  ]);
+  process.stdout.write(table([['BENCHMARK', 'CORES', 'SERIES', 'SIZE'], ...rows]));
+  process.stdout.write(`\nsizes: ${sizes.rule}\n`);
+  if (notMeasured.length === 0) return;
+  const reasons = notMeasured.map(({ cell, reason }) => [
+    cell.benchmark,
+    String(cell.cores),
+    nameOfSeries(cell),
+    reason,
+  ]);
+  process.stdout.write('\nnot measured:\n');
+  process.stdout.write(table([['BENCHMARK', 'CORES', 'SERIES', 'REASON'], ...reasons]));
+}
+
+function sizeOf(
+  { benchmark, cores, environment }: StudyHead['cells'][number],
+  sizes: StudyHead['sizes'],
+): string {
+  const guest = environment === 'native' ? '' : `, guest of ${formatSize(sizes.guestMemoryBytes[cores]!)}`;
+  if (benchmark === 'hpcc') {
+    const { n, p, q } = sizes.hpl[cores]!;
+    return `N ${n}, ${p} x ${q}${guest}`;
+  }
+  return `${benchmark === 'stream' ? `${sizes.streamElements} elements` : ''}${guest}`.replace(/^, /, '');
+}
+
+function say({ quiet }: GlobalOptions, text: string): void {
+  if (!quiet) process.stderr.write(`lodge: ${text}\n`);
+}
+
+/** Signals that end the study after what runs now was ended, instead of this process at once. */
+function interruptible(): { signal: AbortSignal; received: NodeJS.Signals | undefined; stop: () => void } {
+  const controller = new AbortController();
+  const state = {
+    signal: controller.signal,
+    received: undefined as NodeJS.Signals | undefined,
+    stop: (): void => {},
+  };
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const handlers = names.map((name) => {
+    const handler = (): void => {
+      state.received ??= name;
+      controller.abort(new LodgeError('study-directory', `the study was ended by ${name}`));
+    };
+    process.on(name, handler);
+    return [name, handler] as const;
+  });
+  state.stop = () => {
+    for (const [name, handler] of handlers) process.removeListener(name, handler);
+  };
+  return state;
+}

@@ -1,0 +1,169 @@
+/** Looks at the machine and makes the head of a study from a spec. */
+
+import { randomInt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { planLayout } from '../guest/layout.ts';
+import { defaultKernel } from '../image/kernel.ts';
+import type { Store } from '../image/store.ts';
+import { installationVersion } from '../installation.ts';
+import { type AcceleratorVerdict, proveAccelerator } from '../machine/accelerators.ts';
+import { lastLevelCache, type Machine, usableCores } from '../machine/machine.ts';
+import { probeMachine } from '../machine/probe.ts';
+import { liveSource } from '../machine/source.ts';
+import { runProgram } from '../process.ts';
+import { benchmarks } from './benchmarks/benchmarks.ts';
+import type { BenchmarkName } from './cells.ts';
+import { coresOf, designStudy } from './design.ts';
+import type { HostDescription, StudyHead } from './samples.ts';
+import { planSizes } from './sizes.ts';
+import type { StudySpec } from './spec.ts';
+
+/** Packages whose versions bear on the numbers. */
+const tellingPackages = [
+  'hpcc',
+  'libopenblas0-pthread',
+  'openmpi-bin',
+  'netpipe-openmpi',
+  'libc6',
+  'libgomp1',
+  'qemu-system-x86',
+  'user-mode-linux',
+];
+
+/**
+ * Makes the head of a new study.
+ * @throws LodgeError `not-enough-memory` when not even the least sizes fit; as `probeMachine` does
+ */
+export async function beginStudy(
+  spec: StudySpec,
+  machine: Machine,
+  { store, onProgress }: { store: Store; onProgress: (text: string) => void },
+): Promise<StudyHead> {
+  const verdicts: AcceleratorVerdict[] = [];
+  for (const environment of spec.environments) {
+    if (environment === 'native') continue;
+    onProgress(`booting a probe guest on ${environment}`);
+    verdicts.push(
+      await proveAccelerator(environment, {
+        stateDir: join(store.path, 'accelerators'),
+        kernel: async () => ({ path: (await defaultKernel(store, { onProgress })).vmlinuxPath }),
+      }),
+    );
+  }
+  const sizes = planSizes({
+    size: spec.size,
+    // What runs on one core or between two does so whatever other numbers are asked for.
+    cores: [...new Set([1, 2, ...coresOf(spec, machine)])].sort((a, b) => a - b),
+    budgetBytes: machine.limits.availableMemoryBytes * spec['memory-share'],
+    lastLevelCachesBytes: lastLevelCachesBytes(machine),
+  });
+  const design = designStudy(
+    spec,
+    { machine, accelerators: verdicts, missingPackages: missingPackages(spec) },
+    sizes,
+  );
+  return {
+    format: 1,
+    id: `${Date.now().toString(36)}-${randomInt(2 ** 32).toString(36)}`,
+    createdAt: new Date().toISOString(),
+    spec,
+    seed: spec.seed ?? randomInt(2 ** 32),
+    lodgeVersion: installationVersion(),
+    host: describeHost(machine),
+    cells: design.cells,
+    notMeasured: design.notMeasured,
+    sizes,
+    packages: await packageVersions(),
+  };
+}
+
+/** What is measured of this machine for a study. */
+export function lookAtMachine(): Promise<Machine> {
+  return probeMachine();
+}
+
+/** The pCPUs of pinned runs, the same for native runs and guests, by number of cores. */
+export function pinnedCpusOf(
+  head: Pick<StudyHead, 'cells' | 'sizes'>,
+  machine: Machine,
+): Record<number, number[]> {
+  const pinned: Record<number, number[]> = {};
+  for (const { cores, placement } of head.cells) {
+    if (placement !== 'mirror' || pinned[cores] !== undefined) continue;
+    const layout = planLayout(
+      {
+        cpus: cores,
+        memoryBytes: head.sizes.guestMemoryBytes[cores]!,
+        pages: { host: 'any', strict: false },
+        pin: true,
+        numa: 'mirror',
+        placement: 'strict',
+      },
+      machine,
+    );
+    pinned[cores] = layout.vcpus.flatMap(({ hostCpus }) => hostCpus);
+  }
+  return pinned;
+}
+
+function lastLevelCachesBytes(machine: Machine): number {
+  const caches = new Map<string, number>();
+  for (const { pus } of usableCores(machine)) {
+    const cache = lastLevelCache(machine.topology, pus[0]!);
+    if (cache !== undefined) caches.set(cache.cpus.join(','), cache.bytes);
+  }
+  return [...caches.values()].reduce((sum, bytes) => sum + bytes, 0);
+}
+
+function missingPackages(spec: StudySpec): Partial<Record<BenchmarkName, string[]>> {
+  const source = liveSource();
+  const missing: Partial<Record<BenchmarkName, string[]>> = {};
+  for (const name of spec.benchmarks) {
+    if (name === 'boot') continue;
+    const lacking = benchmarks[name].needs
+      .filter(({ program }) => source.findProgram(program) === undefined)
+      .map((need) => need.package);
+    if (lacking.length > 0) missing[name] = [...new Set(lacking)];
+  }
+  return missing;
+}
+
+async function packageVersions(): Promise<Record<string, string>> {
+  const format = `\${db:Status-Abbrev} \${Package} \${Version}\\n`;
+  // On a distribution without dpkg there are no such versions to tell.
+  const listed = await runProgram(['dpkg-query', '-W', '-f', format, ...tellingPackages]).catch(
+    () => undefined,
+  );
+  const versions: Record<string, string> = {};
+  for (const line of listed?.stdout.split('\n') ?? []) {
+    const [status, name, version] = line.split(/\s+/);
+    if (status?.startsWith('ii') === true && name !== undefined && version !== undefined)
+      versions[name] = version;
+  }
+  return versions;
+}
+
+function describeHost({ hostname, cpuModel, kernelRelease, memory, topology }: Machine): HostDescription {
+  const isVirtual = /^flags\s*:.*\bhypervisor\b/m.test(readOr('/proc/cpuinfo'));
+  return {
+    hostname,
+    cpuModel,
+    sockets: topology.packages.length,
+    numaNodes: topology.numaNodes.length,
+    cores: topology.cores.length,
+    threads: topology.cores.reduce((sum, { pus }) => sum + pus.length, 0),
+    memoryBytes: memory.totalBytes,
+    kernel: kernelRelease,
+    distribution: /^PRETTY_NAME="?([^"\n]*)/m.exec(readOr('/etc/os-release'))?.[1] ?? 'unknown',
+    ...(isVirtual ? { virtualization: 'itself a virtual machine' } : {}),
+  };
+}
+
+function readOr(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}

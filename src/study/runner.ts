@@ -1,0 +1,223 @@
+/** Runs the cells of a study in blocks, writes each run down, and goes on where it stopped. */
+
+import { join } from 'node:path';
+import { LodgeError } from '../errors.ts';
+import type { Store } from '../image/store.ts';
+import { installationDir } from '../installation.ts';
+import type { RunInput } from './benchmarks/benchmark.ts';
+import { benchmarks } from './benchmarks/benchmarks.ts';
+import { readYardstick, wrap } from './benchmarks/yardstick.ts';
+import { type Cell, keyOfCell } from './cells.ts';
+import { groupsOf, orderOfBlock } from './design.ts';
+import { isAnotherStudyRunning, type StudyDirectory } from './directory.ts';
+import type { EnvironmentResult, EnvironmentRun } from './environment.ts';
+import { runInGuest } from './guest.ts';
+import { flagsOf } from './judge-run.ts';
+import { runNative } from './native.ts';
+import { seededRandom, shuffle } from './random.ts';
+import type { Measured, Sample, Study } from './samples.ts';
+import { workBytes } from './sizes.ts';
+import type { StudySpec } from './spec.ts';
+import { isCellNarrow } from './verdicts.ts';
+
+export interface Progress {
+  /** Runs done and at least to do, warm-ups included. */
+  done: number;
+  total: number;
+  cell: Cell;
+  isWarmUp: boolean;
+  repeat: number;
+  /** Undefined until there is something to go by. */
+  leftMs: number | undefined;
+}
+
+export interface RunnerOptions {
+  study: Study;
+  spec: StudySpec;
+  directory: StudyDirectory;
+  store: Store;
+  /** pCPUs for pinned runs, by number of cores. */
+  pinnedCpus: Readonly<Record<number, number[]>>;
+  /** Ends the study after this moment; what was running is not written down. */
+  signal: AbortSignal;
+  onRun: (progress: Progress) => void;
+  onSample: (sample: Sample) => void;
+}
+
+/** After so many failures one after the other, a cell is not tried again. */
+const failuresToGiveUp = 2;
+
+/** What booting alone may take. */
+const bootLimitMs = 600_000;
+
+/** Where lodge's own programs are, on the host and in guests of its root. */
+export const programsDir = join(installationDir, 'dist', 'programs');
+
+/** The most repeats of a cell. */
+export function mostRepeats(spec: StudySpec): number {
+  return Math.max(
+    leastRepeats(spec),
+    spec['max-repeats'] ?? (spec.size === 'full' ? 20 : leastRepeats(spec)),
+  );
+}
+
+/** The fewest repeats of a cell. */
+export function leastRepeats(spec: StudySpec): number {
+  return spec.repeats ?? 5;
+}
+
+/**
+ * Runs what is still to be run. Each sample is on the disk before the next run begins.
+ * @throws LodgeError `disk-full`, `host-io` when a sample cannot be written; the signal's reason
+ */
+export async function runStudy(options: RunnerOptions): Promise<void> {
+  const { study, spec } = options;
+  const done = new Set(study.samples.map(keyOfSample));
+  const groups = groupsOf(study.head.cells);
+  const warmUps = spec['warm-ups'];
+  const least = leastRepeats(spec);
+  for (let block = -warmUps; block < mostRepeats(spec); block++) {
+    const isWarmUp = block < 0;
+    const repeat = isWarmUp ? block + warmUps : block;
+    const open =
+      block < least
+        ? groups
+        : groups.filter((group) => !group.every((cell) => isCellNarrow(study, cell, spec.precision)));
+    // A stream of its own for each block: a study that goes on has the order it would have had.
+    const random = seededRandom(study.head.seed, `block ${block}`);
+    for (const cell of orderOfBlock(open, (list) => shuffle(list, random))) {
+      options.signal.throwIfAborted();
+      if (done.has(keyOfSample({ cell, isWarmUp, repeat })) || isGivenUp(cell, study.samples)) continue;
+      options.onRun({
+        ...tally(study, spec, done),
+        cell,
+        isWarmUp,
+        repeat,
+      });
+      const sample = await measure(cell, isWarmUp, repeat, options);
+      options.directory.add(sample);
+      study.samples.push(sample);
+      done.add(keyOfSample(sample));
+      options.onSample(sample);
+    }
+  }
+}
+
+function keyOfSample({ cell, isWarmUp, repeat }: Pick<Sample, 'cell' | 'isWarmUp' | 'repeat'>): string {
+  return `${keyOfCell(cell)} ${isWarmUp ? 'w' : 'r'}${repeat}`;
+}
+
+function isGivenUp(cell: Cell, samples: readonly Sample[]): boolean {
+  const key = keyOfCell(cell);
+  const last = samples.filter((sample) => keyOfCell(sample.cell) === key).slice(-failuresToGiveUp);
+  return last.length === failuresToGiveUp && last.every(({ outcome }) => outcome === 'failed');
+}
+
+function tally(
+  { head, samples }: Study,
+  spec: StudySpec,
+  done: ReadonlySet<string>,
+): Pick<Progress, 'done' | 'total' | 'leftMs'> {
+  const runs = spec['warm-ups'] + leastRepeats(spec);
+  const elapsedMs = new Map<string, number[]>();
+  for (const { cell, elapsedMs: ms } of samples) {
+    const key = keyOfCell(cell);
+    elapsedMs.set(key, [...(elapsedMs.get(key) ?? []), ms]);
+  }
+  const all = [...elapsedMs.values()].flat();
+  const mean = (list: readonly number[]): number => list.reduce((sum, ms) => sum + ms, 0) / list.length;
+  let leftMs = 0;
+  for (const cell of head.cells) {
+    const known = elapsedMs.get(keyOfCell(cell)) ?? [];
+    leftMs +=
+      Math.max(0, runs - known.length) * (known.length > 0 ? mean(known) : all.length > 0 ? mean(all) : 0);
+  }
+  return {
+    done: done.size,
+    total: Math.max(done.size + 1, head.cells.length * runs),
+    leftMs: all.length < 3 ? undefined : leftMs,
+  };
+}
+
+async function measure(
+  cell: Cell,
+  isWarmUp: boolean,
+  repeat: number,
+  options: RunnerOptions,
+): Promise<Sample> {
+  const { study, spec, signal, store, pinnedCpus } = options;
+  const { sizes } = study.head;
+  const pinnedTo = cell.placement === 'mirror' ? (pinnedCpus[cell.cores] ?? []) : [];
+  const input: RunInput = {
+    cores: cell.cores,
+    pages: cell.pages,
+    placement: cell.placement,
+    // A guest numbers its vCPUs from 0, each on its own pCPU.
+    cpus: cell.environment === 'native' ? pinnedTo : pinnedTo.map((_, vcpu) => vcpu),
+    sizes,
+    programsDir,
+  };
+  const benchmark = cell.benchmark === 'boot' ? undefined : benchmarks[cell.benchmark];
+  const startedAt = new Date();
+  const startedMs = performance.now();
+  const isAlone = !isAnotherStudyRunning();
+  const base = { format: 1 as const, cell, repeat, isWarmUp, startedAt: startedAt.toISOString() };
+  let argv: string[] = [];
+  let found: Sample['found'] = { cpus: [...pinnedTo] };
+  try {
+    const command = benchmark === undefined ? undefined : wrap(benchmark.command(input), programsDir);
+    argv = command?.argv ?? [];
+    const run: EnvironmentRun = {
+      cell,
+      command,
+      pinnedTo,
+      guestMemoryBytes: sizes.guestMemoryBytes[cell.cores]!,
+      workBytes: workBytes(cell.benchmark, cell.cores, sizes),
+      timeLimitMs: spec['run-timeout'] ?? benchmark?.timeLimitMs(input) ?? bootLimitMs,
+      signal,
+    };
+    const result = cell.environment === 'native' ? await runNative(run) : await runInGuest(run, store);
+    found = result.found;
+    const measured: ReturnType<typeof readRun> =
+      benchmark === undefined ? { values: { 'boot-ms': result.bootMs! } } : readRun(result, cell, input);
+    if (measured.pages !== undefined) found = { ...found, ownPages: measured.pages };
+    return {
+      ...base,
+      elapsedMs: performance.now() - startedMs,
+      outcome: 'ok',
+      measured: measured.values,
+      found,
+      argv,
+      flags: flagsOf(cell, found, isAlone && !isAnotherStudyRunning()),
+    };
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    // A full disk or a fault of lodge's own would fail the same in every cell.
+    if (!(error instanceof LodgeError) || error.code === 'disk-full') throw error;
+    return {
+      ...base,
+      elapsedMs: performance.now() - startedMs,
+      outcome: 'failed',
+      measured: {},
+      found,
+      argv,
+      error: [error.message, error.detail].filter((text) => text !== undefined).join('\n'),
+      flags: [],
+    };
+  }
+}
+
+function readRun(
+  { code, stdout, errors }: EnvironmentResult,
+  cell: Cell,
+  input: RunInput,
+): { values: Measured; pages?: NonNullable<Sample['found']['ownPages']> } {
+  if (code !== 0) {
+    throw new LodgeError('benchmark-output', `${cell.benchmark} ended with exit code ${code}`, {
+      ...(errors.trim() === '' ? {} : { detail: errors.trim().split('\n').slice(-10).join('\n') }),
+    });
+  }
+  const { stdout: own, end } = readYardstick(stdout);
+  const values = benchmarks[cell.benchmark as Exclude<Cell['benchmark'], 'boot'>].parse(own, input);
+  return end.pages === undefined ? { values } : { values, pages: end.pages };
+}
