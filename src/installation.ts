@@ -29,6 +29,21 @@ export function builtFile(name: 'agent' | 'keeper'): string {
   return path;
 }
 
+/**
+ * The directory of the programs that a study measures with (`study-side/`).
+ * @throws LodgeError `missing-program` when lodge was not built
+ */
+export function builtProgramsDir(): string {
+  const path = join(installationDir, 'dist', 'programs');
+  if (!existsSync(join(path, 'yardstick'))) {
+    throw new LodgeError('missing-program', "the programs of 'lodge study' are not built", {
+      where: path,
+      fix: 'npm run build (needs gcc and musl-gcc: apt-get install gcc libc6-dev musl-tools)',
+    });
+  }
+  return path;
+}
+
 /** What this installation is: another build of lodge has another one. */
 export function installationVersion(): string {
   const { version } = JSON.parse(readFileSync(join(installationDir, 'package.json'), 'utf8')) as {

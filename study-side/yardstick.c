@@ -38,10 +38,12 @@
 
 enum { MAX_PROCESSES = 65536, FIRST_LOOK_MS = 100, GRACE_MS = 3000 };
 
-/* A look walks page tables, which is not free: it may take this part of a CPU and no more. */
-static const double share_of_cpu = 0.001;
-/* While memory stays as it is, the time between looks grows up to this multiple. */
-static const int longest_wait = 16;
+/* Counting walks page tables, which is not free: it may take this part of a CPU while memory seems to stay as it is, */
+static const double steady_share = 0.001;
+/* and this part while it changes. */
+static const double changing_share = 0.01;
+/* Where nothing seems to have changed, every so many glances are followed by a count all the same. */
+static const int most_glances = 16;
 
 static void die(int code, const char *what) {
   fprintf(stderr, "yardstick: %s: %s\n", what, strerror(errno));
@@ -147,11 +149,15 @@ static long long field(const char *text, const char *name) {
   return at ? atoll(at + strlen(name)) * 1024 : 0;
 }
 
-/* Returns how many processes were counted. */
-static int count_pages(struct pages *sum) {
-  int counted = 0, descendants = find_descendants();
+/*
+ * Returns how many processes were counted. Afterwards the descendants are at the front of `processes`, and
+ * *found says how many they are.
+ */
+static int count_pages(struct pages *sum, int *found) {
+  int counted = 0;
+  *found = find_descendants();
   *sum = (struct pages){0, 0, 0};
-  for (int i = 0; i < descendants; i++) {
+  for (int i = 0; i < *found; i++) {
     char path[64], text[4096];
     if (processes[i].is_launcher) continue;
     snprintf(path, sizeof path, "/proc/%d/smaps_rollup", processes[i].pid);
@@ -166,6 +172,24 @@ static int count_pages(struct pages *sum) {
   }
   return counted;
 }
+
+/*
+ * What tells cheaply that a count would give something else: the sizes of the processes found last (proc(5), statm;
+ * mapped hugetlb pages are in the first number only, resident others in the second).
+ */
+static long long glance(int found) {
+  long long sum = 0;
+  for (int i = 0; i < found; i++) {
+    char path[64], text[128];
+    long long mapped, resident;
+    snprintf(path, sizeof path, "/proc/%d/statm", processes[i].pid);
+    if (read_file(path, text, sizeof text) <= 0 || sscanf(text, "%lld %lld", &mapped, &resident) != 2) return -1;
+    sum += mapped + resident;
+  }
+  return sum;
+}
+
+static int differs(long long a, long long b) { return a < 0 || (a > b ? a - b : b - a) > b / 100; }
 
 /* ---- the program ---- */
 
@@ -244,9 +268,9 @@ int main(int argc, char **argv) {
     become(program);
   }
 
-  struct pages most = {0, 0, 0};
-  long long last_total = 0, kill_at = 0;
-  int counted = 0, status = 0, wait_factor = 1;
+  struct pages most = {0, 0, 0}, last = {0, 0, 0};
+  long long glanced = -1, kill_at = 0, counted_at = 0, cost = 0;
+  int counted = 0, seen = 0, found = 0, glances = 0, wanted_glances = 1, status = 0;
   long long look_at = now_ns(CLOCK_MONOTONIC) + FIRST_LOOK_MS * 1000000LL;
   for (;;) {
     int number = wait_for_signal(&signals, kill_at && kill_at < look_at ? kill_at : look_at);
@@ -256,25 +280,34 @@ int main(int argc, char **argv) {
       signal_descendants(number);
       if (!kill_at) kill_at = now_ns(CLOCK_MONOTONIC) + GRACE_MS * 1000000LL;
     }
-    long long began = now_ns(CLOCK_MONOTONIC);
-    if (kill_at && began >= kill_at) {
+    long long now = now_ns(CLOCK_MONOTONIC);
+    if (kill_at && now >= kill_at) {
       signal_descendants(SIGKILL);
-      kill_at = began + 100000000;
+      kill_at = now + 100000000;
     }
-    if (began < look_at) continue;
+    if (now < look_at) continue;
+    look_at = now + interval_ms * 1000000LL;
+    glances++;
+    int has_changed = !seen || differs(glance(found), glanced);
+    if (now - counted_at < cost / (has_changed ? changing_share : steady_share)) continue;
+    if (!has_changed && glances < wanted_glances) continue;
+
     struct pages sum;
-    int seen = count_pages(&sum);
+    /* CPU time, because a count may wait for as long as the program's own page fault takes. */
+    long long began = now_ns(CLOCK_PROCESS_CPUTIME_ID), last_total = total(last);
+    seen = count_pages(&sum, &found);
     if (seen && (!counted || total(sum) >= total(most))) {
       most = sum;
       counted = 1;
     }
-    long long grown = total(sum) - last_total;
-    int is_steady = seen && (grown < 0 ? -grown : grown) <= total(sum) / 100;
-    wait_factor = !is_steady ? 1 : wait_factor < longest_wait ? 2 * wait_factor : wait_factor;
-    last_total = total(sum);
-    long long wait = interval_ms * 1000000LL * wait_factor, ended = now_ns(CLOCK_MONOTONIC);
-    if ((ended - began) / share_of_cpu > wait) wait = (ended - began) / share_of_cpu;
-    look_at = ended + wait;
+    cost = now_ns(CLOCK_PROCESS_CPUTIME_ID) - began;
+    counted_at = now_ns(CLOCK_MONOTONIC);
+    glanced = glance(found);
+    glances = 0;
+    /* A glance does not see hugetlb pages come that were mapped before. */
+    wanted_glances = has_changed || differs(total(sum), last_total) ? 1 : 2 * wanted_glances;
+    if (wanted_glances > most_glances) wanted_glances = most_glances;
+    last = sum;
   }
   /* The times are of the program; what is left of it may take a moment to end, or never do if a device hangs. */
   long long monotonic = now_ns(CLOCK_MONOTONIC), realtime = now_ns(CLOCK_REALTIME);
