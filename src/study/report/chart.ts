@@ -1,0 +1,56 @@
+/** What a figure shows, before anybody decides how wide it is. Plain values. */
+
+import type { SeriesStyle } from './look.ts';
+
+export interface ChartPoint {
+  x: number;
+  /** The median. */
+  y: number;
+  /** The interval of the median, where there is one. */
+  low?: number;
+  high?: number;
+  /** Every single run, warm-ups left out, outliers kept. */
+  raw: readonly number[];
+}
+
+export interface ChartSeries {
+  name: string;
+  style: SeriesStyle;
+  points: readonly ChartPoint[];
+}
+
+export interface ChartAxis {
+  /** With its unit: `Message size (bytes)`. */
+  title: string;
+  kind: 'linear' | 'log';
+  /** Ticks to be made whatever the values, such as the numbers of cores that were measured. */
+  ticks?: readonly number[];
+  format?: (value: number) => string;
+}
+
+export interface Chart {
+  /** Fit for a file name: `figure-2-hpl`. */
+  id: string;
+  title: string;
+  subtitle?: string;
+  /** What a reader must know before they look, such as that timings are emulated. Shown over the plot. */
+  warnings: readonly string[];
+  /** Shown under the plot. */
+  notes: readonly string[];
+  x: ChartAxis;
+  y: ChartAxis;
+  series: readonly ChartSeries[];
+  /** Whether the points of different series at the same x are set side by side, so that none hides another. */
+  isSideBySide: boolean;
+}
+
+/** How a figure is drawn. */
+export interface Drawing {
+  widthPx: number;
+  /** Height of the area between the axes. */
+  plotHeightPx: number;
+  /** Whether colours are written out for a file by itself, or named for a page. */
+  colours: 'light' | 'page';
+  /** Without a legend where a neighbour has the same one. */
+  legend?: boolean;
+}

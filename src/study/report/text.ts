@@ -1,0 +1,69 @@
+/** Text on its way into HTML and SVG: made harmless, measured, cut and broken into lines. Pure. */
+
+/**
+ * Control characters, lone surrogates and what XML 1.0 does not allow (section 2.2), and the characters that turn
+ * the direction of the text around them. Tab and line ends stay.
+ */
+const unfit = /[\p{Cc}\p{Cs}\u202A-\u202E\u2066-\u2069\uFFFE\uFFFF]/gu;
+const kept = new Set(['\t', '\n', '\r']);
+
+const entities: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+/** Text from anywhere without the characters that no report may have; each becomes U+FFFD, so that it is seen. */
+export function printable(text: string): string {
+  return text.replace(unfit, (character) => (kept.has(character) ? character : '\uFFFD'));
+}
+
+/** Text that is safe both as content and inside a quoted attribute, in HTML and in XML. */
+export function escapeText(text: string): string {
+  return printable(text).replace(/[&<>"']/g, (character) => entities[character]!);
+}
+
+/**
+ * How wide a text is in a common sans-serif face, in pixels. Nobody knows the reader's font, so this errs a little
+ * to the wide side; widths are thousandths of an em, by kinds of letters.
+ */
+export function textWidthPx(text: string, sizePx: number): number {
+  let thousandths = 0;
+  for (const character of text) thousandths += widthOf(character);
+  return (thousandths * sizePx) / 1000;
+}
+
+function widthOf(character: string): number {
+  if (/[ijl.,:;'|!·]/.test(character)) return 290;
+  if (/[frtI()[\]/ \u2009-]/.test(character)) return 360;
+  if (/[mwMW%@…]/.test(character)) return 880;
+  if (/[A-Z−–+<>=]/.test(character)) return 680;
+  return character > '\u2E7F' ? 1050 : 580;
+}
+
+/** The text, or as much of it as fits with an ellipsis. */
+export function fitText(text: string, sizePx: number, widthPx: number): string {
+  if (textWidthPx(text, sizePx) <= widthPx) return text;
+  const characters = [...text];
+  while (characters.length > 1 && textWidthPx(`${characters.join('')}…`, sizePx) > widthPx) characters.pop();
+  return `${characters.join('').trimEnd()}…`;
+}
+
+/** Breaks a text at spaces into lines that fit; a word that is wider than a line is cut. */
+export function wrapText(text: string, sizePx: number, widthPx: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(/\s+/).filter((part) => part !== '')) {
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (line !== '' && textWidthPx(longer, sizePx) > widthPx) {
+      lines.push(fitText(line, sizePx, widthPx));
+      line = word;
+    } else {
+      line = longer;
+    }
+  }
+  if (line !== '') lines.push(fitText(line, sizePx, widthPx));
+  return lines;
+}

@@ -1,0 +1,19 @@
+/** What must be said wherever timings of some guests are shown. */
+
+import type { Environment } from '../cells.ts';
+
+export const emulationWarning =
+  'Emulated: guests under TCG are interpreted in software. Their timings say nothing about virtualization overhead.';
+
+export const umlNote =
+  'User-mode Linux: paging is not nested and system calls are traced, so this is no model of a guest under KVM.';
+
+/** Warnings that stand over a figure or table with series of these environments. */
+export function warningsFor(environments: Iterable<Environment>): string[] {
+  return [...environments].includes('tcg') ? [emulationWarning] : [];
+}
+
+/** Notes that stand under it. */
+export function notesFor(environments: Iterable<Environment>): string[] {
+  return [...environments].includes('uml') ? [umlNote] : [];
+}
