@@ -8,8 +8,9 @@ import { sweep } from '../guest/sweep.ts';
 import { openStore } from '../image/store.ts';
 import { beginStudy, lookAtMachine, pinnedCpusOf } from '../study/begin.ts';
 import { nameOfSeries } from '../study/cells.ts';
+import { groupReasons } from '../study/design.ts';
 import { announceStudy, readHead, readStudy, StudyDirectory } from '../study/directory.ts';
-import { restorePools } from '../study/pools.ts';
+import { restoreSettings } from '../study/host-settings.ts';
 import { runStudy, type Progress as StudyProgress } from '../study/runner.ts';
 import type { Study, StudyHead } from '../study/samples.ts';
 import { type StudySpec, studySpecSchema } from '../study/spec.ts';
@@ -30,7 +31,7 @@ export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<nu
   const interrupt = interruptible();
   try {
     progress.show('looking at this host');
-    restorePools();
+    restoreSettings();
     const machine = await lookAtMachine();
     const begun = readHead(path);
     if (begun !== undefined) checkSame(begun, spec, machine.hostname, path);
@@ -219,14 +220,14 @@ function showPlan({ cells, notMeasured, sizes, spec }: StudyHead, { json }: Glob
   process.stdout.write(table([['BENCHMARK', 'CORES', 'SERIES', 'SIZE'], ...rows]));
   process.stdout.write(`\nsizes: ${sizes.rule}\n`);
   if (notMeasured.length === 0) return;
-  const reasons = notMeasured.map(({ cell, reason }) => [
-    cell.benchmark,
-    String(cell.cores),
-    nameOfSeries(cell),
+  process.stdout.write('\nnot measured:\n');
+  const reasons = groupReasons(notMeasured).map(({ series, benchmarks, cores, reason }) => [
+    series,
+    benchmarks.join(', '),
+    cores.join(', '),
     reason,
   ]);
-  process.stdout.write('\nnot measured:\n');
-  process.stdout.write(table([['BENCHMARK', 'CORES', 'SERIES', 'REASON'], ...reasons]));
+  process.stdout.write(table([['SERIES', 'BENCHMARKS', 'CORES', 'REASON'], ...reasons]));
 }
 
 function sizeOf(

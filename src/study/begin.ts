@@ -15,6 +15,7 @@ import { runProgram } from '../process.ts';
 import { benchmarks } from './benchmarks/benchmarks.ts';
 import type { BenchmarkName } from './cells.ts';
 import { coresOf, designStudy } from './design.ts';
+import { maxMapCountPath } from './host-settings.ts';
 import type { HostDescription, StudyHead } from './samples.ts';
 import { planSizes } from './sizes.ts';
 import type { StudySpec } from './spec.ts';
@@ -60,7 +61,12 @@ export async function beginStudy(
   });
   const design = designStudy(
     spec,
-    { machine, accelerators: verdicts, missingPackages: missingPackages(spec) },
+    {
+      machine,
+      accelerators: verdicts,
+      missingPackages: missingPackages(spec),
+      maxMapCount: Number(readOr(maxMapCountPath)),
+    },
     sizes,
   );
   return {

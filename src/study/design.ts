@@ -3,7 +3,14 @@
 import type { AcceleratorVerdict } from '../machine/accelerators.ts';
 import { type Machine, usableCores } from '../machine/machine.ts';
 import { formatSize } from '../units.ts';
-import { type BenchmarkName, type Cell, nativeOf, type PageSize, type Placement } from './cells.ts';
+import {
+  type BenchmarkName,
+  type Cell,
+  nameOfSeries,
+  nativeOf,
+  type PageSize,
+  type Placement,
+} from './cells.ts';
 import type { NotMeasured, StudySizes } from './samples.ts';
 import { workBytes } from './sizes.ts';
 import type { StudySpec } from './spec.ts';
@@ -13,6 +20,8 @@ export interface DesignFacts {
   accelerators: readonly Pick<AcceleratorVerdict, 'accelerator' | 'usable' | 'reason'>[];
   /** Packages that a benchmark needs and this host lacks. */
   missingPackages: Readonly<Partial<Record<BenchmarkName, readonly string[]>>>;
+  /** The host's vm.max_map_count. */
+  maxMapCount: number;
 }
 
 export interface Design {
@@ -29,6 +38,11 @@ const defaultPages = {
 } as const;
 
 export const pageBytes: Readonly<Record<'2M' | '1G', number>> = { '2M': 2 ** 21, '1G': 2 ** 30 };
+
+/** Mappings that a process of a user-mode guest may take for its memory: one for each page, and some for the rest. */
+export function umlMaps(bytes: number): number {
+  return Math.ceil(bytes / 4096) + 16_384;
+}
 
 /** The numbers of cores of a study. */
 export function coresOf(spec: Pick<StudySpec, 'cores'>, machine: DesignFacts['machine']): number[] {
@@ -125,6 +139,10 @@ function unavailable(cell: Cell, facts: DesignFacts, sizes: StudySizes): string 
   if (environment === 'uml') {
     if (cores > 1) return 'user-mode Linux has one vCPU';
     if (pages.own !== '4K') return 'user-mode Linux has 4 KiB pages only';
+    const maps = umlMaps(workBytes(benchmark, cores, sizes));
+    if (maps > facts.maxMapCount && !machine.user.isRoot) {
+      return `user-mode Linux maps each page by itself, and this takes up to ${maps} mappings: sysctl vm.max_map_count=${maps}, as root`;
+    }
   }
   const most = usableCores(machine).length;
   if (cores > most) return `this job has ${most} ${most === 1 ? 'core' : 'cores'}`;
@@ -159,6 +177,27 @@ function pagesUnavailable(
   return needed * pageBytes[size] > limits.availableMemoryBytes * 0.8
     ? `${formatSize(needed * pageBytes[size])} in pages of ${size} is more than this host can spare`
     : undefined;
+}
+
+export interface GroupedReason {
+  reason: string;
+  series: string;
+  benchmarks: BenchmarkName[];
+  cores: number[];
+}
+
+/** What cannot be measured, with what has the same reason in one series put together. */
+export function groupReasons(notMeasured: readonly NotMeasured[]): GroupedReason[] {
+  const groups = new Map<string, GroupedReason>();
+  for (const { cell, reason } of notMeasured) {
+    const series = nameOfSeries(cell);
+    const key = JSON.stringify([series, reason]);
+    const group = groups.get(key) ?? { reason, series, benchmarks: [], cores: [] };
+    if (!group.benchmarks.includes(cell.benchmark)) group.benchmarks.push(cell.benchmark);
+    if (!group.cores.includes(cell.cores)) group.cores.push(cell.cores);
+    groups.set(key, group);
+  }
+  return [...groups.values()];
 }
 
 /** Cells that are compared, side by side: a native cell and the guests' that do the same on the same own pages. */

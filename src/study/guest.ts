@@ -10,13 +10,14 @@ import { guestSpecSchema } from '../guest/spec.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
 import { thisUser } from '../guest/user.ts';
 import type { Store } from '../image/store.ts';
-import { pageBytes } from './design.ts';
+import { pageBytes, umlMaps } from './design.ts';
 import {
   baseEnvironment,
   type EnvironmentResult,
   type EnvironmentRun,
   outputLimitBytes,
 } from './environment.ts';
+import { maxMapCountPath, withSettings } from './host-settings.ts';
 import { hung, tooMuchOutput } from './native.ts';
 import { withPool } from './pools.ts';
 import type { Found } from './samples.ts';
@@ -36,8 +37,15 @@ const pings = 10;
 export async function runInGuest(run: EnvironmentRun, store: Store): Promise<EnvironmentResult> {
   const { host } = run.cell.pages;
   const act = (): Promise<EnvironmentResult> => bootAndRun(run, store);
+  if (run.cell.environment === 'uml') return withMaps(umlMaps(run.workBytes), act);
   if (host !== '2M' && host !== '1G') return act();
   return withPool({ pageBytes: pageBytes[host], bytes: run.guestMemoryBytes, what: 'the guest' }, act);
+}
+
+/** User-mode Linux maps the pages of its processes one by one, and the host's kernel limits the mappings of each. */
+function withMaps<T>(maps: number, act: () => Promise<T>): Promise<T> {
+  if (Number(readFileSync(maxMapCountPath, 'utf8')) >= maps) return act();
+  return withSettings([{ path: maxMapCountPath, value: maps }], act);
 }
 
 async function bootAndRun(run: EnvironmentRun, store: Store): Promise<EnvironmentResult> {
