@@ -6,7 +6,7 @@ import { checkValue, parseYaml, readDocument } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { sweep } from '../guest/sweep.ts';
 import { openStore } from '../image/store.ts';
-import { beginStudy, lookAtMachine, pinnedCpusOf } from '../study/begin.ts';
+import { beginStudy, lookAtMachine, nodesOfCpus, pinnedCpusOf } from '../study/begin.ts';
 import { nameOfSeries } from '../study/cells.ts';
 import { groupReasons } from '../study/design.ts';
 import { announceStudy, readHead, readStudy, StudyDirectory } from '../study/directory.ts';
@@ -63,6 +63,7 @@ export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<nu
         directory,
         store,
         pinnedCpus: pinnedCpusOf(study.head, machine),
+        nodeOfCpu: nodesOfCpus(machine),
         signal: interrupt.signal,
         onRun: (at) => progress.show(progressLine(at)),
         onSample: (sample) => {

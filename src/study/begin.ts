@@ -113,6 +113,11 @@ export function pinnedCpusOf(
   return pinned;
 }
 
+/** The NUMA node that each pCPU is nearest to. */
+export function nodesOfCpus({ topology }: Machine): Map<number, number> {
+  return new Map(topology.cores.flatMap(({ pus, numaNode }) => pus.map((cpu) => [cpu, numaNode] as const)));
+}
+
 function lastLevelCachesBytes(machine: Machine): number {
   const caches = new Map<string, number>();
   for (const { pus } of usableCores(machine)) {

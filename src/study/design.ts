@@ -167,12 +167,15 @@ function pagesUnavailable(
     if (enabled === undefined) return 'the kernel of this host has no transparent huge pages';
     return enabled === 'never' ? 'transparent huge pages are turned off on this host' : undefined;
   }
-  const pool = pages.pools.find((one) => one.pageBytes === pageBytes[size]);
-  if (pool === undefined) return `this host has no pages of ${size}`;
+  const pools = pages.poolsByNumaNode.flatMap((node) =>
+    node.pools.filter((pool) => pool.pageBytes === pageBytes[size]),
+  );
+  if (pools.length === 0) return `this host has no pages of ${size}`;
   const needed = Math.ceil(neededBytes / pageBytes[size]);
-  if (pool.free >= needed) return undefined;
+  const free = pools.reduce((sum, pool) => sum + pool.free, 0);
+  if (free >= needed) return undefined;
   if (!user.isRoot) {
-    return `${needed} free pages of ${size} are needed and there are ${pool.free}; reserving more needs root`;
+    return `${needed} free pages of ${size} are needed and there are ${free}; reserving more needs root`;
   }
   return needed * pageBytes[size] > limits.availableMemoryBytes * 0.8
     ? `${formatSize(needed * pageBytes[size])} in pages of ${size} is more than this host can spare`

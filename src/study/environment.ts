@@ -10,6 +10,8 @@ export interface EnvironmentRun {
   command: BenchmarkCommand | undefined;
   /** pCPUs for the benchmark or the vCPUs; empty when they are not pinned. */
   pinnedTo: readonly number[];
+  /** NUMA nodes over which pools of huge pages are spread evenly; all of the host's when empty. */
+  poolNodes: readonly number[];
   /** Memory of a guest. */
   guestMemoryBytes: number;
   /** Memory that the benchmark takes, for pools of huge pages. */

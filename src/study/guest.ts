@@ -39,7 +39,10 @@ export async function runInGuest(run: EnvironmentRun, store: Store): Promise<Env
   const act = (): Promise<EnvironmentResult> => bootAndRun(run, store);
   if (run.cell.environment === 'uml') return withMaps(umlMaps(run.workBytes), act);
   if (host !== '2M' && host !== '1G') return act();
-  return withPool({ pageBytes: pageBytes[host], bytes: run.guestMemoryBytes, what: 'the guest' }, act);
+  return withPool(
+    { pageBytes: pageBytes[host], bytes: run.guestMemoryBytes, what: 'the guest', nodes: run.poolNodes },
+    act,
+  );
 }
 
 /** User-mode Linux maps the pages of its processes one by one, and the host's kernel limits the mappings of each. */

@@ -21,7 +21,10 @@ export async function runNative(run: EnvironmentRun): Promise<EnvironmentResult>
   const { own } = run.cell.pages;
   const act = (): Promise<EnvironmentResult> => runHere(run);
   if (own !== '2M' && own !== '1G') return act();
-  return withPool({ pageBytes: pageBytes[own], bytes: run.workBytes, what: 'the benchmark' }, act);
+  return withPool(
+    { pageBytes: pageBytes[own], bytes: run.workBytes, what: 'the benchmark', nodes: run.poolNodes },
+    act,
+  );
 }
 
 function runHere({ command, pinnedTo, timeLimitMs, signal }: EnvironmentRun): Promise<EnvironmentResult> {

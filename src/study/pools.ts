@@ -9,6 +9,8 @@ import { withSettings } from './host-settings.ts';
 export interface PoolRequest {
   pageBytes: number;
   bytes: number;
+  /** NUMA nodes that give the pages, evenly; all of them when empty. */
+  nodes: readonly number[];
   /** Who needs the pages, for the message when there are too few. */
   what: string;
 }
@@ -27,10 +29,10 @@ const nodesPath = '/sys/devices/system/node';
  * @throws LodgeError `placement-unmet` when there are too few pages and no more can be had
  */
 export async function withPool<T>(
-  { pageBytes, bytes, what }: PoolRequest,
+  { pageBytes, bytes, nodes, what }: PoolRequest,
   act: () => Promise<T>,
 ): Promise<T> {
-  const pools = poolsOf(pageBytes);
+  const pools = poolsOf(pageBytes, nodes);
   const perNode = Math.ceil(bytes / pageBytes / Math.max(1, pools.length));
   const short = pools.filter(({ free }) => free < perNode);
   if (short.length === 0 && pools.length > 0) return act();
@@ -38,7 +40,7 @@ export async function withPool<T>(
     short.map(({ path, total, free }) => ({ path, value: total + perNode - free })),
     () => {
       // A kernel that is asked for more than it can find gives what it has, without an error.
-      const lacking = poolsOf(pageBytes).filter(({ free }) => free < perNode);
+      const lacking = poolsOf(pageBytes, nodes).filter(({ free }) => free < perNode);
       if (lacking.length === 0 && pools.length > 0) return act();
       const size = formatSize(pageBytes);
       throw new LodgeError('placement-unmet', `${what} needs ${perNode} pages of ${size} on each NUMA node`, {
@@ -49,10 +51,11 @@ export async function withPool<T>(
   );
 }
 
-function poolsOf(pageBytes: number): Pool[] {
+function poolsOf(pageBytes: number, nodes: readonly number[]): Pool[] {
   const name = `hugepages-${pageBytes / 1024}kB`;
   return readdirSync(nodesPath)
     .filter((node) => /^node\d+$/.test(node))
+    .filter((node) => nodes.length === 0 || nodes.includes(Number(node.slice('node'.length))))
     .map((node) => join(nodesPath, node, 'hugepages', name))
     .flatMap((directory) => {
       try {

@@ -38,6 +38,8 @@ export interface RunnerOptions {
   store: Store;
   /** pCPUs for pinned runs, by number of cores. */
   pinnedCpus: Readonly<Record<number, number[]>>;
+  /** The NUMA node of each pCPU. */
+  nodeOfCpu: ReadonlyMap<number, number>;
   /** Ends the study after this moment; what was running is not written down. */
   signal: AbortSignal;
   onRun: (progress: Progress) => void;
@@ -46,6 +48,9 @@ export interface RunnerOptions {
 
 /** After so many failures one after the other, a cell is not tried again. */
 const failuresToGiveUp = 2;
+
+/** Before so many repeats, an interval that happens to be narrow is too often narrow by chance. */
+const fewestToStop = 5;
 
 /** What booting alone may take. */
 const bootLimitMs = 600_000;
@@ -80,7 +85,7 @@ export async function runStudy(options: RunnerOptions): Promise<void> {
     const isWarmUp = block < 0;
     const repeat = isWarmUp ? block + warmUps : block;
     const open =
-      block < least
+      block < Math.max(least, fewestToStop)
         ? groups
         : groups.filter((group) => !group.every((cell) => isCellNarrow(study, cell, spec.precision)));
     // A stream of its own for each block: a study that goes on has the order it would have had.
@@ -171,6 +176,7 @@ async function measure(
       cell,
       command,
       pinnedTo,
+      poolNodes: [...new Set(pinnedTo.map((cpu) => options.nodeOfCpu.get(cpu)!))],
       guestMemoryBytes: sizes.guestMemoryBytes[cell.cores]!,
       workBytes: workBytes(cell.benchmark, cell.cores, sizes),
       timeLimitMs: spec['run-timeout'] ?? benchmark?.timeLimitMs(input) ?? bootLimitMs,

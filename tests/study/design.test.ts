@@ -1,0 +1,139 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Cell, keyOfCell, nameOfSeries, nativeOf } from '../../src/study/cells.ts';
+import {
+  coresOf,
+  type DesignFacts,
+  designStudy,
+  groupReasons,
+  groupsOf,
+  orderOfBlock,
+} from '../../src/study/design.ts';
+import { seededRandom, shuffle } from '../../src/study/random.ts';
+import { planSizes } from '../../src/study/sizes.ts';
+import { type StudySpec, studySpecSchema } from '../../src/study/spec.ts';
+import { machineOf } from '../guest/layout-machines.ts';
+
+const usable = (accelerator: 'kvm' | 'uml' | 'tcg') => ({ accelerator, usable: true, reason: 'it booted' });
+const facts = (changes: Partial<DesignFacts> = {}): DesignFacts => ({
+  machine: machineOf({ hugePages2M: [4096] }),
+  accelerators: [usable('kvm'), usable('uml'), usable('tcg')],
+  missingPackages: {},
+  maxMapCount: 10_000_000,
+  ...changes,
+});
+const specOf = (input: object = {}): StudySpec => studySpecSchema.parse(input);
+const sizesOf = (spec: StudySpec, { machine }: DesignFacts) =>
+  planSizes({
+    size: spec.size,
+    cores: [...new Set([1, 2, ...coresOf(spec, machine)])],
+    budgetBytes: 2 ** 34,
+    lastLevelCachesBytes: 2 ** 24,
+  });
+const design = (input: object = {}, changes: Partial<DesignFacts> = {}) => {
+  const spec = specOf(input);
+  const given = facts(changes);
+  return designStudy(spec, given, sizesOf(spec, given));
+};
+const seriesOf = (cells: readonly Cell[], benchmark: string, cores: number): string[] =>
+  cells.filter((cell) => cell.benchmark === benchmark && cell.cores === cores).map(nameOfSeries);
+
+describe('the design of a study', () => {
+  it("has the paper's six series, on its numbers of cores", () => {
+    const { cells } = design({
+      environments: ['native', 'kvm'],
+      pages: ['4K/4K', '2M/4K', '4K/2M', '2M/2M'],
+    });
+    expect(seriesOf(cells, 'hpcc', 1)).toEqual([
+      'Native 4K',
+      'Native 2M',
+      'Guest 4K/4K',
+      'Guest 2M/4K',
+      'Guest 4K/2M',
+      'Guest 2M/2M',
+    ]);
+    expect([
+      ...new Set(cells.filter(({ benchmark }) => benchmark === 'hpcc').map(({ cores }) => cores)),
+    ]).toEqual([1, 2, 4, 8]);
+  });
+
+  it('draws the contrast of unpinned runs on all cores', () => {
+    const { cells } = design({ environments: ['native'], pages: ['4K/4K'], benchmarks: ['hpcc'] });
+    expect(cells.filter(({ placement }) => placement === 'free').map(({ cores }) => cores)).toEqual([8]);
+  });
+
+  it('lists what cannot be measured with its reason, and drops nothing', () => {
+    const without = machineOf({ hugePages2M: [0] });
+    const { cells, notMeasured } = design(
+      { cores: [1, 64], benchmarks: ['hpcc', 'pingpong'], pages: ['4K/4K', '2M/2M', '1G/1G'] },
+      {
+        machine: { ...without, user: { ...without.user, isRoot: false } },
+        accelerators: [{ accelerator: 'kvm', usable: false, reason: 'it hangs' }, usable('uml')],
+        missingPackages: { pingpong: ['netpipe-openmpi'] },
+      },
+    );
+    const reasons = groupReasons(notMeasured).map(({ reason }) => reason);
+    expect(seriesOf(cells, 'hpcc', 1)).toEqual(['Native 4K', 'Guest (uml) 4K']);
+    expect(reasons).toContain('kvm is not usable here: it hangs');
+    expect(reasons).toContain('user-mode Linux has one vCPU');
+    expect(reasons).toContain('user-mode Linux has 4 KiB pages only');
+    expect(reasons).toContain('this job has 8 cores');
+    expect(reasons).toContain('not installed: netpipe-openmpi (apt-get install netpipe-openmpi)');
+    expect(reasons).toContain('this host has no pages of 1G');
+    expect(reasons.find((reason) => /reserving more needs root$/.test(reason))).toBeDefined();
+    // hpcc on two numbers of cores, unpinned on the larger, and pingpong; each native, kvm and uml, on three pages.
+    expect(cells.length + notMeasured.length).toBe(4 * 9);
+  });
+
+  it('asks for the mappings that a user-mode guest takes', () => {
+    const machine = machineOf();
+    const { notMeasured } = design(
+      { environments: ['uml'], benchmarks: ['hpcc'], cores: [1], pages: ['4K/4K'] },
+      { maxMapCount: 65_530, machine: { ...machine, user: { ...machine.user, isRoot: false } } },
+    );
+    expect(notMeasured[0]!.reason).toMatch(/sysctl vm\.max_map_count=\d+/);
+  });
+
+  it('compares what does the same work on the same own pages', () => {
+    const { cells } = design();
+    for (const group of groupsOf(cells)) {
+      expect(new Set(group.map((cell) => keyOfCell(nativeOf(cell)))).size).toBe(1);
+    }
+    expect(groupsOf(cells).flat().map(keyOfCell).sort()).toEqual(cells.map(keyOfCell).sort());
+  });
+
+  it('runs every cell once in a block, what is compared side by side, in an order that the seed gives', () => {
+    const groups = groupsOf(design().cells);
+    const order = (seed: number) => {
+      const random = seededRandom(seed);
+      return orderOfBlock(groups, (list) => shuffle(list, random)).map(keyOfCell);
+    };
+    fc.assert(
+      fc.property(fc.nat(), (seed) => {
+        const keys = order(seed);
+        expect([...keys].sort()).toEqual(groups.flat().map(keyOfCell).sort());
+        expect(order(seed)).toEqual(keys);
+        for (const group of groups) {
+          const at = group.map((cell) => keys.indexOf(keyOfCell(cell)));
+          expect(Math.max(...at) - Math.min(...at)).toBe(group.length - 1);
+        }
+      }),
+      { numRuns: 50 },
+    );
+    expect(order(1)).not.toEqual(order(2));
+  });
+});
+
+describe('the numbers of cores', () => {
+  it.each([
+    [1, [1]],
+    [2, [1, 2]],
+    [6, [1, 2, 4, 6]],
+    [8, [1, 2, 4, 8]],
+  ])('of a job with %i are powers of two and all', (coresPerCache, expected) => {
+    expect(coresOf({}, machineOf({ sockets: 1, coresPerCache }))).toEqual(expected);
+  });
+  it('that were asked for come in order and once', () => {
+    expect(coresOf({ cores: [4, 1, 4] }, machineOf())).toEqual([1, 4]);
+  });
+});

@@ -1,0 +1,77 @@
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { thisProcess } from '../../src/image/owner.ts';
+import { readHead, readStudy, StudyDirectory } from '../../src/study/directory.ts';
+import type { Sample, StudyHead } from '../../src/study/samples.ts';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'lodge-study-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const head = { format: 1, id: 'x', cells: [], notMeasured: [] } as unknown as StudyHead;
+const sampleOf = (repeat: number): Sample => ({
+  format: 1,
+  cell: { benchmark: 'stream', cores: 1, environment: 'native', pages: { own: '4K' }, placement: 'mirror' },
+  repeat,
+  isWarmUp: false,
+  startedAt: '2026-01-01T00:00:00Z',
+  elapsedMs: 1,
+  outcome: 'ok',
+  measured: {},
+  found: { cpus: [0] },
+  argv: ['true'],
+  flags: [],
+});
+const refusal = (where?: string) =>
+  expect.objectContaining(
+    where === undefined ? { code: 'study-directory' } : { code: 'study-directory', where },
+  );
+
+describe('the directory of a study', () => {
+  it('gives back what was put in, after being closed and opened again', () => {
+    const first = StudyDirectory.open(dir);
+    first.begin(head);
+    first.add(sampleOf(0));
+    first.close();
+    const second = StudyDirectory.open(dir);
+    second.add(sampleOf(1));
+    second.close();
+    expect(readStudy(dir)).toEqual({ head, samples: [sampleOf(0), sampleOf(1)] });
+  });
+
+  it('loses nothing but a line that was cut off', () => {
+    const first = StudyDirectory.open(dir);
+    first.begin(head);
+    first.add(sampleOf(0));
+    first.close();
+    appendFileSync(join(dir, 'results.jsonl'), '{"format":1,"cell":{"bench');
+    const second = StudyDirectory.open(dir);
+    second.add(sampleOf(1));
+    second.close();
+    expect(readStudy(dir).samples).toEqual([sampleOf(0), sampleOf(1)]);
+  });
+
+  it('is taken by one process at a time, and by the next when that is gone', () => {
+    const first = StudyDirectory.open(dir);
+    expect(() => StudyDirectory.open(dir)).toThrow(refusal());
+    first.close();
+    // A process of this host that has ended since.
+    const { pid } = spawnSync('true');
+    writeFileSync(join(dir, 'owner.json'), JSON.stringify({ ...thisProcess(), pid, startTicks: 1 }));
+    StudyDirectory.open(dir).close();
+    expect(() => readFileSync(join(dir, 'owner.json'))).toThrow(/ENOENT/);
+  });
+
+  it('without a study, with something else, or that is a file is told for what it is', () => {
+    expect(readHead(dir)).toBeUndefined();
+    expect(() => readStudy(dir)).toThrow(refusal(dir));
+    writeFileSync(join(dir, 'study.json'), '{"format": 2}');
+    expect(() => readHead(dir)).toThrow(refusal(join(dir, 'study.json')));
+    expect(() => readHead(join(dir, 'study.json'))).toThrow(refusal());
+  });
+});
