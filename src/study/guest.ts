@@ -10,6 +10,7 @@ import { guestSpecSchema } from '../guest/spec.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
 import { thisUser } from '../guest/user.ts';
 import type { Store } from '../image/store.ts';
+import { builtProgramsDir } from '../installation.ts';
 import { pageBytes, umlMaps } from './design.ts';
 import {
   baseEnvironment,
@@ -82,12 +83,15 @@ async function bootAndRun(run: EnvironmentRun, store: Store): Promise<Environmen
 }
 
 function specOf({ cell, pinnedTo, guestMemoryBytes }: EnvironmentRun): Record<string, unknown> {
+  const programsDir = builtProgramsDir();
   const isPinned = cell.placement === 'mirror' && pinnedTo.length > 0;
   return {
     accelerator: cell.environment,
     cpus: cell.cores,
     memory: `${Math.round(guestMemoryBytes / 2 ** 20)}M`,
     share: false,
+    // The guest has a /tmp of its own, and a checkout there would be out of its sight.
+    volumes: [`${programsDir}:${programsDir}:ro`],
     ...(cell.pages.host === undefined ? {} : { pages: { host: cell.pages.host, strict: true } }),
     ...(isPinned ? { pin: pinnedTo.join(',') } : {}),
     ...(isPinned && cell.environment !== 'uml' ? { numa: 'mirror' } : {}),

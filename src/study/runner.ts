@@ -1,9 +1,8 @@
 /** Runs the cells of a study in blocks, writes each run down, and goes on where it stopped. */
 
-import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { Store } from '../image/store.ts';
-import { installationDir } from '../installation.ts';
+import { builtProgramsDir } from '../installation.ts';
 import type { RunInput } from './benchmarks/benchmark.ts';
 import { benchmarks } from './benchmarks/benchmarks.ts';
 import { readYardstick, wrap } from './benchmarks/yardstick.ts';
@@ -54,9 +53,6 @@ const fewestToStop = 5;
 
 /** What booting alone may take. */
 const bootLimitMs = 600_000;
-
-/** Where lodge's own programs are, on the host and in guests of its root. */
-export const programsDir = join(installationDir, 'dist', 'programs');
 
 /** The most repeats of a cell. */
 export function mostRepeats(spec: StudySpec): number {
@@ -152,6 +148,7 @@ async function measure(
 ): Promise<Sample> {
   const { study, spec, signal, store, pinnedCpus } = options;
   const { sizes } = study.head;
+  const programsDir = builtProgramsDir();
   const pinnedTo = cell.placement === 'mirror' ? (pinnedCpus[cell.cores] ?? []) : [];
   const input: RunInput = {
     cores: cell.cores,

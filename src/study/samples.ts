@@ -145,6 +145,8 @@ export interface StudySizes {
   hpl: Record<number, { n: number; nb: number; p: number; q: number }>;
   /** Elements of each of STREAM's three arrays. */
   streamElements: number;
+  /** Round trips of PingPong at each message size; absent where NetPIPE chooses them, for half a second each. */
+  pingpongRepeats?: number;
   /** Memory of a guest, by cores. */
   guestMemoryBytes: Record<number, number>;
 }

@@ -22,6 +22,7 @@ const paperElements = 80_000_000;
 
 const quickOrder = 3000;
 const quickElements = 8_000_000;
+const quickRoundTrips = 100;
 
 /** A block size that suits OpenBLAS's kernels on x86-64, and divides the orders' steps. */
 const blockSize = 192;
@@ -81,7 +82,14 @@ export function planSizes({ size, cores, budgetBytes, lastLevelCachesBytes }: Si
     const work = Math.max(8 * hpl[count]!.n ** 2 * matrixShare, streamElements * 8 * 3 * 1.05);
     guestMemoryBytes[count] = roundUp(work + guestExtraBytes, 256 * 2 ** 20);
   }
-  return { rule: `${rules.join('; ')}.`, hpl, streamElements, guestMemoryBytes };
+  if (size === 'quick') rules.push(`PingPong makes ${quickRoundTrips} round trips at each size`);
+  return {
+    rule: `${rules.join('; ')}.`,
+    hpl,
+    streamElements,
+    ...(size === 'quick' ? { pingpongRepeats: quickRoundTrips } : {}),
+    guestMemoryBytes,
+  };
 }
 
 function wantedOrder(size: 'quick' | 'full', cores: number): number {

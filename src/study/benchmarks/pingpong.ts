@@ -36,10 +36,14 @@ export const pingpong: Benchmark = {
 
   command: (input) => {
     const cpus = cpuPair(input);
+    const repeats = input.sizes.pingpongRepeats;
     const command = mpiCommand({
       ranks: 2,
       cpus,
-      argv: ['NPopenmpi', '-l', '1', '-u', `${mostBytes}`, '-p', '0', '-o', 'np.out'],
+      argv: [
+        ...['NPopenmpi', '-l', '1', '-u', `${mostBytes}`, '-p', '0', '-o', 'np.out'],
+        ...(repeats === undefined ? [] : ['-n', `${repeats}`]),
+      ],
       rankEnv: pageEnvironment(input.pages.own, input.programsDir).env,
       inputFile: '/dev/null',
       input: '',
