@@ -20,7 +20,7 @@ const paperOrders: Readonly<Record<number, number>> = { 1: 10_000, 2: 15_000, 4:
 /** Elements of each of STREAM's arrays in the paper (section 4.4). */
 const paperElements = 80_000_000;
 
-const quickOrder = 3000;
+const quickOrder = 2600;
 const quickElements = 8_000_000;
 const quickRoundTrips = 100;
 
