@@ -252,6 +252,10 @@ int main(int argc, char **argv) {
   sigaddset(&signals, SIGHUP);
   sigprocmask(SIG_BLOCK, &signals, &before);
   void (*pipe_before)(int) = signal(SIGPIPE, SIG_IGN);
+  /* Who started a run and is killed can end it no more: it ends by itself then, with all that it started. */
+  pid_t starter = getppid();
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != starter) return 125;
   /* Whatever loses its parent below comes to this process, and so is counted and ended like the rest. */
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 

@@ -7,15 +7,20 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { keyOfCell } from '../../src/study/cells.ts';
 import { readStudy } from '../../src/study/directory.ts';
 import type { Sample } from '../../src/study/samples.ts';
-import { Runtime, until } from './lodge.ts';
+import { processesOf, Runtime, until } from './lodge.ts';
 
 let here: Runtime;
 beforeAll(() => {
   here = new Runtime();
 });
-afterEach(() => {
+afterEach(async () => {
   expect(here.files()).toEqual([]);
   expect(here.processes()).toEqual([]);
+  // Benchmarks have an environment of their own, and are known by what runs them.
+  await until(
+    'nothing is measured any more',
+    () => processesOf('dist/programs/yardstick').length === 0 || undefined,
+  );
 });
 afterAll(async () => {
   expect(await here.close()).toEqual([]);
