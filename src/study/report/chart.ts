@@ -4,9 +4,9 @@ import type { SeriesStyle } from './look.ts';
 
 export interface ChartPoint {
   x: number;
-  /** The median. */
+  /** The middle of the runs. */
   y: number;
-  /** The interval of the median, where there is one. */
+  /** Its interval, where there is one. */
   low?: number;
   high?: number;
   /** Every single run, warm-ups left out, outliers kept. */

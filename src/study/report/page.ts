@@ -84,7 +84,7 @@ main{padding-bottom:4rem}
 .good{color:var(--good)}.bad{color:var(--bad)}.open{color:var(--open)}
 .verdict{white-space:nowrap}
 .warning{border-left:.3rem solid var(--warning);background:var(--warningPaper);color:var(--warning);padding:.7rem 1rem;border-radius:.25rem;font-weight:600;max-width:80ch}
-.note{color:var(--muted);font-size:.9rem}
+.note{color:var(--muted);font-size:.9rem;max-width:80ch;font-weight:400}
 .scroll{overflow-x:auto;margin:.9rem 0;border:1px solid var(--line);border-radius:.5rem;background:var(--paper);max-width:100%}
 .scroll:focus-visible,a:focus-visible,summary:focus-visible{outline:2px solid var(--s1);outline-offset:2px}
 table{border-collapse:collapse;width:100%;font-size:.9rem;line-height:1.4;overflow-wrap:normal}
@@ -96,6 +96,7 @@ tbody+tbody>tr:first-child>*{border-top:1px solid var(--line)}
 .group th{font-weight:650;padding-top:.8rem}
 tbody th[scope=row]{white-space:nowrap}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+span.rank{display:inline-block;min-width:1.5em;margin-left:.35em;padding:0 .3em;border-radius:.25em;background:var(--code);color:var(--muted);font-size:.82em;text-align:center}
 .wide{color:var(--muted)}
 .facts th{color:var(--muted);width:1%;padding-right:1.5rem}
 td.long,.facts td{overflow-wrap:anywhere}
@@ -105,8 +106,8 @@ code.command{white-space:nowrap}
 pre{background:var(--code);border-radius:.5rem;padding:.8rem 1rem;overflow-x:auto;line-height:1.45;overflow-wrap:normal}
 details{margin:.9rem 0}
 summary{cursor:pointer;font-weight:600}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,33rem),1fr));gap:1.2rem;align-items:start}
-.small-figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17.5rem),1fr));gap:1.2rem;margin-top:1.2rem}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,33rem),1fr));gap:1.2rem;margin-top:1.2rem}
+.small-figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1.2rem;margin-top:1.2rem}
 figure{margin:0;background:var(--paper);border:1px solid var(--line);border-radius:.5rem;padding:.35rem;break-inside:avoid;min-width:0}
 figure svg{display:block;width:100%;height:auto;max-width:52rem;margin:0 auto}
 figure.small svg{max-width:30rem}
