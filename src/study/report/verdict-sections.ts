@@ -36,7 +36,9 @@ ${reasons.length === 0 ? undefined : html`<p class="note">Why there is none: ${r
             html`<li><span class="mark ${mood}" role="img" aria-label="${marks[mood].word}">${marks[mood].sign}</span><b>${subject}:</b> ${text}.</li>\n`,
         )}</ul>`,
     environments.includes('uml') ? html`<p class="note">${umlNote}</p>` : undefined,
-    html`<p class="note">Overhead is how much more time the same work takes in the guest than natively on the same pages; the interval in brackets holds the truth with 95 % confidence.</p>`,
+    answers.length === 0
+      ? undefined
+      : html`<p class="note">Overhead is how much more time the same work takes in the guest than natively on the same pages; the interval in brackets holds the truth with 95 % confidence.</p>`,
   ];
 }
 
@@ -100,7 +102,7 @@ export function publishedSection({ study, verdicts }: Findings): Content {
       [
         {
           rows: published.map(({ source, read, subject, figure, here }) => [
-            html`${source}${read === 'abstract' ? html` <span class="note">(abstract)</span>` : undefined}`,
+            html`<span class="reason">${source}${read === 'abstract' ? html` <span class="note">(abstract)</span>` : undefined}</span>`,
             html`<span class="reason">${subject}</span>`,
             html`<span class="reason">${figure}</span>`,
             here === undefined ? '–' : hereText(study, verdicts, here),

@@ -16,6 +16,8 @@ export function verdictSection({ verdicts, series }: Findings): Content {
   const main = verdicts.filter(({ metric }) => isMainMetric(metric));
   if (main.length === 0)
     return html`<p>There is nothing to compare: no guest ran any of these benchmarks.</p>`;
+  // One sentence says it for all emulated guests.
+  if (!main.some(isComparable)) return html`<p class="warning">${emulationWarning}</p>`;
   const groups = byMetric(main, series);
   const { withInterval, expectedMisses } = summaryOf(main.filter(isComparable));
   return [
@@ -35,7 +37,10 @@ function overheadTable(groups: readonly MetricGroup[]): Html {
   const cores = [...new Set(all)].sort((a, b) => a - b);
   return table(
     'Overhead of guests against native on the same pages, with its 95 % interval, by number of cores.',
-    [{ title: 'Series' }, ...cores.map((count) => ({ title: coresText(count), isNumber: true }))],
+    [
+      { title: 'Series', isSticky: true },
+      ...cores.map((count) => ({ title: coresText(count), isNumber: true })),
+    ],
     groups.map((group) => ({
       title: groupTitle(group),
       rows: bySeries(group.verdicts).map(([name, own]) =>
