@@ -149,7 +149,11 @@ export function intervalOfSamples(
 
 /**
  * Whether each interval is known to within `precision`: half of its width is at most that fraction of its estimate.
- * Not for a list with nothing in it, and not for an interval that is no more than a point of one run.
+ * Never for an empty list, nor for an interval of fewer runs than a judgement takes.
+ *
+ * Stopping as soon as this holds picks moments at which the spread looks small, so intervals hold the truth a little
+ * less often: simulated with normal noise, 93 to 95 times of 100 when the first look is after 5 pairs, 91 to 93 when
+ * it is after 3. So look after 5.
  * @param intervals ratios of guest to native, or {@link intervalOfSamples} for native runs alone, each with how many
  *   values it comes from
  * @param precision as a fraction
