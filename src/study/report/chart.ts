@@ -26,6 +26,8 @@ export interface ChartAxis {
   /** Ticks to be made whatever the values, such as the numbers of cores that were measured. */
   ticks?: readonly number[];
   format?: (value: number) => string;
+  /** Values that the axis is to reach whatever is drawn, so that neighbours have the same axis. */
+  reach?: readonly number[];
 }
 
 export interface Chart {

@@ -8,6 +8,7 @@ import { lineChart } from './line-chart.ts';
 import { overheadChart } from './overhead-chart.ts';
 import { figure } from './page.ts';
 import { walkSection } from './walk-section.ts';
+import { umlNote } from './warnings.ts';
 
 /** With at most so many comparisons, one chart holds them all; more stand by metric beside the figures. */
 const mostInOneChart = 24;
@@ -18,10 +19,10 @@ function isOneChart({ overhead }: Findings): boolean {
 }
 
 /** The one chart of all overheads, where there are few. */
-export function overheadFigure(findings: Findings): Content {
+export function overheadFigure(findings: Findings): Html | undefined {
   const { overhead } = findings;
   if (overhead === undefined || !isOneChart(findings)) return undefined;
-  return html`<div class="alone">${figure((drawing) => overheadChart(overhead, drawing))}</div>`;
+  return figure((drawing) => overheadChart(overhead, drawing));
 }
 
 export function computeSection(findings: Findings): Content {
@@ -31,7 +32,7 @@ export function computeSection(findings: Findings): Content {
     streamOthers.length === 0
       ? undefined
       : html`<h3>STREAM copy, scale and add</h3><p class="note">Series as in Figure 3.</p>
-<div class="small-figures">${streamOthers.map((chart) => line({ ...chart, subtitle: '' }, true))}</div>
+<div class="small-figures">${withOneAxis(streamOthers).map((chart) => line(chart, true))}</div>
 ${isOneChart(findings) ? undefined : html`<div class="small-figures">${(['stream-copy-mbps', 'stream-scale-mbps', 'stream-add-mbps'] as const).map((metric) => overheadOf(findings, metric, true))}</div>`}`;
   return [
     html`<p class="about">Figures are numbered as in Pedretti and Bridges (2010), with its axes and names: <i>Guest 2M/4K</i> is a guest whose memory is backed by 2 MiB pages and whose applications use 4 KiB pages. At each number of cores the series stand side by side, so that none hides another.</p>`,
@@ -57,6 +58,19 @@ export function messageSection(findings: Findings): Content {
   const { pingpongLatency, pingpongBandwidth } = findings.figures;
   if (pingpongLatency === undefined && pingpongBandwidth === undefined) return undefined;
   return html`<div class="figures">${pingpongLatency && line(pingpongLatency)}${pingpongBandwidth && line(pingpongBandwidth)}${overheadOf(findings, 'pingpong-latency-us')}${overheadOf(findings, 'pingpong-bandwidth-mbps')}</div>`;
+}
+
+/** Small neighbours: the same axis, and nothing said that stands beside them already. */
+function withOneAxis(charts: readonly Chart[]): Chart[] {
+  const reach = charts.flatMap(({ series }) =>
+    series.flatMap(({ points }) => points.flatMap(({ raw }) => raw)),
+  );
+  return charts.map((chart) => ({
+    ...chart,
+    subtitle: '',
+    notes: chart.notes.filter((note) => note !== umlNote),
+    y: { ...chart.y, reach },
+  }));
 }
 
 function line(chart: Chart, isSmall = false): Html {

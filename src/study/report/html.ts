@@ -19,7 +19,7 @@ export function renderHtml(study: Study, verdicts: readonly CellVerdict[] = verd
 export function renderFindings(findings: Findings): string {
   const { host, createdAt } = findings.study.head;
   const sections: (Omit<Section, 'content'> & { content: Content })[] = [
-    { id: 'verdicts', title: 'Verdicts', content: [verdictSection(findings), overheadFigure(findings)] },
+    { id: 'verdicts', title: 'Verdicts', content: verdictSection(findings, overheadFigure(findings)) },
     { id: 'compute', title: 'Compute and memory bandwidth', content: computeSection(findings) },
     { id: 'random-access', title: 'Random access and page walks', content: randomAccessSection(findings) },
     { id: 'messages', title: 'Messages', content: messageSection(findings) },

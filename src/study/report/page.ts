@@ -86,6 +86,7 @@ main{padding-bottom:4rem}
 .note{color:var(--muted);font-size:.9rem;max-width:80ch;font-weight:400}
 .box{margin:.9rem 0;border:1px solid var(--line);border-radius:.5rem;background:var(--paper);max-width:100%;overflow:hidden}
 .small-box{max-width:46rem}
+.figures>.box{margin:0;min-width:0;max-width:none}
 .scroll{overflow-x:auto}
 .caption{margin:0;padding:.7rem .9rem .4rem;color:var(--muted);font-size:.85rem;line-height:1.4;max-width:none}
 .scroll:focus-visible,a:focus-visible,summary:focus-visible{outline:2px solid var(--s1);outline-offset:2px}
@@ -113,7 +114,6 @@ summary{cursor:pointer;font-weight:600}
 figure{margin:0;background:var(--paper);border:1px solid var(--line);border-radius:.5rem;padding:.35rem;break-inside:avoid;min-width:0}
 figure svg{display:block;width:100%;height:auto;max-width:52rem;margin:0 auto}
 figure.small svg{max-width:30rem}
-.alone{max-width:60rem;margin-top:1.2rem}
 .for-narrow{display:none}
 @media (max-width:36rem){.for-wide{display:none}.for-narrow{display:block}th,td{padding-inline:.6rem}}
 @media print{body{background:#fff;font-size:10pt}header,main{max-width:none;padding:0}nav{display:none}section{break-inside:auto}.box,.scroll{overflow:visible;border:0}.caption{padding-left:.4rem}table{font-size:8pt}th,td{padding:.15rem .4rem}tr,.warning{break-inside:avoid}h2,h3{break-after:avoid}.figures{grid-template-columns:1fr}pre{white-space:pre-wrap}code.command{white-space:normal}details::details-content{content-visibility:visible;display:block}}

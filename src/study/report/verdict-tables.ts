@@ -12,7 +12,8 @@ import { emulationWarning } from './warnings.ts';
 
 type MetricGroup = ReturnType<typeof byMetric>[number];
 
-export function verdictSection({ verdicts, series }: Findings): Content {
+/** @param figure stands beside the table; none when there are too many overheads for one */
+export function verdictSection({ verdicts, series }: Findings, figure: Html | undefined): Content {
   const main = verdicts.filter(({ metric }) => isMainMetric(metric));
   if (main.length === 0)
     return html`<p>There is nothing to compare: no guest ran any of these benchmarks.</p>`;
@@ -21,7 +22,9 @@ export function verdictSection({ verdicts, series }: Findings): Content {
   const groups = byMetric(main, series);
   const { withInterval, expectedMisses } = summaryOf(main.filter(isComparable));
   return [
-    overheadTable(groups),
+    figure === undefined
+      ? overheadTable(groups)
+      : html`<div class="figures">${overheadTable(groups)}${figure}</div>`,
     html`<p class="note"><span class="good">${marks.good.sign}</span> no overhead seen: the whole interval is within the tolerance, or the guest is faster; <span class="bad">${marks.bad.sign}</span> overhead: the interval is above 0 and goes beyond the tolerance; <span class="open">${marks.open.sign}</span> not decided.${
       withInterval < 2
         ? undefined
