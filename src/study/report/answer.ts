@@ -51,7 +51,7 @@ export function guestEnvironments(study: Study): Exclude<Environment, 'native'>[
 export function reasonsForNoGuest({ head }: Study): string[] {
   const reasons = head.notMeasured
     .filter(({ cell }) => cell.environment !== 'native')
-    .map(({ cell, reason }) => `${cell.environment}: ${reason}`);
+    .map(({ reason }) => reason);
   return [...new Set(reasons)];
 }
 

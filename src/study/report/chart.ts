@@ -4,9 +4,9 @@ import type { SeriesStyle } from './look.ts';
 
 export interface ChartPoint {
   x: number;
-  /** The median. */
+  /** The middle of the runs. */
   y: number;
-  /** The interval of the median, where there is one. */
+  /** Its interval, where there is one. */
   low?: number;
   high?: number;
   /** Every single run, warm-ups left out, outliers kept. */
@@ -26,6 +26,8 @@ export interface ChartAxis {
   /** Ticks to be made whatever the values, such as the numbers of cores that were measured. */
   ticks?: readonly number[];
   format?: (value: number) => string;
+  /** Values that the axis is to reach whatever is drawn, so that neighbours have the same axis. */
+  reach?: readonly number[];
 }
 
 export interface Chart {

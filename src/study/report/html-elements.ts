@@ -36,6 +36,8 @@ export interface Column {
   title: string;
   /** Numbers stand at the right, in digits of one width. */
   isNumber?: boolean;
+  /** Stays in sight while the others scroll; only for short first columns. */
+  isSticky?: boolean;
 }
 
 /** Rows under one heading; without a title, rows by themselves. */
@@ -49,7 +51,11 @@ export interface RowGroup {
  * A row with fewer cells than columns has its last one reach to the end.
  */
 export function table(caption: string, columns: readonly Column[], groups: readonly RowGroup[]): Html {
-  const classOf = (i: number) => (columns[i]?.isNumber === true ? html` class="number"` : html``);
+  const classOf = (i: number) => {
+    const { isNumber, isSticky } = columns[i] ?? {};
+    const names = [isNumber === true ? 'number' : '', isSticky === true ? 'sticky' : ''].join(' ').trim();
+    return names === '' ? html`` : html` class="${names}"`;
+  };
   const row = (cells: readonly Content[]) =>
     cells.map((cell, i) => {
       const rest = columns.length - cells.length + 1;
@@ -57,8 +63,9 @@ export function table(caption: string, columns: readonly Column[], groups: reado
       if (i === cells.length - 1 && rest > 1) return html`<td colspan="${rest}" class="wide">${cell}</td>`;
       return html`<td${classOf(i)}>${cell}</td>`;
     });
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table>
-<caption>${caption}</caption>
+  return box(
+    caption,
+    html`<table aria-label="${caption}">
 <thead><tr>${columns.map(({ title }, i) => html`<th scope="col"${classOf(i)}>${title}</th>`)}</tr></thead>
 ${groups.map(
   ({ title, rows }) =>
@@ -68,14 +75,21 @@ ${groups.map(
         : html`<tr class="group"><th scope="rowgroup" colspan="${columns.length}">${title}</th></tr>`
     }${rows.map((cells) => html`<tr>${row(cells)}</tr>\n`)}</tbody>`,
 )}
-</table></div>`;
+</table>`,
+    columns.length,
+  );
+}
+
+/** The caption stays where it is while the table under it scrolls. */
+function box(caption: string, content: Html, columns: number): Html {
+  return html`<div class="${columns <= 2 ? 'box small-box' : 'box'}"><p class="caption">${caption}</p>
+<div class="scroll" tabindex="0" role="region" aria-label="${caption}">${content}</div></div>`;
 }
 
 /** Names and values, one below the other. */
 export function factTable(caption: string, facts: readonly (readonly [string, Content])[]): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table class="facts">
-<caption>${caption}</caption><tbody>
-${facts.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`)}</tbody></table></div>`;
+  const rows = facts.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`);
+  return box(caption, html`<table class="facts" aria-label="${caption}"><tbody>${rows}</tbody></table>`, 2);
 }
 
 /** A command as a shell would take it. */

@@ -124,7 +124,7 @@ function scalesOf(
     }),
     y: makeScale({
       kind: chart.y.kind,
-      values: points.flatMap(valuesOf),
+      values: [...points.flatMap(valuesOf), ...(chart.y.reach ?? [])],
       rangePx: [bottomPx, topPx],
       tickCount: Math.max(3, Math.round((bottomPx - topPx) / 55)),
       ...optional(chart.y),

@@ -36,6 +36,11 @@ export function formatPercentInterval(fraction: number, low: number, high: numbe
   return `${formatPercent(fraction)} [${bound(low)}, ${bound(high)}]`;
 }
 
+/** A tolerance, a fraction, as the band that it is: `±1 %`. */
+export function formatTolerance(fraction: number): string {
+  return `±${formatNumber(Number((fraction * 100).toPrecision(3)))}\u202F%`;
+}
+
 /** A size of a message: `1 B`, `64 KiB`, `4 MiB`. */
 export function formatMessageSize(bytes: number): string {
   if (bytes >= 2 ** 20 && bytes % 2 ** 20 === 0) return `${bytes / 2 ** 20}\u202FMiB`;

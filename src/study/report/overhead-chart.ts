@@ -3,7 +3,7 @@
 import type { Drawing } from './chart.ts';
 import { footnotes, heading, labelSizePx, paddingPx, paintOf, svgRoot } from './frame.ts';
 import { marker, type Paint, type SeriesStyle } from './look.ts';
-import { formatNumber, formatPercent, formatPercentInterval } from './numbers.ts';
+import { formatPercent, formatPercentInterval, formatTolerance } from './numbers.ts';
 import { makeScale, type Scale } from './scales.ts';
 import { element, textElement } from './svg.ts';
 import { fitText, textWidthPx } from './text.ts';
@@ -19,14 +19,18 @@ export interface OverheadChart {
 
 /** The comparisons of one metric. */
 export interface OverheadGroup {
-  title: string;
+  /** None where the chart's own title says it all. */
+  title?: string;
   /** The largest overhead that counts as none, as a fraction. */
   tolerance?: number;
   rows: readonly OverheadRow[];
 }
 
 export interface OverheadRow {
+  /** Written once for rows that follow each other with the same one. */
   label: string;
+  /** What tells such rows apart: `8 cores`. */
+  detail: string;
   style: SeriesStyle;
   /** Fractions; positive when the guest is slower. */
   estimate: number;
@@ -34,8 +38,11 @@ export interface OverheadRow {
   high: number;
 }
 
-const rowPx = 21;
+const rowPx = 16;
 const groupPx = 30;
+const detailSizePx = 11;
+/** Between rows of different labels. */
+const gapPx = 5;
 /** Beyond this the axis ends, and what lies farther out is an arrow with its number: 1 % must stay visible. */
 const widestFraction = 0.25;
 
@@ -60,48 +67,61 @@ export function overheadChart(chart: OverheadChart, drawing: Drawing): string {
   }
 
   const rows = groups.flatMap((group) => group.rows);
-  const isRoomy = drawing.widthPx >= 560;
-  const labelsPx = Math.min(
-    drawing.widthPx * 0.4,
-    Math.max(...rows.map((row) => textWidthPx(row.label, labelSizePx))) + 10,
-  );
-  const numbersPx = isRoomy
-    ? Math.max(...rows.map((row) => textWidthPx(numbersOf(row), labelSizePx))) + 12
-    : 0;
-  const leftPx = paddingPx + labelsPx;
+  const widest = (texts: readonly string[], sizePx: number) =>
+    Math.max(...texts.map((text) => textWidthPx(text, sizePx)));
+  const labelsPx =
+    Math.min(
+      drawing.widthPx * 0.32,
+      widest(
+        rows.map(({ label: text }) => text),
+        labelSizePx,
+      ),
+    ) + 8;
+  const detailsPx =
+    widest(
+      rows.map(({ detail }) => detail),
+      detailSizePx,
+    ) + 8;
+  const numbersPx = drawing.widthPx >= 560 ? widest(rows.map(numbersOf), detailSizePx) + 8 : 0;
+  const leftPx = paddingPx + labelsPx + detailsPx;
   const rightPx = drawing.widthPx - paddingPx - numbersPx;
-  const heightPx = groups.reduce((sum, group) => sum + groupPx + group.rows.length * rowPx, 0);
-  const bottomPx = topPx + heightPx + 6;
   const x = overheadScale(groups, leftPx, rightPx);
+  const place = {
+    x,
+    labelsPx,
+    detailRightPx: leftPx,
+    ...(numbersPx > 0 ? { numbersRightPx: drawing.widthPx - paddingPx } : {}),
+    paint,
+  };
 
   let y = topPx;
   let behind = '';
   let content = '';
   for (const group of groups) {
-    const tolerance =
-      group.tolerance === undefined
-        ? ''
-        : `, tolerance ±${formatNumber(Math.round(group.tolerance * 1e4) / 100)}\u202F%`;
-    const titlePlace = { x: paddingPx, y: y + 20, fill: paint('ink'), sizePx: 12.5, bold: true };
-    content += textElement(fitText(`${group.title}${tolerance}`, 14.5, rightPx - paddingPx), titlePlace);
-    y += groupPx;
-    if (group.tolerance !== undefined) {
-      const [from, to] = [-group.tolerance, group.tolerance].map((value) => clamped(x, value));
-      const size = { width: to! - from!, height: group.rows.length * rowPx };
-      behind += element('rect', { x: from!, y, ...size, fill: paint('band') });
+    if (group.title !== undefined) {
+      const tolerance =
+        group.tolerance === undefined ? '' : `, tolerance ${formatTolerance(group.tolerance)}`;
+      const titlePlace = { x: paddingPx, y: y + 20, fill: paint('ink'), sizePx: 12.5, bold: true };
+      const title = fitText(`${group.title}${tolerance}`, 14.5, drawing.widthPx - 2 * paddingPx);
+      content += textElement(title, titlePlace);
+      y += groupPx;
     }
-    behind += gridLines(x, y, y + group.rows.length * rowPx, paint);
+    const firstPx = y;
+    let before: string | undefined;
     for (const row of group.rows) {
-      content += drawRow(row, y + rowPx / 2, {
-        x,
-        leftPx,
-        labelsPx,
-        numbersRightPx: isRoomy ? drawing.widthPx - paddingPx : undefined,
-        paint,
-      });
+      if (before !== undefined && before !== row.label) y += gapPx;
+      content += drawRow(row, row.label !== before, y + rowPx / 2, place);
+      before = row.label;
       y += rowPx;
     }
+    if (group.tolerance !== undefined) {
+      const [from, to] = [-group.tolerance, group.tolerance].map((value) => clamped(x, value));
+      const size = { width: to! - from!, height: y - firstPx };
+      behind += element('rect', { x: from!, y: firstPx, ...size, fill: paint('band') });
+    }
+    behind += gridLines(x, firstPx, y, paint);
   }
+  const bottomPx = y + 4;
   const notes = footnotes(chart.notes, drawing, bottomPx + 42);
   const svg = head.svg + behind + axis(x, bottomPx, paint) + content + notes.svg;
   return svgRoot(svg, bottomPx + 42 + notes.heightPx + 10, label, drawing);
@@ -139,32 +159,33 @@ function clamped({ at, domain }: Scale, value: number): number {
 
 interface RowPlace {
   x: Scale;
-  leftPx: number;
   labelsPx: number;
-  numbersRightPx: number | undefined;
+  detailRightPx: number;
+  numbersRightPx?: number;
   paint: Paint;
 }
 
-function drawRow(row: OverheadRow, y: number, { x, labelsPx, numbersRightPx, paint }: RowPlace): string {
+function drawRow(row: OverheadRow, isFirst: boolean, y: number, place: RowPlace): string {
+  const { x, labelsPx, detailRightPx, numbersRightPx, paint } = place;
   const stroke = paint(row.style.colour);
-  const text = { y: y + 4, sizePx: labelSizePx };
+  const small = { y: y + 4, sizePx: detailSizePx, fill: paint('muted'), anchor: 'end' as const };
   const [from, to] = [clamped(x, row.low), clamped(x, row.high)];
   const isBeyond = row.estimate < x.domain[0] || row.estimate > x.domain[1];
+  const label = { x: paddingPx, y: y + 4, fill: paint('ink'), sizePx: labelSizePx };
   return [
-    textElement(fitText(row.label, labelSizePx, labelsPx - 6), { x: paddingPx, fill: paint('ink'), ...text }),
-    element('path', { d: `M${r(from)} ${r(y)}H${r(to)}`, stroke, 'stroke-width': 1.8, fill: 'none' }),
+    isFirst ? textElement(fitText(row.label, labelSizePx, labelsPx - 4), label) : '',
+    textElement(row.detail, { x: detailRightPx, ...small }),
+    element('path', { d: `M${r(from)} ${r(y)}H${r(to)}`, stroke, 'stroke-width': 1.7, fill: 'none' }),
     row.low < x.domain[0] ? arrow(x.at(x.domain[0]), y, -1, stroke) : cap(from, y, stroke),
     row.high > x.domain[1] ? arrow(x.at(x.domain[1]), y, 1, stroke) : cap(to, y, stroke),
-    isBeyond ? '' : marker(x.at(row.estimate), y, row.style, 4, paint),
-    numbersRightPx === undefined
-      ? ''
-      : textElement(numbersOf(row), { x: numbersRightPx, fill: paint('muted'), anchor: 'end', ...text }),
+    isBeyond ? '' : marker(x.at(row.estimate), y, row.style, 3.6, paint),
+    numbersRightPx === undefined ? '' : textElement(numbersOf(row), { x: numbersRightPx, ...small }),
   ].join('');
 }
 
 function cap(x: number, y: number, stroke: string): string {
   return element('path', {
-    d: `M${r(x)} ${r(y - 4)}V${r(y + 4)}`,
+    d: `M${r(x)} ${r(y - 3.5)}V${r(y + 3.5)}`,
     stroke,
     'stroke-width': 1.4,
     fill: 'none',

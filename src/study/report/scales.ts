@@ -71,7 +71,9 @@ function logScale({ values, rangePx, tickCount, ticks, format = formatNumber }: 
   const made = ticks ?? logTicks(low, high, tickCount);
   // Given ticks say where the axis ends; made ones reach beyond the values on both sides.
   let domain: readonly [number, number] =
-    ticks === undefined ? [Math.min(low, made[0]!), Math.max(high, made.at(-1)!)] : [low, high];
+    ticks === undefined
+      ? [Math.min(low, made[0]!), Math.max(powerAbove(high, made), made.at(-1)!)]
+      : [low, high];
   if (domain[0] === domain[1]) domain = [domain[0] / 2, domain[1] * 2];
   return {
     domain,
@@ -102,8 +104,13 @@ function logTicks(low: number, high: number, count: number): number[] {
   }
   const stride = Math.max(1, Math.ceil((last - first) / Math.max(1, count)));
   const powers: number[] = [];
-  for (let exponent = first; exponent < last + stride; exponent += stride) powers.push(10 ** exponent);
+  for (let exponent = first; exponent <= last; exponent += stride) powers.push(10 ** exponent);
   return powers;
+}
+
+/** Where the axis ends: at the next power of ten when ticks were thinned and stop below the values. */
+function powerAbove(high: number, ticks: readonly number[]): number {
+  return high <= ticks.at(-1)! ? high : 10 ** Math.ceil(Math.log10(high) - 1e-9);
 }
 
 function interpolate(

@@ -4,17 +4,9 @@ import { type BenchmarkName, nameOfSeries } from '../cells.ts';
 import { type MetricName, metrics, type Sample, type Study, type SweepPoint } from '../samples.ts';
 import type { Chart, ChartPoint, ChartSeries } from './chart.ts';
 import { formatMessageSize } from './numbers.ts';
+import { summarise } from './point-summary.ts';
 import { allCells, type NamedSeries, seriesOfStudy } from './series.ts';
 import { notesFor, warningsFor } from './warnings.ts';
-
-/** The middle of some runs, and how surely it is known; bounds are missing where there are too few runs. */
-export interface PointSummary {
-  median: number;
-  low?: number;
-  high?: number;
-}
-
-export type Summarise = (values: readonly number[]) => PointSummary;
 
 /** The figures of a study; a benchmark that the study does not have gives none. */
 export interface StudyFigures {
@@ -27,10 +19,10 @@ export interface StudyFigures {
   pingpongBandwidth?: Chart;
 }
 
-const medians = 'Medians with 95 % intervals. Each small dot is one run.';
+const explanation = 'Middle of the runs with its 95 % interval. Each small dot is one run.';
 
-export function figuresOfStudy(study: Study, summarise: Summarise): StudyFigures {
-  const context: Context = { study, summarise, series: seriesOfStudy(study) };
+export function figuresOfStudy(study: Study): StudyFigures {
+  const context: Context = { study, series: seriesOfStudy(study) };
   const has = (benchmark: BenchmarkName) => allCells(study).some((cell) => cell.benchmark === benchmark);
   const byCores = (id: string, title: string, metric: MetricName, xTitle: string) =>
     chartByCores(context, { id, title, metric, xTitle });
@@ -84,12 +76,11 @@ export function listFigures(figures: StudyFigures): Chart[] {
 
 interface Context {
   study: Study;
-  summarise: Summarise;
   series: readonly NamedSeries[];
 }
 
 function chartByCores(
-  { study, summarise, series }: Context,
+  { study, series }: Context,
   { id, title, metric, xTitle }: { id: string; title: string; metric: MetricName; xTitle: string },
 ): Chart {
   const { unit, isRate, benchmark } = metrics[metric];
@@ -100,7 +91,7 @@ function chartByCores(
       name,
       style,
       points: [...byCores].flatMap(([cores, samples]) =>
-        point(cores, samples.map(numberOf(metric)), summarise),
+        point(cores, samples.map(numberOf(metric)), study, `${metric} ${name} ${cores}`),
       ),
     };
   });
@@ -126,10 +117,7 @@ interface SweepChart {
   yKind: 'linear' | 'log';
 }
 
-function chartOfSweep(
-  { study, summarise, series }: Context,
-  { id, title, value, yTitle, yKind }: SweepChart,
-): Chart {
+function chartOfSweep({ study, series }: Context, { id, title, value, yTitle, yKind }: SweepChart): Chart {
   const runs = usableRuns(study, 'pingpong');
   const drawn = series.map(({ name, style }): ChartSeries => {
     const bySize = groupBy(runs.filter(isOf(name)).flatMap(sweepOf), ({ messageBytes }) => messageBytes);
@@ -140,7 +128,8 @@ function chartOfSweep(
         point(
           bytes,
           points.map((one) => one[value]),
-          summarise,
+          study,
+          `${value} ${name} ${bytes}`,
         ),
       ),
     };
@@ -175,7 +164,7 @@ function aboutSeries(
   const shown = series.filter(({ name }) => isDrawn(name)).map(({ series: { environment } }) => environment);
   const missing = series.filter(({ name }) => planned.has(name) && !isDrawn(name)).map(({ name }) => name);
   return {
-    subtitle: medians,
+    subtitle: explanation,
     warnings: warningsFor(shown),
     notes: [
       ...notesFor(shown),
@@ -207,11 +196,11 @@ function sweepOf({ measured }: Sample): readonly SweepPoint[] {
   return Object.values(measured).flatMap((value) => (typeof value === 'number' ? [] : value));
 }
 
-function point(x: number, values: readonly number[], summarise: Summarise): ChartPoint[] {
+function point(x: number, values: readonly number[], { head }: Study, stream: string): ChartPoint[] {
   const raw = values.filter(Number.isFinite);
   if (raw.length === 0) return [];
-  const { median, low, high } = summarise(raw);
-  return [{ x, y: median, raw, ...(low === undefined || high === undefined ? {} : { low, high }) }];
+  const { middle, low, high } = summarise(raw, head.seed, `figure ${stream}`);
+  return [{ x, y: middle, raw, ...(low === undefined || high === undefined ? {} : { low, high }) }];
 }
 
 function powersOfFour(low: number, high: number): number[] {

@@ -36,11 +36,11 @@ export function textWidthPx(text: string, sizePx: number): number {
 }
 
 function widthOf(character: string): number {
-  if (/[ijl.,:;'|!·]/.test(character)) return 290;
-  if (/[frtI()[\]/ \u2009-]/.test(character)) return 360;
-  if (/[mwMW%@…]/.test(character)) return 880;
-  if (/[A-Z−–+<>=]/.test(character)) return 680;
-  return character > '\u2E7F' ? 1050 : 580;
+  if (/[ijl.,:;'|!·]/.test(character)) return 320;
+  if (/[frtI()[\]/ \u2009\u202F-]/.test(character)) return 395;
+  if (/[mwMW%@…]/.test(character)) return 950;
+  if (/[A-Z−–+<>=±×]/.test(character)) return 720;
+  return character > '\u2E7F' ? 1050 : 620;
 }
 
 /** The text, or as much of it as fits with an ellipsis. */
