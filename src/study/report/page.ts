@@ -115,7 +115,8 @@ figure{margin:0;background:var(--paper);border:1px solid var(--line);border-radi
 figure svg{display:block;width:100%;height:auto;max-width:52rem;margin:0 auto}
 figure.small svg{max-width:30rem}
 .for-narrow{display:none}
-@media (max-width:36rem){.for-wide{display:none}.for-narrow{display:block}th,td{padding-inline:.6rem}}
+@media (max-width:62rem){th,td{padding-inline:.65rem}}
+@media (max-width:36rem){.for-wide{display:none}.for-narrow{display:block}th,td{padding-inline:.55rem}}
 @media print{body{background:#fff;font-size:10pt}header,main{max-width:none;padding:0}nav{display:none}section{break-inside:auto}.box,.scroll{overflow:visible;border:0}.caption{padding-left:.4rem}table{font-size:8pt}th,td{padding:.15rem .4rem}tr,.warning{break-inside:avoid}h2,h3{break-after:avoid}.figures{grid-template-columns:1fr}pre{white-space:pre-wrap}code.command{white-space:normal}details::details-content{content-visibility:visible;display:block}}
 `.trim();
 }
