@@ -1,9 +1,10 @@
 /** What `lodge study …` does: makes or goes on with a study, shows how it goes, and writes its report. */
 
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { checkValue, parseYaml, readDocument } from '../document.ts';
-import { LodgeError } from '../errors.ts';
+import { hostIoError, LodgeError } from '../errors.ts';
 import { sweep } from '../guest/sweep.ts';
 import { openStore } from '../image/store.ts';
 import { beginStudy, lookAtMachine, nodesOfCpus, pinnedCpusOf } from '../study/begin.ts';
@@ -111,24 +112,23 @@ async function showReport(
   globals: GlobalOptions,
 ): Promise<void> {
   progress.show('writing the report');
-  const [{ verdictsOf }, { writeReport }, { renderVerdicts }] = await Promise.all([
+  const [{ verdictsOf }, { writeReport }, { renderVerdicts }, { terminalLook }] = await Promise.all([
     import('../study/verdicts.ts'),
     import('../study/report/write.ts'),
     import('../study/report/terminal.ts'),
+    import('../study/report/terminal-text.ts'),
   ]);
-  const written = await writeReport(study, directory);
+  const verdicts = verdictsOf(study);
+  const written = await writeReport(study, directory, verdicts);
   progress.clear();
   if (globals.json) {
     const { id, host, notMeasured } = study.head;
-    const verdicts = verdictsOf(study);
     process.stdout.write(
       `${JSON.stringify({ id, directory, host, verdicts, notMeasured, ...written }, null, 2)}\n`,
     );
     return;
   }
-  process.stdout.write(
-    renderVerdicts(study, { columns: process.stdout.columns, colour: process.stdout.isTTY === true }),
-  );
+  process.stdout.write(renderVerdicts(study, verdicts, terminalLook(process.stdout, process.env)));
   for (const note of written.notes) say(globals, note);
   process.stdout.write(`\nreport: ${written.files[0]}\n`);
 }
@@ -139,15 +139,34 @@ export async function compare(
   flags: CompareFlags,
   globals: GlobalOptions,
 ): Promise<void> {
-  const { compareStudies, renderComparison } = await import('../study/compare.ts');
-  const comparison = compareStudies(readStudy(first), readStudy(second));
+  const [{ compareStudies }, { renderComparison }, { terminalLook }] = await Promise.all([
+    import('../study/compare.ts'),
+    import('../study/report/compare-terminal.ts'),
+    import('../study/report/terminal-text.ts'),
+  ]);
+  const [a, b] = [readStudy(first), readStudy(second)];
+  const comparison = compareStudies(a, b);
   if (flags.html !== undefined) {
-    const { writeComparison } = await import('../study/report/write.ts');
-    await writeComparison(comparison, flags.html);
+    const { renderComparisonHtml } = await import('../study/report/compare-html.ts');
+    writeWhole(flags.html, renderComparisonHtml(a, b, comparison));
   }
   process.stdout.write(
-    globals.json ? `${JSON.stringify(comparison, null, 2)}\n` : renderComparison(comparison),
+    globals.json
+      ? `${JSON.stringify(comparison, null, 2)}\n`
+      : renderComparison(comparison, terminalLook(process.stdout, process.env)),
   );
+}
+
+/** Writes a file so that nobody ever sees a part of it. @throws LodgeError `host-io`, `disk-full` */
+function writeWhole(path: string, text: string): void {
+  const aside = `${path}.${process.pid}.new`;
+  try {
+    writeFileSync(aside, text);
+    renameSync(aside, path);
+  } catch (cause) {
+    rmSync(aside, { force: true });
+    throw hostIoError('writing the comparison', path, cause);
+  }
 }
 
 /** The spec of flags and file together. @throws LodgeError `spec-value`, `spec-unknown-key`, `spec-syntax`, `usage` */
