@@ -112,12 +112,14 @@ async function showReport(
   globals: GlobalOptions,
 ): Promise<void> {
   progress.show('writing the report');
-  const [{ verdictsOf }, { writeReport }, { renderVerdicts }, { terminalLook }] = await Promise.all([
-    import('../study/verdicts.ts'),
-    import('../study/report/write.ts'),
-    import('../study/report/terminal.ts'),
-    import('../study/report/terminal-text.ts'),
-  ]);
+  const [{ verdictsOf }, { writeReport }, { renderVerdicts }, { renderValues }, { terminalLook }] =
+    await Promise.all([
+      import('../study/verdicts.ts'),
+      import('../study/report/write.ts'),
+      import('../study/report/terminal.ts'),
+      import('../study/report/terminal-values.ts'),
+      import('../study/report/terminal-text.ts'),
+    ]);
   const verdicts = verdictsOf(study);
   const written = await writeReport(study, directory, verdicts);
   progress.clear();
@@ -128,7 +130,8 @@ async function showReport(
     );
     return;
   }
-  process.stdout.write(renderVerdicts(study, verdicts, terminalLook(process.stdout, process.env)));
+  const look = terminalLook(process.stdout, process.env);
+  process.stdout.write(`${renderValues(study, look)}${renderVerdicts(study, verdicts, look)}`);
   for (const note of written.notes) say(globals, note);
   process.stdout.write(`\nreport: ${written.files[0]}\n`);
 }

@@ -1,0 +1,45 @@
+/** What was measured, as plain tables for a terminal: of all that has no verdict, and of everything without guests. */
+
+import { nameOfSeries } from '../cells.ts';
+import { type MetricName, metrics, type Study } from '../samples.ts';
+import { spreadOf } from '../spread.ts';
+import { metricsOf, valuesOf } from '../verdicts.ts';
+import { coresText } from './answer.ts';
+import { formatSignificant } from './numbers.ts';
+import { paint, type TerminalLook, tableLines } from './terminal-text.ts';
+
+/** Medians, a table for each metric, with the least and the largest value; empty where there is nothing to tell. */
+export function renderValues(study: Study, look: TerminalLook): string {
+  const hasGuests = study.head.cells.some(({ environment }) => environment !== 'native');
+  const rowsByMetric = new Map<MetricName, string[][]>();
+  for (const cell of study.head.cells) {
+    for (const metric of metricsOf(cell)) {
+      if (hasGuests && 'tolerance' in metrics[metric]) continue;
+      const spread = spreadOf(valuesOf(study, cell, metric));
+      if (spread === undefined) continue;
+      const { n, median, min, max } = spread;
+      const rows = rowsByMetric.get(metric) ?? [];
+      rowsByMetric.set(metric, rows);
+      rows.push([
+        nameOfSeries(cell),
+        coresText(cell.cores),
+        formatSignificant(median, 4),
+        `${formatSignificant(min)} to ${formatSignificant(max)}`,
+        `${n} ${n === 1 ? 'run' : 'runs'}`,
+      ]);
+    }
+  }
+  // One table for the widths, cut up again under its titles.
+  const lines = tableLines(
+    [...rowsByMetric.values()].flat(),
+    ['start', 'end', 'end', 'start', 'end'],
+    [],
+    look,
+  );
+  let text = '';
+  for (const [metric, rows] of rowsByMetric) {
+    text += `${paint(`${metrics[metric].title} (${metrics[metric].unit})`, 'bold', look)}\n`;
+    text += `${lines.splice(0, rows.length).join('\n')}\n\n`;
+  }
+  return text;
+}
