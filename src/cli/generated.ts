@@ -3,6 +3,15 @@
 import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
 
+interface ManualFlags {
+  markdown?: boolean;
+  errors?: boolean;
+  spec?: boolean;
+  schema?: boolean;
+  studySpec?: boolean;
+  studySchema?: boolean;
+}
+
 export function defineGenerated(program: Command): void {
   program
     .command('completion')
@@ -20,13 +29,22 @@ export function defineGenerated(program: Command): void {
     .option('--errors', 'The error and exit codes instead, as in docs/reference/errors.md.')
     .option('--spec', 'The keys of a guest spec instead, as in docs/reference/spec.md.')
     .option('--schema', 'The JSON Schema of a guest spec, for editors.')
-    .action(async (flags: { markdown?: boolean; errors?: boolean; spec?: boolean; schema?: boolean }) => {
+    .option('--study-spec', 'The keys of a study spec instead, as in docs/reference/study-spec.md.')
+    .option('--study-schema', 'The JSON Schema of a study spec, for editors.')
+    .action(async (flags: ManualFlags) => {
       const { errorReference, manualPage, specReference, specSchema, verbReference } = await import(
         './manual.ts'
       );
-      if (flags.errors === true) process.stdout.write(errorReference());
-      else if (flags.schema === true) process.stdout.write(`${JSON.stringify(specSchema(), null, 2)}\n`);
-      else if (flags.spec === true) process.stdout.write(specReference());
-      else process.stdout.write(flags.markdown === true ? verbReference(program) : manualPage(program));
+      const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+      const others: [keyof ManualFlags, () => string][] = [
+        ['errors', errorReference],
+        ['spec', () => specReference('guest')],
+        ['schema', () => json(specSchema('guest'))],
+        ['studySpec', () => specReference('study')],
+        ['studySchema', () => json(specSchema('study'))],
+        ['markdown', () => verbReference(program)],
+      ];
+      const make = others.find(([flag]) => flags[flag] === true)?.[1] ?? (() => manualPage(program));
+      process.stdout.write(make());
     });
 }

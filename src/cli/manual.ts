@@ -4,10 +4,20 @@ import type { Command } from 'commander';
 import * as z from 'zod';
 import { catalogue, exitCodes } from '../errors.ts';
 import { guestSpecSchema } from '../guest/spec.ts';
+import { studySpecSchema } from '../study/spec.ts';
 
 function allVerbs(program: Command): Command[] {
-  const visible = (command: Command): Command[] => command.createHelp().visibleCommands(command);
-  return visible(program).flatMap((verb) => (visible(verb).length > 0 ? visible(verb) : [verb]));
+  const visible = (command: Command): Command[] =>
+    command
+      .createHelp()
+      .visibleCommands(command)
+      .filter((verb) => verb.name() !== 'help');
+  return visible(program).flatMap((verb) => {
+    const parts = visible(verb);
+    // A verb with parts is one itself when it can be told how to do something.
+    const isVerb = parts.length === 0 || verb.options.some((option) => !option.hidden);
+    return isVerb ? [verb, ...parts] : parts;
+  });
 }
 
 function nameOf(verb: Command): string {
@@ -27,7 +37,7 @@ const exitMeaning: Record<keyof typeof exitCodes, string> = {
 function exitRows(): [string, string][] {
   return [
     ['0', 'Done; of `run`, `exec` and `shell`: the command ended with 0.'],
-    ['1', 'Of `doctor`: no guest can be booted here.'],
+    ['1', 'Of `doctor`: no guest can be booted here; of `study`: a run failed, and the report says which.'],
     ...Object.entries(exitMeaning).map(([name, meaning]): [string, string] => [
       String(exitCodes[name as keyof typeof exitCodes]),
       meaning,
@@ -96,16 +106,34 @@ function cell(text: string): string {
   return text.replaceAll('|', '\\|');
 }
 
+/** What people write in files: one schema each, from which come the check, the page and the JSON Schema. */
+const specs = {
+  guest: {
+    schema: guestSpecSchema,
+    intro:
+      '# The guest spec\n\nMade by `lodge manual --spec`. `lodge run --spec FILE` reads these keys as YAML; the flags of `lodge run` set the same ones. Sizes carry their unit (`512M`), times too (`30s`); unknown keys are refused. `lodge manual --schema` prints the JSON Schema for editors.',
+  },
+  study: {
+    schema: studySpecSchema,
+    intro:
+      '# The study spec\n\nMade by `lodge manual --study-spec`. `lodge study --spec FILE` reads these keys as YAML; the flags of `lodge study` set the same ones. Unknown keys are refused. `lodge manual --study-schema` prints the JSON Schema for editors. [The guide](../guides/study.md) says what comes of them.',
+  },
+} as const;
+
+export type SpecName = keyof typeof specs;
+
 /** The JSON Schema of what people write (not of what it becomes). */
-export function specSchema(): unknown {
-  return z.toJSONSchema(guestSpecSchema, { io: 'input', unrepresentable: 'any' });
+export function specSchema(name: SpecName): unknown {
+  return z.toJSONSchema(specs[name].schema, { io: 'input', unrepresentable: 'any' });
 }
 
-export function specReference(): string {
-  const schema = specSchema() as { properties: Record<string, { description?: string; default?: unknown }> };
+export function specReference(name: SpecName): string {
+  const schema = specSchema(name) as {
+    properties: Record<string, { description?: string; default?: unknown }>;
+  };
   const rows = Object.entries(schema.properties).map(([key, property]) => {
     const preset = property.default === undefined ? '' : `\`${JSON.stringify(property.default)}\``;
     return `| \`${key}\` | ${cell(property.description ?? '')} | ${cell(preset)} |`;
   });
-  return `# The guest spec\n\nMade by \`lodge manual --spec\`. \`lodge run --spec FILE\` reads these keys as YAML; the flags of \`lodge run\` set the same ones. Sizes carry their unit (\`512M\`), times too (\`30s\`); unknown keys are refused. \`lodge manual --schema\` prints the JSON Schema for editors.\n\n| key | meaning | default |\n|---|---|---|\n${rows.join('\n')}\n`;
+  return `${specs[name].intro}\n\n| key | meaning | default |\n|---|---|---|\n${rows.join('\n')}\n`;
 }
