@@ -7,7 +7,7 @@ import { marker, type Paint } from './look.ts';
 import { makeScale, type Scale, type Tick } from './scales.ts';
 import { drawSeries } from './series-marks.ts';
 import { element, textElement } from './svg.ts';
-import { textWidthPx } from './text.ts';
+import { fitText, textWidthPx } from './text.ts';
 
 /** The chart as SVG. Points and runs that are not numbers (or not positive on a logarithmic axis) are left out. */
 export function lineChart(chart: Chart, drawing: Drawing): string {
@@ -188,7 +188,12 @@ function axes(
     );
   });
   return [
-    textElement(y.title, { x: paddingPx, y: topPx - 15, ...muted, fill: paint('ink') }),
+    textElement(fitText(y.title, labelSizePx, rightPx - paddingPx), {
+      x: paddingPx,
+      y: topPx - 15,
+      ...muted,
+      fill: paint('ink'),
+    }),
     ...rows,
     element('path', {
       d: `M${leftPx} ${bottomPx + 0.5}H${rightPx}`,
@@ -196,7 +201,7 @@ function axes(
       'stroke-width': 1,
     }),
     ...columns,
-    textElement(x.title, {
+    textElement(fitText(x.title, labelSizePx, widthPx), {
       x: leftPx + widthPx / 2,
       y: bottomPx + 38,
       anchor: 'middle',
