@@ -53,7 +53,7 @@ export function lineChart(chart: Chart, drawing: Drawing): string {
   const names = (places ?? []).map((place, i) => {
     const { name, style } = series[i]!;
     const at = { x: area.leftPx + area.widthPx + 12, y: plotTopPx + place };
-    const text = { x: at.x + 9, y: at.y + 4, fill: paint(style.colour), sizePx: labelSizePx };
+    const text = { x: at.x + 9, y: at.y + 4, fill: paint('ink'), sizePx: labelSizePx };
     return marker(at.x, at.y, style, 3.4, paint) + textElement(name, text);
   });
   const notes = footnotes(chart.notes, drawing, plotBottomPx + 44);
