@@ -158,6 +158,7 @@ function chartsOfBoth(a: Study, b: Study): Chart[] {
   // One style for each series of either; stylesOfSeries gives each place another colour and shape.
   const both: Study = { head: { ...a.head, cells: [...allCells(a), ...allCells(b)] }, samples: [] };
   for (const { name, style } of seriesOfStudy(both)) places.set(name, style);
+  const order = [...places.keys()];
   const [ofA, ofB] = [listFigures(figuresOfStudy(a)), listFigures(figuresOfStudy(b))];
   const ids = [...new Set([...ofA, ...ofB].map(({ id }) => id))];
   return ids.map((id) => {
@@ -169,7 +170,7 @@ function chartsOfBoth(a: Study, b: Study): Chart[] {
       notes: distinct(one?.notes, other?.notes),
       x: { ...base.x, ...mergedTicks(one, other) },
       series: [...lettered('A', one, places), ...lettered('B', other, places)].sort(
-        (x, y) => x.name.slice(2).localeCompare(y.name.slice(2)) || x.name.localeCompare(y.name),
+        (x, y) => order.indexOf(x.name.slice(2)) - order.indexOf(y.name.slice(2)),
       ),
     };
   });

@@ -58,6 +58,7 @@ function rowsOf({ head }: Study, sample: Sample): Field[][] {
   const after = [sample.flags.join(' '), sample.error];
   const values = Object.entries(measured).flatMap(([name, value]): Field[][] => {
     if (typeof value === 'number') return [[name, undefined, value, unitOf(name)]];
+    if (!Array.isArray(value)) return [];
     return value.flatMap(({ messageBytes, latencyUs, bandwidthMBps }) => [
       [`${name}.latency`, messageBytes, latencyUs, 'us'],
       [`${name}.bandwidth`, messageBytes, bandwidthMBps, 'MB/s'],

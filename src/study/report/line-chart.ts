@@ -7,7 +7,7 @@ import { marker, type Paint } from './look.ts';
 import { makeScale, type Scale, type Tick } from './scales.ts';
 import { drawSeries } from './series-marks.ts';
 import { element, textElement } from './svg.ts';
-import { textWidthPx } from './text.ts';
+import { fitText, textWidthPx } from './text.ts';
 
 /** The chart as SVG. Points and runs that are not numbers (or not positive on a logarithmic axis) are left out. */
 export function lineChart(chart: Chart, drawing: Drawing): string {
@@ -53,7 +53,7 @@ export function lineChart(chart: Chart, drawing: Drawing): string {
   const names = (places ?? []).map((place, i) => {
     const { name, style } = series[i]!;
     const at = { x: area.leftPx + area.widthPx + 12, y: plotTopPx + place };
-    const text = { x: at.x + 9, y: at.y + 4, fill: paint(style.colour), sizePx: labelSizePx };
+    const text = { x: at.x + 9, y: at.y + 4, fill: paint('ink'), sizePx: labelSizePx };
     return marker(at.x, at.y, style, 3.4, paint) + textElement(name, text);
   });
   const notes = footnotes(chart.notes, drawing, plotBottomPx + 44);
@@ -188,7 +188,12 @@ function axes(
     );
   });
   return [
-    textElement(y.title, { x: paddingPx, y: topPx - 15, ...muted, fill: paint('ink') }),
+    textElement(fitText(y.title, labelSizePx, rightPx - paddingPx), {
+      x: paddingPx,
+      y: topPx - 15,
+      ...muted,
+      fill: paint('ink'),
+    }),
     ...rows,
     element('path', {
       d: `M${leftPx} ${bottomPx + 0.5}H${rightPx}`,
@@ -196,7 +201,7 @@ function axes(
       'stroke-width': 1,
     }),
     ...columns,
-    textElement(x.title, {
+    textElement(fitText(x.title, labelSizePx, widthPx), {
       x: leftPx + widthPx / 2,
       y: bottomPx + 38,
       anchor: 'middle',

@@ -48,8 +48,10 @@ function linearScale({
   let low = Math.min(...(fromZero ? [0] : []), ...finite);
   let high = Math.max(...(fromZero ? [0] : []), ...finite);
   if (finite.length === 0) [low, high] = [0, 1];
-  if (low === high) {
-    const room = low === 0 ? 1 : Math.abs(low) / 2;
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  // Differences that are nothing but rounding, and numbers too small to be divided, are no span.
+  if (high - low <= size * 1e-9 || size < 1e-90) {
+    const room = size < 1e-90 ? 1 : size / 2;
     [low, high] = fromZero ? [Math.min(low, 0), Math.max(low, 0) + room] : [low - room, low + room];
   }
   const step = niceStep((high - low) / Math.max(1, tickCount));

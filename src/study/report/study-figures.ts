@@ -193,7 +193,7 @@ function numberOf(metric: MetricName): (sample: Sample) => number {
 }
 
 function sweepOf({ measured }: Sample): readonly SweepPoint[] {
-  return Object.values(measured).flatMap((value) => (typeof value === 'number' ? [] : value));
+  return Object.values(measured).flatMap((value) => (Array.isArray(value) ? value : []));
 }
 
 function point(x: number, values: readonly number[], { head }: Study, stream: string): ChartPoint[] {

@@ -39,7 +39,8 @@ export function renderVerdicts(study: Study, verdicts: readonly CellVerdict[], l
     const limit = tolerance === undefined ? 'told, not judged' : `tolerance ${formatTolerance(tolerance)}`;
     const scale = scaleOf(own, tolerance);
     const full = columns.bar === 0 ? '' : `, a full bar is ${formatTolerance(scale).slice(1)}`;
-    lines.push(paint(`${metrics[metric].title} (${limit}${full})`, 'bold', look));
+    const heading = wrapped(`${metrics[metric].title} (${limit}${full})`, look);
+    lines.push(...heading.map((line) => paint(line, 'bold', look)));
     lines.push(...own.map((one) => verdictRow(one, scale, columns, look)), '');
   }
   if (environments.includes('uml')) lines.push(...wrapped(umlNote, look));
