@@ -12,15 +12,22 @@ const pagesShare = 0.5;
 /** The share of other pages that is no sign of anything: libraries, stacks, what a kernel hands out by itself. */
 const strayShare = 0.1;
 
-/** Flags of one run, from what was found while it ran; see {@link Sample.flags}. */
-export function flagsOf(cell: Cell, found: Found, isAlone: boolean): string[] {
+/** The least share of a benchmark's memory that must have been seen to judge its pages. */
+const seenShare = 0.25;
+
+/**
+ * Flags of one run, from what was found while it ran; see {@link Sample.flags}.
+ * @param workBytes memory that the benchmark takes
+ */
+export function flagsOf(cell: Cell, found: Found, workBytes: number, isAlone: boolean): string[] {
   const flags: string[] = [];
   const { clockDrift, ownPages, hostPages } = found;
   if (clockDrift !== undefined && Math.abs(clockDrift.fraction) - clockDrift.uncertainty > clockTolerance) {
     flags.push('clock-drift');
   }
   if (cell.benchmark === 'hpcc' || cell.benchmark === 'stream') {
-    if (ownPages !== undefined && !arePagesMet(cell.pages.own, ownPages)) flags.push('pages-not-met');
+    if (totalOf(ownPages) < seenShare * workBytes) flags.push('pages-not-seen');
+    else if (!arePagesMet(cell.pages.own, ownPages!)) flags.push('pages-not-met');
   }
   if (cell.pages.host !== undefined && hostPages !== undefined && !arePagesMet(cell.pages.host, hostPages)) {
     flags.push('host-pages-not-met');
@@ -33,15 +40,18 @@ export function flagsOf(cell: Cell, found: Found, isAlone: boolean): string[] {
 export const flagMeanings: Readonly<Record<string, string>> = {
   'clock-drift': "the guest's clock ran faster or slower than the host's by more than 0.1 %",
   'pages-not-met': 'the benchmark ran mostly on pages other than those asked for',
+  'pages-not-seen': 'the run was over before most of its memory had been looked at',
   'host-pages-not-met': "the guest's memory lay mostly on pages other than those asked for",
   'not-alone': 'another study ran on this host at the same time',
 };
 
-function arePagesMet(
-  asked: PageSize,
-  { hugetlbBytes, transparentBytes, smallBytes }: NonNullable<Found['ownPages']>,
-): boolean {
-  const allBytes = hugetlbBytes + transparentBytes + smallBytes;
+function totalOf(pages: Found['ownPages']): number {
+  return pages === undefined ? 0 : pages.hugetlbBytes + pages.transparentBytes + pages.smallBytes;
+}
+
+function arePagesMet(asked: PageSize, pages: NonNullable<Found['ownPages']>): boolean {
+  const { hugetlbBytes, transparentBytes } = pages;
+  const allBytes = totalOf(pages);
   if (allBytes === 0) return true;
   if (asked === '4K') return (hugetlbBytes + transparentBytes) / allBytes <= strayShare;
   return (asked === 'thp' ? transparentBytes : hugetlbBytes) / allBytes >= pagesShare;

@@ -191,7 +191,12 @@ async function measure(
       measured: measured.values,
       found,
       argv,
-      flags: flagsOf(cell, found, isAlone && !isAnotherStudyRunning()),
+      flags: flagsOf(
+        cell,
+        found,
+        workBytes(cell.benchmark, cell.cores, sizes),
+        isAlone && !isAnotherStudyRunning(),
+      ),
     };
   } catch (error) {
     if (signal.aborted) throw signal.reason;

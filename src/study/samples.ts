@@ -110,7 +110,7 @@ export interface Sample {
   argv: string[];
   /** Why it failed, for `failed`. */
   error?: string;
-  /** Flags of a run that is kept and told: `clock-drift`, `pages-not-met`, `placement-not-met`. */
+  /** Flags of a run that is kept and told; judge-run.ts says what they mean. */
   flags: string[];
 }
 

@@ -3,6 +3,7 @@
 import { stringify } from 'yaml';
 import { formatSize, formatTime } from '../../units.ts';
 import { type Cell, keyOfCell, nameOfSeries, type PageSize } from '../cells.ts';
+import { flagMeanings } from '../judge-run.ts';
 import type { Found, Sample, Study } from '../samples.ts';
 import { coresText } from './answer.ts';
 import type { Findings } from './findings.ts';
@@ -50,12 +51,6 @@ function benchmarksText(cells: readonly Cell[]): string {
     })
     .join('; ');
 }
-
-const flagTexts: Record<string, string> = {
-  'clock-drift': 'the guest’s clock ran away from the host’s by more than 0.1 %',
-  'pages-not-met': 'other pages were found than were asked for',
-  'placement-not-met': 'it ran on other CPUs than were asked for',
-};
 
 /** Runs that failed, and runs that are kept with a flag. */
 export function troubleSection({ study }: Findings): Content {
@@ -105,7 +100,7 @@ function runCells({ cell, repeat, isWarmUp }: Sample): Content[] {
 function flagCell({ flags, found }: Sample): Html {
   const texts = flags.map((flag) => {
     const drift = flag === 'clock-drift' && found.clockDrift !== undefined ? ` (${driftText(found)})` : '';
-    const text = Object.hasOwn(flagTexts, flag) ? `: ${flagTexts[flag]}` : '';
+    const text = Object.hasOwn(flagMeanings, flag) ? `: ${flagMeanings[flag]}` : '';
     return `${flag}${text}${drift}`;
   });
   return html`<span class="reason">${texts.join('; ')}</span>`;

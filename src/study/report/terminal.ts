@@ -18,7 +18,7 @@ import { formatPercentInterval, formatTolerance } from './numbers.ts';
 import { niceStep } from './scales.ts';
 import { seriesOfStudy } from './series.ts';
 import { oneLineOf, paint, plain, type TerminalLook, wrapped } from './terminal-text.ts';
-import { emulationWarning, umlNote } from './warnings.ts';
+import { emulationWarning, hostNote, umlNote } from './warnings.ts';
 
 /** The verdicts as tables with bars, then the answer, then all in one line; each line ends with a line end. */
 export function renderVerdicts(study: Study, verdicts: readonly CellVerdict[], look: TerminalLook): string {
@@ -44,6 +44,8 @@ export function renderVerdicts(study: Study, verdicts: readonly CellVerdict[], l
     lines.push(...own.map((one) => verdictRow(one, scale, columns, look)), '');
   }
   if (environments.includes('uml')) lines.push(...wrapped(umlNote, look));
+  const ofHost = hostNote(study.head.host);
+  if (ofHost !== undefined) lines.push(...wrapped(ofHost, look));
   for (const { subject, text } of answersOf(verdicts)) lines.push(...wrapped(`${subject}: ${text}.`, look));
   lines.push(...wrapped(`${oneLine(study, verdicts)}.`, look));
   // The thin spaces of the page are not in every font of terminals.

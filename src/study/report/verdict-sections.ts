@@ -10,7 +10,7 @@ import { formatPercent, formatSignificant } from './numbers.ts';
 import { formatSummary, summarise } from './point-summary.ts';
 import { published } from './published.ts';
 import { allCells } from './series.ts';
-import { emulationWarning, umlNote } from './warnings.ts';
+import { emulationWarning, hostNote, umlNote } from './warnings.ts';
 
 export const marks: Record<Statement['mood'], { sign: string; word: string }> = {
   good: { sign: '✓', word: 'Good' },
@@ -22,6 +22,7 @@ export const marks: Record<Statement['mood'], { sign: string; word: string }> = 
 export function answerSection({ study, verdicts }: Findings): Content {
   const environments = guestEnvironments(study);
   const answers = answersOf(verdicts);
+  const ofHost = hostNote(study.head.host);
   const reasons = reasonsForNoGuest(study);
   return [
     environments.includes('tcg') ? html`<p class="warning">${emulationWarning}</p>` : undefined,
@@ -36,6 +37,7 @@ ${reasons.length === 0 ? undefined : html`<p class="note">Why there is none: ${r
             html`<li><span class="mark ${mood}" role="img" aria-label="${marks[mood].word}">${marks[mood].sign}</span><b>${subject}:</b> ${text}.</li>\n`,
         )}</ul>`,
     environments.includes('uml') ? html`<p class="note">${umlNote}</p>` : undefined,
+    ofHost === undefined ? undefined : html`<p class="note">${ofHost}</p>`,
     answers.length === 0
       ? undefined
       : html`<p class="note">Overhead is how much more time the same work takes in the guest than natively on the same pages; the interval in brackets holds the truth with 95 % confidence.</p>`,

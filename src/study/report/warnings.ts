@@ -1,6 +1,7 @@
 /** What must be said wherever timings of some guests are shown. */
 
 import type { Environment } from '../cells.ts';
+import type { HostDescription } from '../samples.ts';
 
 export const emulationWarning =
   'Emulated: guests under TCG are interpreted in software. Their timings say nothing about virtualization overhead.';
@@ -16,4 +17,11 @@ export function warningsFor(environments: Iterable<Environment>): string[] {
 /** Notes that stand under it. */
 export function notesFor(environments: Iterable<Environment>): string[] {
   return [...environments].includes('uml') ? [umlNote] : [];
+}
+
+/** What is to be known of the host before any of its numbers. */
+export function hostNote({ virtualization }: HostDescription): string | undefined {
+  return virtualization === undefined
+    ? undefined
+    : `This host is ${virtualization}: its "native" is what that gives, others may share its hardware, and guests under KVM are nested.`;
 }
