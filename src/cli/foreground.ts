@@ -15,6 +15,7 @@ import { signalNumbers } from '../process.ts';
 import { openOwnerSocket } from '../server/owner-socket.ts';
 import { type CommandFlags, requestOf } from './command-flags.ts';
 import { showConsole } from './console.ts';
+import { interruptible } from './interruptible.ts';
 import type { Progress } from './progress.ts';
 import { dieOf, joinCommand } from './stdio.ts';
 
@@ -45,7 +46,7 @@ export async function runForeground(input: ForegroundInput): Promise<number> {
   const request = requestOf(input.argv, input.command, plan, thisUser(), true);
   requireFits(request);
   await sweep(store);
-  const interrupt = interruptible();
+  const interrupt = interruptible((name) => new LodgeError('guest-died', `the start was ended by ${name}`));
   let guest: RunningGuest;
   try {
     guest = await startGuest(plan, {
@@ -149,27 +150,4 @@ async function watchForeign(guest: RunningGuest): Promise<number> {
   const crash = isLeft ? undefined : crashOf(guest.plan);
   if (crash !== undefined) throw crash;
   return 0;
-}
-
-/** Signals that end the start of a guest instead of this process. */
-function interruptible(): { signal: AbortSignal; received: NodeJS.Signals | undefined; stop: () => void } {
-  const controller = new AbortController();
-  const state = {
-    signal: controller.signal,
-    received: undefined as NodeJS.Signals | undefined,
-    stop: (): void => {},
-  };
-  const names = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
-  const handlers = names.map((name) => {
-    const handler = (): void => {
-      state.received ??= name;
-      controller.abort(new LodgeError('guest-died', `the start was ended by ${name}`));
-    };
-    process.on(name, handler);
-    return [name, handler] as const;
-  });
-  state.stop = () => {
-    for (const [name, handler] of handlers) process.removeListener(name, handler);
-  };
-  return state;
 }

@@ -10,6 +10,7 @@ import { kernelFromFile } from '../image/kernel-file.ts';
 import { checkName, openStore } from '../image/store.ts';
 import { formatSize, formatTime } from '../units.ts';
 import type { BuildFlags, ImportFlags } from './image.ts';
+import { type Interruptible, interruptible } from './interruptible.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 import { table } from './table.ts';
@@ -145,16 +146,8 @@ function print(value: unknown): void {
 }
 
 /** Interrupts end the work instead of this process, so that nothing half-made is left. */
-function interruptSignal(): { signal: AbortSignal; stop: () => void } {
-  const controller = new AbortController();
-  const onSignal = (): void =>
-    controller.abort(new LodgeError('image-build', 'the build was interrupted; nothing of it is left'));
-  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const name of names) process.on(name, onSignal);
-  return {
-    signal: controller.signal,
-    stop: () => {
-      for (const name of names) process.removeListener(name, onSignal);
-    },
-  };
+function interruptSignal(): Interruptible {
+  return interruptible(
+    () => new LodgeError('image-build', 'the build was interrupted; nothing of it is left'),
+  );
 }

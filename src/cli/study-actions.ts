@@ -16,6 +16,7 @@ import { runStudy, type Progress as StudyProgress } from '../study/runner.ts';
 import type { Study, StudyHead } from '../study/samples.ts';
 import { type StudySpec, studySpecSchema } from '../study/spec.ts';
 import { formatSize, formatTime } from '../units.ts';
+import { interruptible } from './interruptible.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress, type Progress } from './progress.ts';
 import { dieOf } from './stdio.ts';
@@ -29,7 +30,9 @@ export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<nu
   const progress = openProgress(globals);
   const onProgress = (text: string): void => progress.show(text);
   const path = resolve(flags.output ?? `study-${hostname()}${spec.size === 'quick' ? '-quick' : ''}`);
-  const interrupt = interruptible();
+  const interrupt = interruptible(
+    (name) => new LodgeError('study-directory', `the study was ended by ${name}`),
+  );
   try {
     progress.show('looking at this host');
     restoreSettings();
@@ -267,27 +270,4 @@ function sizeOf(
 
 function say({ quiet }: GlobalOptions, text: string): void {
   if (!quiet) process.stderr.write(`lodge: ${text}\n`);
-}
-
-/** Signals that end the study after what runs now was ended, instead of this process at once. */
-function interruptible(): { signal: AbortSignal; received: NodeJS.Signals | undefined; stop: () => void } {
-  const controller = new AbortController();
-  const state = {
-    signal: controller.signal,
-    received: undefined as NodeJS.Signals | undefined,
-    stop: (): void => {},
-  };
-  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  const handlers = names.map((name) => {
-    const handler = (): void => {
-      state.received ??= name;
-      controller.abort(new LodgeError('study-directory', `the study was ended by ${name}`));
-    };
-    process.on(name, handler);
-    return [name, handler] as const;
-  });
-  state.stop = () => {
-    for (const [name, handler] of handlers) process.removeListener(name, handler);
-  };
-  return state;
 }
