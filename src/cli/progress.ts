@@ -22,7 +22,7 @@ export function openProgress(options: { quiet: boolean; verbose: boolean }): Pro
   return {
     show: (text) => {
       isShown = true;
-      stderr.write(`\r\u001b[Klodge: ${text.slice(0, (stderr.columns ?? 80) - 10)}…`);
+      stderr.write(`\r\u001b[Klodge: ${text.slice(0, (stderr.columns || 80) - 10)}…`);
     },
     clear: () => {
       if (isShown) stderr.write('\r\u001b[K');

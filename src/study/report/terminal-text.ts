@@ -15,7 +15,7 @@ export function terminalLook(
 ): TerminalLook {
   const isTerminal = stream.isTTY === true;
   return {
-    width: isTerminal ? Math.max(20, stream.columns ?? 80) : 80,
+    width: isTerminal ? Math.max(20, stream.columns || 80) : 80,
     colour: isTerminal && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb',
   };
 }
