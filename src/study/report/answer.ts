@@ -165,7 +165,7 @@ export function oneLine(study: Study, verdicts: readonly CellVerdict[]): string 
     judged.filter(({ comparison }) => comparison.verdict.kind === kind).length;
   const slow = judged.filter(({ comparison }) => comparison.verdict.kind === 'overhead');
   const parts = [
-    judged.length === 0 ? 'nothing to compare' : `${judged.length} compared`,
+    judged.length === 0 ? 'nothing that is judged was measured in a guest' : `${judged.length} compared`,
     count('none-seen') > 0 ? `no overhead seen in ${count('none-seen')}` : undefined,
     slow.length > 0
       ? `overhead in ${slow.length} (at most ${formatPercent(overheadOf(worst(slow)))})`

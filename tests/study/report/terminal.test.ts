@@ -62,7 +62,7 @@ describe('verdicts on a terminal', () => {
     expect(joined(text)).toContain(emulationWarning);
     expect(text).not.toMatch(/no overhead seen|▲|%/);
     expect(oneLine(study, verdictsOf(study))).toBe(
-      'nothing to compare, emulated guests (tcg) are not compared',
+      'nothing that is judged was measured in a guest, emulated guests (tcg) are not compared',
     );
   });
 
