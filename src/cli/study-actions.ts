@@ -12,7 +12,7 @@ import { nameOfSeries } from '../study/cells.ts';
 import { groupReasons } from '../study/design.ts';
 import { announceStudy, readHead, readStudy, StudyDirectory } from '../study/directory.ts';
 import { restoreSettings } from '../study/host-settings.ts';
-import { runStudy, type Progress as StudyProgress } from '../study/runner.ts';
+import { leastRepeats, runStudy, type Progress as StudyProgress } from '../study/runner.ts';
 import type { Study, StudyHead } from '../study/samples.ts';
 import { type StudySpec, studySpecSchema } from '../study/spec.ts';
 import { formatSize, formatTime } from '../units.ts';
@@ -30,6 +30,8 @@ export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<nu
   const progress = openProgress(globals);
   const onProgress = (text: string): void => progress.show(text);
   const path = resolve(flags.output ?? `study-${hostname()}${spec.size === 'quick' ? '-quick' : ''}`);
+  if (flags.output === '')
+    throw new LodgeError('usage', 'the name of a directory is missing', { where: '-o' });
   const interrupt = interruptible(
     (name) => new LodgeError('study-directory', `the study was ended by ${name}`),
   );
@@ -59,8 +61,9 @@ export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<nu
       if (readHead(path) === undefined) directory.begin(head);
       const study = readStudy(path);
       checkSame(study.head, spec, machine.hostname, path);
-      if (study.samples.length > 0)
-        say(globals, `goes on with ${path}, where ${study.samples.length} runs are kept`);
+      const kept = study.samples.length;
+      if (kept > 0)
+        say(globals, `goes on with ${path}, where ${kept} ${kept === 1 ? 'run is' : 'runs are'} kept`);
       await runStudy({
         study,
         spec: study.head.spec as StudySpec,
@@ -114,6 +117,14 @@ async function showReport(
   progress: Progress,
   globals: GlobalOptions,
 ): Promise<void> {
+  const unreadable = study.unreadableLines ?? [];
+  if (unreadable.length > 0) {
+    const lines = `${unreadable.length === 1 ? 'line' : 'lines'} ${unreadable.slice(0, 10).join(', ')}${unreadable.length > 10 ? ', …' : ''}`;
+    say(
+      globals,
+      `${directory}/results.jsonl: ${lines} could not be read, and ${unreadable.length === 1 ? 'is' : 'are'} left out`,
+    );
+  }
   progress.show('writing the report');
   const [{ verdictsOf }, { writeReport }, { renderVerdicts }, { renderValues }, { terminalLook }] =
     await Promise.all([
@@ -194,6 +205,7 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
     pages: list(flags.pages),
     cores: list(flags.cores)?.map(Number),
     repeats: flags.repeats === undefined ? undefined : Number(flags.repeats),
+    'max-repeats': flags.maxRepeats === undefined ? undefined : Number(flags.maxRepeats),
     precision: flags.precision,
     seed: flags.seed === undefined ? undefined : Number(flags.seed),
   };
@@ -244,7 +256,11 @@ function showPlan({ cells, notMeasured, sizes, spec }: StudyHead, { json }: Glob
     sizeOf(cell, sizes),
   ]);
   process.stdout.write(table([['BENCHMARK', 'CORES', 'SERIES', 'SIZE'], ...rows]));
-  process.stdout.write(`\nsizes: ${sizes.rule}\n`);
+  const { 'warm-ups': warmUps } = spec as StudySpec;
+  const repeats = leastRepeats(spec as StudySpec);
+  process.stdout.write(
+    `\nruns: ${cells.length} cells x (${warmUps} to warm up + at least ${repeats}) = ${cells.length * (warmUps + repeats)}\nsizes: ${sizes.rule}\n`,
+  );
   if (notMeasured.length === 0) return;
   process.stdout.write('\nnot measured:\n');
   const reasons = groupReasons(notMeasured).map(({ series, benchmarks, cores, reason }) => [

@@ -12,6 +12,7 @@ export interface StudyFlags {
   pages?: string;
   cores?: string;
   repeats?: string;
+  maxRepeats?: string;
   precision?: string;
   seed?: string;
   dryRun?: boolean;
@@ -37,6 +38,7 @@ export function defineStudy(program: Command): void {
     .option('--pages <list>', 'Pages of guests as host/own: 4K/4K,2M/2M.')
     .option('--cores <list>', 'Numbers of cores: 1,2,4.')
     .option('--repeats <n>', 'Runs of each cell at least.')
+    .option('--max-repeats <n>', 'Runs at most, while intervals are wider than --precision.')
     .option('--precision <share>', 'Go on until intervals are as narrow as this: 1%.')
     .option('--seed <n>', 'Of the order of runs and the bootstrap.')
     .option('-n, --dry-run', 'Print what would be measured, and what cannot be, and run nothing.')

@@ -83,7 +83,12 @@ export const guestSpecSchema = z.strictObject({
     .enum(['auto', 'kvm', 'uml', 'tcg'])
     .default('auto')
     .describe('`auto` takes the first of kvm, uml, tcg that is usable and can give what is asked.'),
-  cpus: z.int({ error: 'must be a whole number' }).min(1).max(4096).default(1).describe('vCPUs.'),
+  cpus: z
+    .int({ error: 'must be a whole number from 1 to 4096' })
+    .min(1)
+    .max(4096)
+    .default(1)
+    .describe('vCPUs.'),
   memory: size.prefault('1G').describe('Memory of the guest.'),
   pages: z
     .union([hostPages, z.strictObject({ host: hostPages, strict: z.boolean().default(true) })])

@@ -200,7 +200,7 @@ export function groupReasons(notMeasured: readonly NotMeasured[]): GroupedReason
     if (!group.cores.includes(cell.cores)) group.cores.push(cell.cores);
     groups.set(key, group);
   }
-  return [...groups.values()];
+  return [...groups.values()].map((group) => ({ ...group, cores: group.cores.toSorted((a, b) => a - b) }));
 }
 
 /** Cells that are compared, side by side: a native cell and the guests' that do the same on the same own pages. */

@@ -5,6 +5,7 @@
 
 import {
   closeSync,
+  existsSync,
   fstatSync,
   fsyncSync,
   linkSync,
@@ -15,10 +16,11 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { runtimeDir } from '../guest/state.ts';
 import { fateOf, type Owner, thisProcess } from '../image/owner.ts';
@@ -29,7 +31,8 @@ const resultsFile = 'results.jsonl';
 const lockFile = 'owner.json';
 
 /**
- * Reads a study, whole or under way. Lines that were cut off (a crash, a full disk) are left out.
+ * Reads a study, whole or under way. Lines that are none (cut off by a crash or a full disk, damaged, of another
+ * format) are counted and left out.
  * @throws LodgeError `study-directory` when there is none, or it is of another format
  */
 export function readStudy(directory: string): Study {
@@ -40,7 +43,7 @@ export function readStudy(directory: string): Study {
       fix: 'lodge study -o DIR makes one',
     });
   }
-  return { head, samples: readSamples(join(directory, resultsFile)) };
+  return { head, ...readSamples(join(directory, resultsFile)) };
 }
 
 /** The head of the study in a directory; undefined when there is none. @throws LodgeError `study-directory` */
@@ -71,22 +74,32 @@ export function readHead(directory: string): StudyHead | undefined {
   });
 }
 
-function readSamples(path: string): Sample[] {
+function readSamples(path: string): Pick<Study, 'samples' | 'unreadableLines'> {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { samples: [], unreadableLines: [] };
     throw hostIoError('reading results', path, cause);
   }
-  return text.split('\n').flatMap((line) => {
-    try {
-      const sample = JSON.parse(line) as Sample;
-      return sample.format === 1 && sample.cell !== undefined ? [sample] : [];
-    } catch {
-      return [];
-    }
+  const samples: Sample[] = [];
+  const unreadableLines: number[] = [];
+  text.split('\n').forEach((line, i) => {
+    if (line === '') return;
+    const sample = sampleOf(line);
+    if (sample === undefined) unreadableLines.push(i + 1);
+    else samples.push(sample);
   });
+  return { samples, unreadableLines };
+}
+
+function sampleOf(line: string): Sample | undefined {
+  try {
+    const sample = JSON.parse(line) as Sample;
+    return sample.format === 1 && sample.cell !== undefined ? sample : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A study's directory while this process, and no other, adds to it. */
@@ -105,7 +118,8 @@ export class StudyDirectory {
    */
   static open(path: string): StudyDirectory {
     try {
-      mkdirSync(path, { recursive: true });
+      makeDirectory(path);
+      refuseOthers(path);
       takeLock(path);
       const results = openSync(join(path, resultsFile), 'a+');
       endLastLine(results);
@@ -144,6 +158,33 @@ export class StudyDirectory {
     closeSync(this.#results);
     rmSync(join(this.path, lockFile), { force: true });
   }
+}
+
+/**
+ * Makes a directory and those above it. The recursive way of Node.js (20) never ends where a file system that has
+ * the parent says that it is not there, as /proc does.
+ */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    if (code !== 'ENOENT' || dirname(path) === path || existsSync(dirname(path))) throw cause;
+    makeDirectory(dirname(path));
+    mkdirSync(path);
+  }
+}
+
+/** A study has a directory of its own. @throws LodgeError `study-directory` */
+function refuseOthers(path: string): void {
+  const names = readdirSync(path);
+  const others = names.filter((name) => name !== resultsFile && !name.startsWith(lockFile));
+  if (others.length === 0 || names.includes(headFile)) return;
+  throw new LodgeError('study-directory', `there are other files here (${others[0]}), and no study`, {
+    where: path,
+    fix: 'give a directory that is empty, or not there yet',
+  });
 }
 
 /** A last line that was cut off must not swallow the next one. */

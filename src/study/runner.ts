@@ -16,7 +16,7 @@ import { runNative } from './native.ts';
 import { seededRandom, shuffle } from './random.ts';
 import type { Measured, Sample, Study } from './samples.ts';
 import { workBytes } from './sizes.ts';
-import type { StudySpec } from './spec.ts';
+import { defaultRepeats, type StudySpec } from './spec.ts';
 import { isCellNarrow } from './verdicts.ts';
 
 export interface Progress {
@@ -64,7 +64,7 @@ export function mostRepeats(spec: StudySpec): number {
 
 /** The fewest repeats of a cell. */
 export function leastRepeats(spec: StudySpec): number {
-  return spec.repeats ?? 5;
+  return spec.repeats ?? defaultRepeats;
 }
 
 /**

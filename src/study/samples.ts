@@ -168,4 +168,6 @@ export interface HostDescription {
 export interface Study {
   head: StudyHead;
   samples: Sample[];
+  /** Lines of `results.jsonl`, counted from 1, that could not be read. */
+  unreadableLines?: number[];
 }

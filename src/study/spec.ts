@@ -22,7 +22,7 @@ const fraction = z
     return z.NEVER;
   });
 
-const time = z.string().transform((text, context) => {
+const time = z.string({ error: 'must be a time such as 30m or 2h' }).transform((text, context) => {
   try {
     return parseTimeMs(text);
   } catch (error) {
@@ -35,64 +35,82 @@ const time = z.string().transform((text, context) => {
 });
 
 const count = (least: number, most: number) =>
-  z.int({ error: 'must be a whole number' }).min(least).max(most);
+  z
+    .number({ error: `must be a whole number from ${least} to ${most}` })
+    .refine((value) => Number.isInteger(value) && value >= least && value <= most, {
+      error: `must be a whole number from ${least} to ${most}`,
+    });
 
-export const studySpecSchema = z.strictObject({
-  size: z
-    .enum(['quick', 'full'])
-    .default('full')
-    .describe(
-      "`full`: the paper's sizes, scaled to this machine's memory; `quick`: small ones, for minutes.",
-    ),
-  environments: z
-    .array(z.enum(['native', 'kvm', 'uml', 'tcg']))
-    .min(1)
-    .default(['native', 'kvm', 'uml'])
-    .describe('Where the benchmarks run. `tcg` is measured only when named: its timings are emulated.'),
-  pages: z
-    .array(z.enum(pageCombinations))
-    .min(1)
-    .optional()
-    .describe(
-      'Pages of guests as `host/own`; native runs take the second. Default: those of the paper, thp/thp and 1G.',
-    ),
-  cores: z
-    .array(count(1, 4096))
-    .min(1)
-    .optional()
-    .describe("Numbers of cores. Default: powers of two up to this job's cores, and all of them."),
-  placements: z
-    .array(z.enum(['mirror', 'free']))
-    .min(1)
-    .optional()
-    .describe('`mirror`: pinned, and guests laid out as their CPUs. `free`: unpinned, as a contrast.'),
-  benchmarks: z
-    .array(z.enum(benchmarkNames))
-    .min(1)
-    .default([...benchmarkNames])
-    .describe('What is run.'),
-  repeats: count(1, 1000).optional().describe('Runs of each cell at least. Default: 5.'),
-  'max-repeats': count(1, 1000)
-    .optional()
-    .describe(
-      'Runs of each cell at most, while intervals are wider than `precision`. Default: 5 quick, 20 full.',
-    ),
-  precision: fraction
-    .prefault('1%')
-    .describe('Half the width of an interval that is narrow enough, as a share of the value.'),
-  'warm-ups': count(0, 100).default(1).describe('Runs of each cell that are thrown away first.'),
-  'memory-share': fraction
-    .prefault('60%')
-    .describe("The share of this job's free memory that a benchmark or guest may take."),
-  'run-timeout': time.optional().describe('How long one run may take; by default what its benchmark says.'),
-  seed: count(0, 0xffff_ffff)
-    .optional()
-    .describe('Of the order of runs and the bootstrap. Default: random, and recorded.'),
-  launcher: z
-    .enum(['local'])
-    .default('local')
-    .describe('What starts the runs: this process. (Through Slurm: not yet.)'),
-});
+/** Runs of each cell when nothing is said. */
+export const defaultRepeats = 5;
+
+export const studySpecSchema = z
+  .strictObject({
+    size: z
+      .enum(['quick', 'full'])
+      .default('full')
+      .describe(
+        "`full`: the paper's sizes, scaled to this machine's memory; `quick`: small ones, for minutes.",
+      ),
+    environments: z
+      .array(z.enum(['native', 'kvm', 'uml', 'tcg']))
+      .min(1)
+      .default(['native', 'kvm', 'uml'])
+      .describe('Where the benchmarks run. `tcg` is measured only when named: its timings are emulated.'),
+    pages: z
+      .array(z.enum(pageCombinations))
+      .min(1)
+      .optional()
+      .describe(
+        'Pages of guests as `host/own`; native runs take the second. Default: those of the paper, thp/thp and 1G.',
+      ),
+    cores: z
+      .array(count(1, 4096))
+      .min(1)
+      .optional()
+      .describe("Numbers of cores. Default: powers of two up to this job's cores, and all of them."),
+    placements: z
+      .array(z.enum(['mirror', 'free']))
+      .min(1)
+      .optional()
+      .describe('`mirror`: pinned, and guests laid out as their CPUs. `free`: unpinned, as a contrast.'),
+    benchmarks: z
+      .array(z.enum(benchmarkNames))
+      .min(1)
+      .default([...benchmarkNames])
+      .describe('What is run.'),
+    repeats: count(1, 1000).optional().describe('Runs of each cell at least. Default: 5.'),
+    'max-repeats': count(1, 1000)
+      .optional()
+      .describe(
+        'Runs of each cell at most, while intervals are wider than `precision`. Default: 5 quick, 20 full.',
+      ),
+    precision: fraction
+      .prefault('1%')
+      .describe('Half the width of an interval that is narrow enough, as a share of the value.'),
+    'warm-ups': count(0, 100).default(1).describe('Runs of each cell that are thrown away first.'),
+    'memory-share': fraction
+      .prefault('60%')
+      .describe("The share of this job's free memory that a benchmark or guest may take."),
+    'run-timeout': time.optional().describe('How long one run may take; by default what its benchmark says.'),
+    seed: count(0, 0xffff_ffff)
+      .optional()
+      .describe('Of the order of runs and the bootstrap. Default: random, and recorded.'),
+    launcher: z
+      .enum(['local'])
+      .default('local')
+      .describe('What starts the runs: this process. (Through Slurm: not yet.)'),
+  })
+  .superRefine((spec, context) => {
+    const least = spec.repeats ?? defaultRepeats;
+    const most = spec['max-repeats'];
+    if (most === undefined || most >= least) return;
+    context.addIssue({
+      code: 'custom',
+      path: ['max-repeats'],
+      message: `${most} is less than the ${least} that are run at least`,
+    });
+  });
 
 /** A study's spec, checked and completed with defaults; times in milliseconds, shares as fractions. */
 export type StudySpec = z.output<typeof studySpecSchema>;

@@ -121,6 +121,8 @@ describe('a study', () => {
     { what: 'an unknown benchmark', flags: ['--benchmarks', 'hpc'], says: "did you mean 'hpcc'?" },
     { what: 'pages of no kind', flags: ['--pages', '3M/4K'], says: '--pages' },
     { what: 'a share that is none', flags: ['--precision', '2'], says: '--precision' },
+    { what: 'no cores', flags: ['--cores', '0'], says: 'must be a whole number from 1 to 4096' },
+    { what: 'fewer repeats at most than at least', flags: ['--max-repeats', '2'], says: '--max-repeats' },
     { what: 'cores that are none', flags: ['--cores', '1,x'], says: '--cores' },
     {
       what: 'cores beyond the machine',

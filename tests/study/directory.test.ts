@@ -41,7 +41,7 @@ describe('the directory of a study', () => {
     const second = StudyDirectory.open(dir);
     second.add(sampleOf(1));
     second.close();
-    expect(readStudy(dir)).toEqual({ head, samples: [sampleOf(0), sampleOf(1)] });
+    expect(readStudy(dir)).toEqual({ head, samples: [sampleOf(0), sampleOf(1)], unreadableLines: [] });
   });
 
   it('loses nothing but a line that was cut off', () => {
@@ -53,7 +53,7 @@ describe('the directory of a study', () => {
     const second = StudyDirectory.open(dir);
     second.add(sampleOf(1));
     second.close();
-    expect(readStudy(dir).samples).toEqual([sampleOf(0), sampleOf(1)]);
+    expect(readStudy(dir)).toMatchObject({ samples: [sampleOf(0), sampleOf(1)], unreadableLines: [2] });
   });
 
   it('is taken by one process at a time, and by the next when that is gone', () => {
@@ -65,6 +65,13 @@ describe('the directory of a study', () => {
     writeFileSync(join(dir, 'owner.json'), JSON.stringify({ ...thisProcess(), pid, startTicks: 1 }));
     StudyDirectory.open(dir).close();
     expect(() => readFileSync(join(dir, 'owner.json'))).toThrow(/ENOENT/);
+  });
+
+  it('is not made where it cannot be, nor among other files', () => {
+    expect(() => StudyDirectory.open('/proc/study')).toThrow(expect.objectContaining({ code: 'host-io' }));
+    writeFileSync(join(dir, 'mine'), '');
+    expect(() => StudyDirectory.open(dir)).toThrow(refusal(dir));
+    StudyDirectory.open(join(dir, 'a/b')).close();
   });
 
   it('without a study, with something else, or that is a file is told for what it is', () => {

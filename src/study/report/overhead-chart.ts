@@ -56,7 +56,7 @@ export function overheadChart(chart: OverheadChart, drawing: Drawing): string {
   const topPx = paddingPx - 6 + head.heightPx + 12;
   const label = [chart.title, ...chart.warnings].join('. ');
   if (groups.length === 0) {
-    const nothing = textElement('Nothing to compare', {
+    const nothing = textElement('Too little was measured to draw an interval', {
       x: paddingPx,
       y: topPx + 24,
       fill: paint('muted'),

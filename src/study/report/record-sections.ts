@@ -55,6 +55,7 @@ function benchmarksText(cells: readonly Cell[]): string {
 /** Runs that failed, and runs that are kept with a flag. */
 export function troubleSection({ study }: Findings): Content {
   const failed = study.samples.filter(({ outcome }) => outcome === 'failed');
+  const unreadable = study.unreadableLines ?? [];
   const flagged = study.samples.filter(({ flags, outcome }) => outcome === 'ok' && flags.length > 0);
   return [
     failed.length === 0
@@ -77,6 +78,9 @@ export function troubleSection({ study }: Findings): Content {
             },
           ],
         ),
+    unreadable.length === 0
+      ? undefined
+      : html`<p class="warning">${unreadable.length} lines of results.jsonl could not be read and are in no statistics: ${unreadable.slice(0, 20).join(', ')}.</p>`,
     flagged.length === 0
       ? html`<p>No run was flagged.</p>`
       : table(

@@ -14,7 +14,7 @@ import {
   type Statement,
 } from './answer.ts';
 import { byMetric, isMainMetric } from './findings.ts';
-import { formatPercentInterval, formatTolerance } from './numbers.ts';
+import { formatPercent, formatPercentInterval, formatTolerance } from './numbers.ts';
 import { niceStep } from './scales.ts';
 import { seriesOfStudy } from './series.ts';
 import { oneLineOf, paint, plain, type TerminalLook, wrapped } from './terminal-text.ts';
@@ -104,12 +104,17 @@ function verdictRow(one: CellVerdict, scale: number, columns: Columns, look: Ter
   return rest < 4 ? line : `${line}  ${paint(words, row.mood, look)}`;
 }
 
-function rowOf({ cell, comparison: { overhead, verdict } }: CellVerdict): Row {
+function rowOf({ cell, comparison: { overhead, verdict, n } }: CellVerdict): Row {
   const base = {
     name: nameOfSeries(cell),
     cores: coresText(cell.cores),
     numbers: plain(
-      overhead === undefined ? '–' : formatPercentInterval(overhead.estimate, overhead.low, overhead.high),
+      overhead === undefined
+        ? '–'
+        : // One pair has no interval.
+          n < 2
+          ? formatPercent(overhead.estimate)
+          : formatPercentInterval(overhead.estimate, overhead.low, overhead.high),
     ),
   };
   switch (verdict.kind) {
