@@ -173,7 +173,8 @@ describe('a study', () => {
     expect((await here.lodge(args)).code).toBe(0);
     expect(pages()).toBe(before);
     const stream = samplesIn('pool').filter(({ cell }) => cell.benchmark === 'stream');
-    expect(stream.map(({ flags: told }) => told)).toEqual([[], []]);
-    expect(stream[0]!.found.ownPages!.hugetlbBytes).toBeGreaterThan(100 * 2 ** 20);
+    expect(stream.flatMap(({ flags: told }) => told)).not.toContain('pages-not-met');
+    const seen = stream.map(({ found }) => found.ownPages?.hugetlbBytes ?? 0);
+    expect(Math.max(...seen)).toBeGreaterThan(100 * 2 ** 20);
   });
 });

@@ -6,9 +6,15 @@ import type { Found } from '../samples.ts';
 import type { BenchmarkCommand } from './benchmark.ts';
 import { outputError } from './output.ts';
 
+/** Between two looks at the memory of a run; the yardstick itself bounds what they cost. */
+const lookEveryMs = 50;
+
 /** The command, run and watched by the yardstick. Input and environment stay as they are. */
 export function wrap(command: BenchmarkCommand, programsDir: string): BenchmarkCommand {
-  return { ...command, argv: [join(programsDir, 'yardstick'), '--', ...command.argv] };
+  return {
+    ...command,
+    argv: [join(programsDir, 'yardstick'), '-i', `${lookEveryMs}`, '--', ...command.argv],
+  };
 }
 
 /** Clocks at one moment. Numbers of this size are exact to a quarter of a microsecond. */

@@ -41,5 +41,5 @@ describe('reading the yardstick', () => {
 
 it('puts a command under the yardstick and leaves the rest as it is', () => {
   const command = { argv: ['hpcc', '-x'], env: { A: '1' }, input: 'text' };
-  expect(wrap(command, '/p')).toEqual({ ...command, argv: ['/p/yardstick', '--', 'hpcc', '-x'] });
+  expect(wrap(command, '/p')).toEqual({ ...command, argv: ['/p/yardstick', '-i', '50', '--', 'hpcc', '-x'] });
 });
