@@ -263,13 +263,10 @@ function showPlan({ cells, notMeasured, sizes, spec }: StudyHead, { json }: Glob
   );
   if (notMeasured.length === 0) return;
   process.stdout.write('\nnot measured:\n');
-  const reasons = groupReasons(notMeasured).map(({ series, benchmarks, cores, reason }) => [
-    series,
-    benchmarks.join(', '),
-    cores.join(', '),
-    reason,
-  ]);
-  process.stdout.write(table([['SERIES', 'BENCHMARKS', 'CORES', 'REASON'], ...reasons]));
+  for (const { series, benchmarks, cores, reason } of groupReasons(notMeasured)) {
+    const of = `${benchmarks.join(', ')} on ${cores.join(', ')} ${cores.at(-1) === 1 ? 'core' : 'cores'}`;
+    process.stdout.write(`  ${series.join('; ')}: ${of}\n    ${reason}\n`);
+  }
 }
 
 function sizeOf(

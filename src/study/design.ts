@@ -184,18 +184,19 @@ function pagesUnavailable(
 
 export interface GroupedReason {
   reason: string;
-  series: string;
+  series: string[];
   benchmarks: BenchmarkName[];
   cores: number[];
 }
 
-/** What cannot be measured, with what has the same reason in one series put together. */
+/** What cannot be measured, with what has the same reason in one environment put together. */
 export function groupReasons(notMeasured: readonly NotMeasured[]): GroupedReason[] {
   const groups = new Map<string, GroupedReason>();
   for (const { cell, reason } of notMeasured) {
     const series = nameOfSeries(cell);
-    const key = JSON.stringify([series, reason]);
-    const group = groups.get(key) ?? { reason, series, benchmarks: [], cores: [] };
+    const key = JSON.stringify([cell.environment, reason]);
+    const group = groups.get(key) ?? { reason, series: [], benchmarks: [], cores: [] };
+    if (!group.series.includes(series)) group.series.push(series);
     if (!group.benchmarks.includes(cell.benchmark)) group.benchmarks.push(cell.benchmark);
     if (!group.cores.includes(cell.cores)) group.cores.push(cell.cores);
     groups.set(key, group);
