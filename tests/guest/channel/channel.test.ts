@@ -22,6 +22,8 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'lodge-channel-'));
   agent = spawn(builtFile('agent'), ['--fd', '3'], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] });
   const line = agent.stdio[3] as Socket;
+  // The agent is killed after each test, with what it has not read still on the line.
+  line.on('error', () => {});
   guestSide = (socket) => {
     socket.pipe(line, { end: false });
     line.pipe(socket);
