@@ -3,13 +3,13 @@
 import { keyOfCell, nameOfSeries } from '../cells.ts';
 import { valuesOf } from '../verdicts.ts';
 import {
-  departures,
   levelsOf,
   type MeasuredSeries,
   type OrderCheck,
   predictedOrder,
   referencesPerWalk,
 } from '../walk-cost.ts';
+import { walkOrdersOf } from '../walk-order.ts';
 import { coresText } from './answer.ts';
 import type { Findings } from './findings.ts';
 import { type Content, type Html, html, table } from './html-elements.ts';
@@ -45,6 +45,8 @@ export function walkSection({ study, series }: Findings): WalkSection | undefine
   const order = [...own].sort((a, b) => (rankOf.get(a.name) ?? 99) - (rankOf.get(b.name) ?? 99));
   const measuredAt = (count: number) =>
     order.flatMap(({ name }) => (rankOf.has(name) ? (rates.get(`${name} ${count}`) ?? []) : []));
+  // Pinned and unpinned runs differ in more than their page walks: those of one placement are compared.
+  const orders = walkOrdersOf(study);
   const rows = order.map(({ name, series: one }) => {
     const { references } = referencesPerWalk(one.pages, one.environment);
     return [
@@ -75,15 +77,10 @@ export function walkSection({ study, series }: Findings): WalkSection | undefine
       ],
       [{ rows }],
     ),
-    orderText(cores.map((count) => ({ cores: count, check: departures(comparableIn(measuredAt(count))) }))),
+    orderText(orders.filter(({ placement }) => placement === orders[0]?.placement)),
     [...notes].map((note) => html`<p class="note">${note}</p>`),
   ];
   return { explanation, measured };
-}
-
-/** Pinned and unpinned runs differ in more than their page walks: only those of one placement are compared. */
-function comparableIn(measured: readonly MeasuredSeries[]): MeasuredSeries[] {
-  return measured.filter(({ series }) => series.placement === measured[0]?.series.placement);
 }
 
 /** How far the measured order is the predicted one, and each departure with its lead by number of cores. */
