@@ -24,7 +24,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,17 +32,18 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "log.h"
+#include "namespaces.h"
+#include "relay.h"
 
 enum { MAX_WATCHERS = 16, PIECE = 65536, TYPED = 65536 };
 
 static const char *dir;
 static int lifeline, contain, relay, small_pages;
-static long log_bytes = 4 << 20;
 
 static pid_t program;
 static int contained;
@@ -91,36 +91,6 @@ static void write_identity(void) {
   write_file("keeper", "%d %lld\n", getpid(), field ? atoll(field) : 0LL);
 }
 
-/* ---- logs of bounded size: NAME and, before it, NAME.1, each at most half of log_bytes ---- */
-
-struct log {
-  const char *name, *older;
-  int fd;
-  long bytes;
-};
-
-static void log_write(struct log *log, const char *data, long n) {
-  if (n > log_bytes / 2) {
-    data += n - log_bytes / 2;
-    n = log_bytes / 2;
-  }
-  if (log->fd < 0 || log->bytes + n > log_bytes / 2) {
-    if (log->fd >= 0) {
-      close(log->fd);
-      rename(log->name, log->older);
-    }
-    log->fd = open(log->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    log->bytes = 0;
-    if (log->fd < 0) return;
-  }
-  /* A full disk costs log lines, never the guest. */
-  long written = write(log->fd, data, n);
-  if (written > 0) log->bytes += written;
-}
-
-static struct log console_log = {"console.log", "console.log.1", -1, 0};
-static struct log vmm_log = {"vmm.log", "vmm.log.1", -1, 0};
-
 /* ---- sockets in DIR ---- */
 
 static int listen_at(const char *name) {
@@ -134,6 +104,9 @@ static int listen_at(const char *name) {
 }
 
 /* ---- the console ---- */
+
+static struct log console_log = {"console.log", "console.log.1", -1, 0};
+static struct log vmm_log = {"vmm.log", "vmm.log.1", -1, 0};
 
 static int watchers[MAX_WATCHERS];
 static int watcher_count;
@@ -183,64 +156,7 @@ static int pump(int fd, struct log *log, int shown) {
   return 1;
 }
 
-/* ---- the relay between descriptor 3 of PROGRAM and one client ---- */
-
-struct lane {
-  char bytes[262144];
-  int from, to;
-};
-
-static struct lane to_client, to_program;
-static int client = -1, line = -1;
-
-/* Moves what it can from one descriptor to the other; gives 0 when the source has ended or the target is gone. */
-static int carry(struct lane *lane, int source, int target) {
-  if (lane->from == lane->to) {
-    ssize_t n = read(source, lane->bytes, sizeof lane->bytes);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return 0;
-    lane->from = 0;
-    lane->to = n > 0 ? n : 0;
-  }
-  while (lane->from < lane->to) {
-    ssize_t n = send(target, lane->bytes + lane->from, lane->to - lane->from, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0) return errno == EAGAIN || errno == EINTR;
-    lane->from += n;
-  }
-  return 1;
-}
-
-static void drop_client(void) {
-  close(client);
-  client = -1;
-  to_client.from = to_client.to = to_program.from = to_program.to = 0;
-}
-
 /* ---- starting and ending PROGRAM ---- */
-
-static int write_map(const char *path, const char *text) {
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return -1;
-  int ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-  close(fd);
-  return ok ? 0 : -1;
-}
-
-/*
- * Makes children go to a new PID namespace. An ordinary user needs a user namespace of their own for it, in
- * which they stay who they are.
- */
-static int enter_pid_namespace(void) {
-  if (unshare(CLONE_NEWPID) == 0) return 0;
-  char map[64];
-  uid_t uid = getuid();
-  gid_t gid = getgid();
-  if (unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0) return -1;
-  if (write_map("/proc/self/setgroups", "deny") < 0) return -1;
-  snprintf(map, sizeof map, "%d %d 1", gid, gid);
-  if (write_map("/proc/self/gid_map", map) < 0) return -1;
-  snprintf(map, sizeof map, "%d %d 1", uid, uid);
-  return write_map("/proc/self/uid_map", map);
-}
 
 static void exec_program(char **argv, int in, int out, int err, int channel, int report) {
   sigset_t none;
@@ -393,7 +309,7 @@ int main(int argc, char **argv) {
 
   int fds[3];
   start(program_argv, fds);
-  line = fds[2];
+  relay_between(channel, fds[2]);
   printf("{\"pid\":%d,\"contained\":%s}\n", program, contained ? "true" : "false");
   fflush(stdout);
   /* From here on nobody waits for our output. */
@@ -403,25 +319,20 @@ int main(int argc, char **argv) {
 
   int out_open = 1, err_open = 1, orphaned = 0, status = -1;
   for (;;) {
-    enum { LIFELINE, SIGNALS, OUT, ERR, TYPING, CONSOLE, CHANNEL, CLIENT, LINE, WATCHERS };
+    enum { LIFELINE, SIGNALS, OUT, ERR, TYPING, CONSOLE, RELAY, WATCHERS = RELAY + RELAY_POLLED };
     struct pollfd polled[WATCHERS + MAX_WATCHERS];
-    int client_pending = to_client.from < to_client.to, line_pending = to_program.from < to_program.to;
     polled[LIFELINE] = (struct pollfd){lifeline && !orphaned ? 0 : -1, POLLIN, 0};
     polled[SIGNALS] = (struct pollfd){signals, POLLIN, 0};
     polled[OUT] = (struct pollfd){out_open ? fds[0] : -1, POLLIN, 0};
     polled[ERR] = (struct pollfd){err_open ? fds[1] : -1, POLLIN, 0};
     polled[TYPING] = (struct pollfd){typed_bytes > 0 ? typing : -1, POLLOUT, 0};
     polled[CONSOLE] = (struct pollfd){watcher_count < MAX_WATCHERS ? console : -1, POLLIN, 0};
-    polled[CHANNEL] = (struct pollfd){channel, POLLIN, 0};
-    polled[CLIENT] = (struct pollfd){client, (line_pending ? 0 : POLLIN) | (client_pending ? POLLOUT : 0), 0};
-    polled[LINE] = (struct pollfd){client < 0 ? -1 : line, (client_pending ? 0 : POLLIN) | (line_pending ? POLLOUT : 0), 0};
+    relay_poll(polled + RELAY);
     int shown = watcher_count;
     for (int w = 0; w < shown; w++) polled[WATCHERS + w] = (struct pollfd){watchers[w], POLLIN, 0};
     if (poll(polled, WATCHERS + shown, -1) < 0 && errno != EINTR) die("poll");
 
-    if (polled[CLIENT].revents | polled[LINE].revents) {
-      if (!carry(&to_client, line, client) || !carry(&to_program, client, line)) drop_client();
-    }
+    relay_serve(polled + RELAY);
     /* Backwards, because dropping one moves the last into its place. */
     for (int w = shown - 1; w >= 0; w--)
       if (polled[WATCHERS + w].revents && w < watcher_count) from_watcher(w);
@@ -431,14 +342,6 @@ int main(int argc, char **argv) {
     if (polled[CONSOLE].revents) {
       int fd = accept4(console, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
       if (fd >= 0) watchers[watcher_count++] = fd;
-    }
-    if (polled[CHANNEL].revents) {
-      int fd = accept4(channel, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-      /* A second owner is there only when the first has died: the newest has the line. */
-      if (fd >= 0) {
-        if (client >= 0) drop_client();
-        client = fd;
-      }
     }
     if (polled[LIFELINE].revents) {
       char ignored[256];
