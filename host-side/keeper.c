@@ -1,7 +1,8 @@
 /*
  * keeper: stays with one virtual machine process, whatever becomes of the rest of lodge.
  *
- *   keeper [--lifeline] [--contain] [--relay] [--small-pages] --dir DIR [--log-bytes N] -- PROGRAM [ARG...]
+ *   keeper [--lifeline] [--contain] [--relay] [--small-pages] --dir DIR [--log-bytes N]
+ *          [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
  *
  * It starts PROGRAM, keeps the console (PROGRAM's standard input and output) and its complaints (standard
  * error) in files of bounded size, lets others watch and type at DIR/console.sock, and writes DIR/exit when
@@ -15,10 +16,13 @@
  *
  *   --small-pages
  *                the kernel gives PROGRAM no transparent huge pages
+ *   --beside     N words that start another program first, with a socket that listens at DIR/SOCKET as descriptor
+ *                3; PROGRAM is killed when it ends, and it when PROGRAM ends
  *
  * DIR/keeper holds "PID START", START being its start time in clock ticks since boot (proc(5), stat field 22).
  * On standard output comes one line: {"pid":N,"contained":true|false}, or {"error":"..."}.
- * DIR/exit holds "code N" or "signal N". SIGTERM makes it kill PROGRAM.
+ * DIR/exit holds "code N" or "signal N", or "lost I code N" when the program beside it with index I (from 0) ended
+ * first. SIGTERM makes it kill PROGRAM.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,6 +40,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "beside.h"
 #include "log.h"
 #include "namespaces.h"
 #include "relay.h"
@@ -91,15 +96,9 @@ static void write_identity(void) {
   write_file("keeper", "%d %lld\n", getpid(), field ? atoll(field) : 0LL);
 }
 
-/* ---- sockets in DIR ---- */
-
-static int listen_at(const char *name) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  /* The current directory is DIR, so the name is short however long DIR is. */
-  snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  unlink(name);
-  if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0) die(name);
+static int listen_or_die(const char *name) {
+  int fd = listen_at(name);
+  if (fd < 0) die(name);
   return fd;
 }
 
@@ -204,6 +203,7 @@ static void start(char **argv, int fds[3]) {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die("socketpair");
     for (int i = 0; i < 2; i++) setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
   }
+  if (beside_start(err[1]) < 0) die("a program beside the guest");
   pid_t self = getpid();
   contained = contain && enter_pid_namespace() == 0;
   program = fork();
@@ -259,7 +259,9 @@ static void kill_orphans(void) {
 static void finish(int status) {
   kill_orphans();
   int code = WIFSIGNALED(status) ? 0 : WEXITSTATUS(status);
-  if (WIFSIGNALED(status)) write_file("exit", "signal %d\n", WTERMSIG(status));
+  const struct beside_end *lost = beside_lost();
+  if (lost) write_file("exit", "lost %d code %d\n", lost->index, lost->code);
+  else if (WIFSIGNALED(status)) write_file("exit", "signal %d\n", WTERMSIG(status));
   else if (contained && code > 128) write_file("exit", "signal %d\n", code - 128);
   else write_file("exit", "code %d\n", code);
 }
@@ -271,7 +273,7 @@ static void remove_dir(void) {
 }
 
 int main(int argc, char **argv) {
-  int i = 1;
+  int i = 1, words;
   for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
     if (!strcmp(argv[i], "--lifeline")) lifeline = 1;
     else if (!strcmp(argv[i], "--contain")) contain = 1;
@@ -279,10 +281,11 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[i], "--small-pages")) small_pages = 1;
     else if (!strcmp(argv[i], "--dir") && i + 1 < argc) dir = argv[++i];
     else if (!strcmp(argv[i], "--log-bytes") && i + 1 < argc) log_bytes = atol(argv[++i]);
+    else if (!strcmp(argv[i], "--beside") && (words = beside_add(argc - i - 1, argv + i + 1)) > 0) i += words;
     else break;
   }
   if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || !dir || dir[0] != '/' || log_bytes < 4096) {
-    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--relay] [--small-pages] --dir DIR [--log-bytes N] -- PROGRAM [ARG...]\n");
+    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--relay] [--small-pages] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
     return 125;
   }
   char **program_argv = argv + i + 1;
@@ -300,8 +303,8 @@ int main(int argc, char **argv) {
   sigaddset(&watched, SIGHUP);
   sigprocmask(SIG_BLOCK, &watched, NULL);
   int signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
-  int console = listen_at("console.sock");
-  int channel = relay ? listen_at("channel.sock") : -1;
+  int console = listen_or_die("console.sock");
+  int channel = relay ? listen_or_die("channel.sock") : -1;
 
   write_identity();
   /* Inherited through fork and exec. */
@@ -330,7 +333,7 @@ int main(int argc, char **argv) {
     relay_poll(polled + RELAY);
     int shown = watcher_count;
     for (int w = 0; w < shown; w++) polled[WATCHERS + w] = (struct pollfd){watchers[w], POLLIN, 0};
-    if (poll(polled, WATCHERS + shown, -1) < 0 && errno != EINTR) die("poll");
+    if (poll(polled, WATCHERS + shown, beside_patience()) < 0 && errno != EINTR) die("poll");
 
     relay_serve(polled + RELAY);
     /* Backwards, because dropping one moves the last into its place. */
@@ -359,6 +362,11 @@ int main(int argc, char **argv) {
       pid_t ended = waitpid(-1, &ended_status, WNOHANG);
       if (ended <= 0) break;
       if (ended == program) status = ended_status;
+      else beside_ended(ended, ended_status);
+    }
+    if (status < 0 && beside_patience() == 0) {
+      beside_give_up();
+      kill(program, SIGKILL);
     }
     if (status >= 0) {
       /* The last words of the guest are still in the pipes. */

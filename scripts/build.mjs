@@ -10,13 +10,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
 rmSync(join(dist, 'stamp'), { force: true });
 
-for (const [name, folder] of [
-  ['agent', 'guest-side'],
-  ['keeper', 'host-side'],
-]) {
-  const sources = readdirSync(join(root, folder))
+const sourcesOf = {
+  agent: readdirSync(join(root, 'guest-side'))
     .filter((file) => file.endsWith('.c'))
-    .map((file) => join(root, folder, file));
+    .map((file) => join('guest-side', file)),
+  keeper: ['keeper', 'beside', 'log', 'namespaces', 'relay'].map((file) => `host-side/${file}.c`),
+  confine: ['confine', 'namespaces'].map((file) => `host-side/${file}.c`),
+};
+for (const [name, files] of Object.entries(sourcesOf)) {
+  const sources = files.map((file) => join(root, file));
   const flags = ['-static', '-Os', '-s', '-Wall', '-Wextra', '-Werror'];
   execFileSync('mkdir', ['-p', dist]);
   execFileSync('musl-gcc', [...flags, '-o', join(dist, `${name}.new`), ...sources], { stdio: 'inherit' });

@@ -23,6 +23,11 @@ function describePlan(plan: GuestPlan): string {
     '',
     'command line:',
     ...wrapArguments(plan.argv),
+    ...plan.beside.flatMap(({ what, socket, argv }) => [
+      '',
+      `beside it, for ${what}, with ${socket} as descriptor 3:`,
+      ...wrapArguments(argv),
+    ]),
   ];
   if (plan.setup.length > 0) {
     lines.push(

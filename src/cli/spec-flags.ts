@@ -19,6 +19,7 @@ export interface SpecFlags {
   prefer?: boolean;
   volume?: string[];
   share: boolean;
+  mountType?: string;
   append?: string;
   firmware?: string;
   bootTimeout?: string;
@@ -63,6 +64,10 @@ export function addSpecFlags(command: Command): Command {
       ),
     )
     .option('--no-share', 'Do not share the home and the working directory.')
+    .option(
+      '--mount-type <type>',
+      'How shared directories come into the guest: 9p (the default) or virtiofs.',
+    )
     .option('--append <words>', 'Words for the kernel command line.')
     .option('--firmware <kind>', 'bios or uefi, for disks and ISOs.')
     .option('--boot-timeout <time>', 'How long the guest may take to come up: 30s, 2m.');
@@ -116,6 +121,7 @@ function keysOf(flags: SpecFlags, hasCommand: boolean): Record<string, unknown> 
   }
   set('image', flags.image);
   set('boot-timeout', flags.bootTimeout);
+  set('mount-type', flags.mountType);
   set('volumes', flags.volume);
   if (flags.prefer === true) keys.placement = 'prefer';
   if (!flags.share) keys.share = false;

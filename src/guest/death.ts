@@ -60,6 +60,16 @@ function explain(
   log: string,
   complaints: string,
 ): { code: ErrorCode; message: string; fix: string } {
+  const lost = /^lost (\d+) code (\d+)$/.exec(end ?? '');
+  if (lost !== null) {
+    const code = Number(lost[2]);
+    const what = plan.beside[Number(lost[1])]?.what ?? 'a program beside the guest';
+    return {
+      code: 'guest-died',
+      message: `the guest was ended, because what gave it ${what} ${code > 128 ? `was killed by signal ${code - 128}` : `ended with code ${code}`}`,
+      fix: 'see its complaint, if there is one above; without --mount-type, directories come over 9p',
+    };
+  }
   if (/Kernel panic - not syncing/.test(log)) {
     const reason = /Kernel panic - not syncing: (.*)/.exec(log)?.[1] ?? '';
     const fix = /memory|OOM/i.test(reason)

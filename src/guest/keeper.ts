@@ -41,9 +41,15 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
     ...(plan.relay ? ['--relay'] : []),
     ...(plan.disableTransparentHugePages ? ['--small-pages'] : []),
   ];
+  const besides = plan.beside.flatMap(({ socket, argv }) => [
+    '--beside',
+    socket,
+    String(argv.length),
+    ...argv,
+  ]);
   const child = spawn(
     builtFile('keeper'),
-    [...flags, '--dir', plan.dir, '--log-bytes', String(consoleLogBytes), '--', ...plan.argv],
+    [...flags, ...besides, '--dir', plan.dir, '--log-bytes', String(consoleLogBytes), '--', ...plan.argv],
     {
       stdio: [mode === 'foreground' ? 'pipe' : 'ignore', 'pipe', 'ignore'],
       detached: mode === 'detached',

@@ -56,16 +56,30 @@ export function splitMemory(
   });
 }
 
-/** What is missing on the host for pages of this kind; undefined when nothing is. */
-export function pagesUnmet(host: HostPages, shares: readonly Share[], machine: Machine): Unmet | undefined {
+/**
+ * What is missing on the host for pages of this kind; undefined when nothing is.
+ * @param isShared other processes map the guest's memory, for which the kernel has a switch of its own
+ */
+export function pagesUnmet(
+  host: HostPages,
+  shares: readonly Share[],
+  machine: Machine,
+  isShared = false,
+): Unmet | undefined {
   const pageBytes = hugetlbPageBytes(host);
   if (pageBytes !== undefined) return poolUnmet(pageBytes, shares, machine);
-  return host === 'thp' ? transparentUnmet(machine) : undefined;
+  return host === 'thp' ? transparentUnmet(machine, isShared) : undefined;
 }
 
 /** What is missing for transparent huge pages. */
-export function transparentUnmet({ pages }: Pick<Machine, 'pages'>): Unmet | undefined {
-  const { enabled } = pages.transparent;
+export function transparentUnmet({ pages }: Pick<Machine, 'pages'>, isShared = false): Unmet | undefined {
+  const { enabled, shared } = pages.transparent;
+  if (isShared && shared !== undefined && !['always', 'advise', 'within_size', 'force'].includes(shared)) {
+    return {
+      message: `transparent huge pages of shared memory, which virtiofs needs, are switched off on this host ('${shared}')`,
+      fix: 'echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled (as root), or --mount-type 9p',
+    };
+  }
   if (enabled === 'always' || enabled === 'madvise') return undefined;
   return {
     message:

@@ -60,6 +60,8 @@ export interface LayoutRequest {
   /** `mirror` implies pinning. */
   numa: 'none' | 'mirror';
   placement: 'strict' | 'prefer';
+  /** Other processes map the guest's memory, too. */
+  sharedMemory?: boolean;
   /** Host CPUs that other guests are pinned to; not chosen when lodge chooses. */
   takenCpus?: readonly number[];
 }
@@ -103,6 +105,8 @@ export interface Layout {
   };
   /** Host CPUs for the emulator and its I/O threads; none when they may run anywhere. */
   emulatorCpus: number[];
+  /** In memory that other processes can map, too: what serves its files by virtiofs. */
+  sharedMemory: boolean;
   /** Take all memory before the guest starts. */
   preallocate: boolean;
   preallocateThreads: number;
@@ -118,7 +122,7 @@ const maxPreallocateThreads = 16;
  * The layout of a guest of which nothing was asked: QEMU's own defaults, wherever the host's scheduler likes.
  * @throws LodgeError `spec-value` when `cpus` or `memoryBytes` is no possible size
  */
-export function freeLayout(cpus: number, memoryBytes: number): Layout {
+export function freeLayout(cpus: number, memoryBytes: number, sharedMemory = false): Layout {
   checkSizes(cpus, memoryBytes);
   const smp: Smp = { sockets: 1, dies: 1, cores: cpus, threads: 1 };
   const vcpus = Array.from({ length: cpus }, (_, vcpu) => ({
@@ -136,6 +140,7 @@ export function freeLayout(cpus: number, memoryBytes: number): Layout {
     placement: 'prefer',
     cpuModel: { hostCacheInfo: false, amdTopology: false },
     emulatorCpus: [],
+    sharedMemory,
     preallocate: false,
     preallocateThreads: 1,
     shortfalls: [],
@@ -204,12 +209,14 @@ class Plan {
   readonly #machine: Machine;
   readonly #shortfalls: string[] = [];
   readonly #notes: string[] = [];
+  readonly #isShared: boolean;
   #host: HostPages;
   #shares: Share[] = [];
 
   constructor(request: LayoutRequest, machine: Machine) {
     this.#request = request;
     this.#machine = machine;
+    this.#isShared = request.sharedMemory === true;
     this.#host = request.pages.host;
   }
 
@@ -256,10 +263,10 @@ class Plan {
   /** Decides the pages that back the memory, and on which nodes; what cannot be had falls back or throws. */
   settlePages(seats: readonly Seat[]): void {
     this.#shares = this.#split(seats);
-    const missing = pagesUnmet(this.#host, this.#shares, this.#machine);
+    const missing = pagesUnmet(this.#host, this.#shares, this.#machine, this.#isShared);
     if (missing !== undefined) {
       this.#unmet(missing, this.#request.pages.strict);
-      const isThpThere = transparentUnmet(this.#machine) === undefined;
+      const isThpThere = transparentUnmet(this.#machine, this.#isShared) === undefined;
       this.#host = isThpThere && this.#host !== 'thp' ? 'thp' : 'any';
       this.#shares = this.#split(seats);
     }
@@ -306,6 +313,7 @@ class Plan {
         amdTopology: machine.cpuVendor === 'AuthenticAMD' && (isMirror || smp.threads > 1),
       },
       emulatorCpus: housekeepingCpus(seats, availableCores(machine, { ...request, pin: true }), machine),
+      sharedMemory: request.sharedMemory === true,
       preallocate: this.#preallocate(isMirror),
       preallocateThreads: Math.max(1, Math.min(maxPreallocateThreads, usableCpus(machine.limits).length)),
       shortfalls: this.#shortfalls,
@@ -344,7 +352,7 @@ class Plan {
   }
 
   #memoryUnmet(host: HostPages, shares: readonly Share[]): Unmet | undefined {
-    return pagesUnmet(host, shares, this.#machine) ?? roomUnmet(host, shares, this.#machine);
+    return pagesUnmet(host, shares, this.#machine, this.#isShared) ?? roomUnmet(host, shares, this.#machine);
   }
 
   #distances(hostNodes: readonly number[]): number[][] {

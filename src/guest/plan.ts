@@ -22,6 +22,15 @@ export const guestFiles = {
   exit: 'exit',
 } as const;
 
+/** A program that runs beside the virtual machine's for as long as that does. */
+export interface Beside {
+  /** Name of a socket in the guest's directory; the program has it, listening, as descriptor 3. */
+  socket: string;
+  argv: string[];
+  /** What it does for the guest, for people: `/home/ada by virtiofs`. */
+  what: string;
+}
+
 export interface GuestPlan {
   version: 1;
   name: string;
@@ -34,6 +43,8 @@ export interface GuestPlan {
   dir: string;
   /** The virtual machine's program and arguments, run in `dir`. */
   argv: string[];
+  /** Started before it; when one ends, so does the guest. */
+  beside: Beside[];
   /** Run in a PID namespace, because the program starts others that would outlive it. */
   contain: boolean;
   /** The channel goes through the keeper, because the program cannot listen itself. */

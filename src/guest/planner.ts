@@ -34,6 +34,8 @@ export interface PlanInput {
   machine?: Machine;
   user: HostUser;
   cwd: string;
+  /** Where the spec asks for virtiofs: what is there for it. */
+  virtiofs?: NonNullable<DriverInput['virtiofs']>;
   /** See {@link planVolumes}. */
   sharedHome?: { source: string; target: string } | 'none';
   /** Host CPUs that other guests of this user are pinned to. */
@@ -87,6 +89,11 @@ export function planGuest(input: PlanInput): GuestPlan {
       fix: 'leave out -v, or boot a Linux image',
     });
   }
+  if (image.kind !== 'linux' && spec['mount-type'] !== undefined) {
+    throw new LodgeError('driver-cannot', `an image of kind '${image.kind}' has no agent to mount anything`, {
+      fix: 'leave out --mount-type, or boot a Linux image',
+    });
+  }
   if (firmwareOf(image) === 'uefi' && input.uefi === undefined) {
     throw new LodgeError('missing-program', 'this image needs UEFI firmware, which is not installed', {
       fix: 'apt-get install ovmf, or --firmware bios',
@@ -110,7 +117,6 @@ export function planGuest(input: PlanInput): GuestPlan {
     ...input,
     layout,
     volumes,
-    userIsRoot: input.user.uid === 0,
     startPaused: verifyPlacement && driver === 'qemu',
   };
   const drive = driver === 'uml' ? umlArguments(driverInput) : qemuArguments(driverInput);
@@ -123,6 +129,7 @@ export function planGuest(input: PlanInput): GuestPlan {
     image: { name: image.name, kind: image.kind, ...(image.kind === 'linux' ? { id: image.id } : {}) },
     dir: input.dir,
     argv: drive.argv,
+    beside: drive.beside,
     contain: drive.contain,
     relay: drive.relay,
     disableTransparentHugePages: drive.disableTransparentHugePages,
@@ -145,10 +152,11 @@ export function planGuest(input: PlanInput): GuestPlan {
   };
 }
 
-function layoutOf({ spec, machine, takenCpus }: PlanInput): Layout {
-  if (!asksPlacement(spec)) return freeLayout(spec.cpus, spec.memory);
+function layoutOf({ spec, image, machine, takenCpus, virtiofs }: PlanInput): Layout {
+  const sharedMemory = image.kind === 'linux' && virtiofs !== undefined;
+  if (!asksPlacement(spec)) return freeLayout(spec.cpus, spec.memory, sharedMemory);
   const { cpus, memory: memoryBytes, pages, pin, numa, placement } = spec;
-  return planLayout({ cpus, memoryBytes, pages, pin, numa, placement, takenCpus }, machine!);
+  return planLayout({ cpus, memoryBytes, pages, pin, numa, placement, sharedMemory, takenCpus }, machine!);
 }
 
 function setupOf(input: PlanInput, mounts: { root: DriverMount; modules?: DriverMount }): GuestPlan['setup'] {

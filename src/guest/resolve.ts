@@ -18,7 +18,7 @@ import type { GuestPlan } from './plan.ts';
 import { asksPlacement, type PlanInput, planGuest, refusal } from './planner.ts';
 import type { GuestSpec, Volume } from './spec.ts';
 import { guestDir, listGuests } from './state.ts';
-import { thisUser } from './user.ts';
+import { type HostUser, thisUser } from './user.ts';
 import { expandHome } from './volumes.ts';
 
 export interface ResolveOptions {
@@ -60,6 +60,7 @@ export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Pr
     sharedHome: sharedHome(user.home, image),
     takenCpus: asksPlacement(spec) ? pinnedCpus() : [],
     ...findUefi(),
+    ...(await findVirtiofs(spec, image, user)),
     objects: objectsOf(store, image, boot),
   };
   const plan = planGuest(input);
@@ -118,10 +119,14 @@ async function chooseAccelerator(
 const virtioModules = ['virtio_pci', 'virtio_console', 'pvpanic-pci', '9pnet_virtio', '9p', 'overlay'];
 
 /** Modules that must be there before the guest's root is. */
-function bootModules(accelerator: Accelerator, root: Root): string[] {
+function bootModules(accelerator: Accelerator, root: Root, spec: GuestSpec): string[] {
   const filesystem = root.kind === 'block' ? [root.filesystem] : [];
   if (accelerator === 'uml') return ['overlay', ...filesystem];
-  return root.kind === 'block' ? [...virtioModules, 'virtio_blk', ...filesystem] : virtioModules;
+  return [
+    ...virtioModules,
+    ...(root.kind === 'block' ? ['virtio_blk', ...filesystem] : []),
+    ...(spec['mount-type'] === 'virtiofs' ? ['virtiofs'] : []),
+  ];
 }
 
 async function bootOf(
@@ -143,7 +148,7 @@ async function bootOf(
   const initramfs = await buildInitramfs({
     agentPath: builtFile('agent'),
     kernel,
-    modules: bootModules(accelerator, image.root),
+    modules: bootModules(accelerator, image.root, spec),
     store,
   });
   return { kernel, initramfsPath: initramfs.path };
@@ -167,6 +172,25 @@ function pinnedCpus(): number[] {
   return listGuests()
     .filter((guest) => guest.status !== 'exited')
     .flatMap((guest) => guest.plan.layout.vcpus.flatMap((vcpu) => vcpu.hostCpus));
+}
+
+/**
+ * What serves directories by virtiofs, where that is asked for.
+ * @throws LodgeError `missing-program`, `share-unusable` when it does not work here for this user
+ */
+async function findVirtiofs(
+  spec: GuestSpec,
+  image: Image,
+  user: HostUser,
+): Promise<Pick<PlanInput, 'virtiofs'>> {
+  if (spec['mount-type'] !== 'virtiofs' || image.kind !== 'linux') return {};
+  const { proveVirtiofsd } = await import('../machine/virtiofsd.ts');
+  const { path, daemon, reason, fix } = await proveVirtiofsd(user);
+  if (daemon !== undefined) return { virtiofs: { daemon, confinePath: builtFile('confine') } };
+  throw new LodgeError(path === undefined ? 'missing-program' : 'share-unusable', reason, {
+    where: '--mount-type virtiofs',
+    fix: fix ?? 'leave it out: directories then come over 9p',
+  });
 }
 
 /** Where Debian (ovmf) and Fedora (edk2-ovmf) put UEFI firmware for 64-bit PCs. */

@@ -114,6 +114,12 @@ export const guestSpecSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe('Share the home and the working directory, at the same paths, as commands expect them.'),
+  'mount-type': z
+    .enum(['9p', 'virtiofs'])
+    .optional()
+    .describe(
+      'How shared directories come into the guest: `9p` (the default under kvm and tcg) or `virtiofs`; uml has its own way.',
+    ),
   append: z.string().default('').describe('Words added to the kernel command line.'),
   firmware: z
     .enum(['bios', 'uefi'])

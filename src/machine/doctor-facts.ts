@@ -6,6 +6,7 @@ import { probeLimits } from './basics.ts';
 import type { MachineBasics, Topology } from './machine.ts';
 import { probeTopology, probeUserNamespaces } from './probe.ts';
 import type { Access, MachineSource } from './source.ts';
+import { proveVirtiofsd, type VirtiofsdVerdict } from './virtiofsd.ts';
 
 export interface DoctorFacts {
   machine: MachineBasics;
@@ -13,6 +14,7 @@ export interface DoctorFacts {
   topology?: Topology;
   userNamespaces: { usable: boolean; reason: string };
   verdicts: AcceleratorVerdict[];
+  virtiofs: VirtiofsdVerdict;
   /** Programs that were found, with their full path. */
   programs: Record<string, string>;
   /** The first line each program says of its version. */
@@ -70,9 +72,10 @@ export async function gatherDoctorFacts(
   }
   const firstLine = async (argv: string[]): Promise<string | undefined> =>
     (await source.run(argv))?.stdout.split('\n')[0]?.trim();
-  const [topology, userNamespaces, qemuVersion, slurmVersion] = await Promise.all([
+  const [topology, userNamespaces, virtiofs, qemuVersion, slurmVersion] = await Promise.all([
     probeTopology(source, machine).catch(() => undefined),
     probeUserNamespaces(source),
+    proveVirtiofsd(machine.user, source),
     programs['qemu-system-x86_64'] === undefined ? undefined : firstLine(['qemu-system-x86_64', '--version']),
     programs.srun === undefined ? undefined : firstLine(['srun', '--version']),
   ]);
@@ -82,6 +85,7 @@ export async function gatherDoctorFacts(
     ...(topology === undefined ? {} : { topology }),
     userNamespaces,
     verdicts,
+    virtiofs,
     programs,
     ...(qemuVersion === undefined ? {} : { qemuVersion }),
     ...(slurmVersion === undefined ? {} : { slurmVersion }),

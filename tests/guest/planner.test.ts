@@ -133,6 +133,85 @@ describe('a plan', () => {
     expect(refusal.fix).toBeTruthy();
   });
 
+  describe('with virtiofs', () => {
+    const virtiofs = {
+      daemon: { path: '/usr/lib/qemu/virtiofsd', kind: 'c', translates: false },
+      confinePath: '/lodge/dist/confine',
+    } as const;
+    const asked: GuestSpecInput = { 'mount-type': 'virtiofs', volumes: ['/data:/mnt:ro'] };
+
+    it('has one program beside it for each directory, and the mount and device for each', () => {
+      const plan = planGuest(inputOf(asked, { virtiofs }));
+      expect(plan.beside.map(({ what }) => what)).toEqual([
+        '/mnt by virtiofs',
+        '/home/ada by virtiofs',
+        '/scratch/run by virtiofs',
+      ]);
+      plan.beside.forEach(({ socket, argv }, i) => {
+        const tag = socket.replace(/\.sock$/, '');
+        expect(plan.argv.join(' ')).toContain(
+          `-chardev socket,id=${tag},path=${socket} -device vhost-user-fs-pci,chardev=${tag},tag=${tag}`,
+        );
+        expect(plan.volumeSetup[i]!.slice(0, 4)).toEqual(['mount', tag, plan.volumes[i]!.target, 'virtiofs']);
+        expect(argv.slice(0, 2)).toEqual(['/lodge/dist/confine', '--user']);
+        expect(argv).toContain(`${plan.dir}/${socket}`);
+      });
+      expect(plan.beside[0]!.argv).toContain('--read-only');
+      expect(plan.beside[1]!.argv).not.toContain('--read-only');
+      expect(plan.notes.join()).toContain("the host's root comes over 9p");
+      expect(plan.argv).toContain('local,id=share0,path=/,security_model=none,multidevs=remap,readonly=on');
+    });
+
+    it('has all its memory where the programs beside it can map it, on any layout', () => {
+      const layouts: GuestSpecInput[] = [
+        {},
+        { pages: '4K' },
+        { cpus: 2, pin: true },
+        { cpus: 4, memory: '4G', numa: 'mirror' },
+        { memory: '1G', pages: '2M', placement: 'prefer' },
+      ];
+      for (const layout of layouts) {
+        const plan = planGuest(inputOf({ ...asked, ...layout }, { virtiofs, accelerator: 'kvm' }));
+        const backends = plan.argv.filter((word) => word.startsWith('memory-backend-'));
+        expect(backends.length).toBe(plan.layout.nodes.length);
+        for (const backend of backends) expect(backend).toMatch(/^memory-backend-memfd,.*share=on/);
+      }
+    });
+
+    it('keeps the programs beside it off the vCPUs', () => {
+      const plan = planGuest(inputOf({ ...asked, cpus: 2, pin: true }, { virtiofs, accelerator: 'kvm' }));
+      expect(plan.layout.emulatorCpus.length).toBeGreaterThan(0);
+      for (const { argv } of plan.beside) expect(argv.slice(0, 2)).toEqual(['taskset', '-c']);
+    });
+
+    it('needs none where nothing is shared', () => {
+      expect(planGuest(inputOf({ 'mount-type': 'virtiofs', share: false }, { virtiofs })).beside).toEqual([]);
+    });
+
+    it('is refused where shared memory has no transparent huge pages and those are asked for', () => {
+      const off = {
+        ...machine,
+        pages: { ...machine.pages, transparent: { enabled: 'always', shared: 'never' } },
+      };
+      const thp = { ...asked, pages: 'thp' } as const;
+      expect(refusalOf(inputOf(thp, { virtiofs, machine: off })).message).toContain('shared memory');
+      expect(planGuest(inputOf({ pages: 'thp' }, { machine: off })).layout.sharedMemory).toBe(false);
+    });
+
+    it.each(['9p', 'virtiofs'] as const)('under uml is refused, and %s as well', (type) => {
+      const refusal = refusalOf(inputOf({ 'mount-type': type }, { accelerator: 'uml', virtiofs }));
+      expect(refusal.code).toBe('driver-cannot');
+      expect(refusal.message).toContain('hostfs');
+    });
+
+    it('is refused for a guest without an agent', () => {
+      const image: Image = { kind: 'kernel', name: 'k', kernelPath: '/k', format: 'bzimage' };
+      expect(refusalOf(inputOf({ 'mount-type': 'virtiofs', share: false }, { image })).code).toBe(
+        'driver-cannot',
+      );
+    });
+  });
+
   it('pins no two vCPUs to one CPU, and none to a CPU that is taken', () => {
     fc.assert(
       fc.property(

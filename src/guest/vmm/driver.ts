@@ -2,7 +2,9 @@
 
 import type { Image, Kernel } from '../../image/image.ts';
 import type { Accelerator } from '../../machine/accelerators.ts';
+import type { Virtiofsd } from '../../machine/virtiofsd.ts';
 import type { Layout } from '../layout.ts';
+import type { Beside } from '../plan.ts';
 import type { MountSource } from '../setup.ts';
 import type { GuestSpec, Volume } from '../spec.ts';
 
@@ -17,7 +19,9 @@ export interface DriverInput {
   /** For `linux` images: the kernel and the initramfs with lodge's init. */
   boot?: { kernel: Kernel; initramfsPath: string };
   volumes: readonly Volume[];
-  userIsRoot: boolean;
+  user: { uid: number; gid: number };
+  /** Where `virtiofs` is asked for: the program that serves directories, and what starts it. */
+  virtiofs?: { daemon: Virtiofsd; confinePath: string };
   /** Starts paused, to be placed and checked before it runs. */
   startPaused: boolean;
   /** UEFI firmware of this host, where it is installed. */
@@ -31,6 +35,8 @@ export interface DriverPlan {
   disableTransparentHugePages: boolean;
   /** How a `linux` image's root, volumes (in the input's order) and modules reach the guest. */
   mounts?: { root: MountSource; volumes: MountSource[]; modules?: MountSource };
+  /** What must run beside the guest's process. */
+  beside: Beside[];
   notes: string[];
 }
 

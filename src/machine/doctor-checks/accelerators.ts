@@ -25,6 +25,7 @@ export function checkAccelerators(facts: DoctorFacts): Finding[] {
         }),
     ...verdicts.map((verdict) => checkVerdict(verdict, usable)),
     ...checkQemuVersion(facts),
+    checkVirtiofs(facts),
   ];
   if (machine.kvm.nestedPaging !== undefined) {
     findings.push(
@@ -80,6 +81,26 @@ function fixOf(line: string): Fix {
   return command === null
     ? { advice: line }
     : { command: command[1]! + command[2]!.replace(/^, (.*)$/, '  # $1'), automatic: true };
+}
+
+function checkVirtiofs({ virtiofs }: DoctorFacts): Finding {
+  const { daemon, reason, fix } = virtiofs;
+  if (daemon !== undefined) {
+    const found = `virtiofs: ${daemon.path} (${daemon.kind === 'c' ? 'the C one of QEMU' : 'the Rust one'}) works`;
+    return finding(
+      'pass',
+      'virtiofs',
+      found,
+      'directories can come into guests of QEMU by `--mount-type virtiofs`',
+    );
+  }
+  return finding(
+    'note',
+    'virtiofs',
+    `no virtiofs: ${reason}`,
+    'nothing is lost but `--mount-type virtiofs`: directories come into guests over 9p',
+    fix === undefined ? undefined : { advice: fix },
+  );
 }
 
 function checkQemuVersion(facts: DoctorFacts): Finding[] {

@@ -1,11 +1,13 @@
 /** QEMU's command line for a guest. Pure; checked against QEMU 7.2's own documentation (qemu(1), -help). */
 
 import type { Image } from '../../../image/image.ts';
+import type { Beside } from '../../plan.ts';
 import { guestFiles } from '../../plan.ts';
 import type { MountSource } from '../../setup.ts';
 import type { DriverInput, DriverPlan } from '../driver.ts';
 import { lowerRoot } from '../driver.ts';
 import { layoutArguments } from './layout-arguments.ts';
+import { shareByVirtiofs, virtiofsNotes } from './virtiofs.ts';
 
 /** A value inside a QEMU option: a comma is doubled (qemu(1), -fsdev and others). */
 export function quote(value: string): string {
@@ -20,7 +22,9 @@ export function qemuArguments(input: DriverInput): DriverPlan {
   const accelerator = input.accelerator === 'kvm' ? 'kvm' : 'tcg';
   const layout = layoutArguments(input.layout, accelerator);
   const boot =
-    image.kind === 'linux' ? linuxBoot(input) : { arguments: foreignBoot(image, input), mounts: undefined };
+    image.kind === 'linux'
+      ? linuxBoot(input)
+      : { arguments: foreignBoot(image, input), mounts: undefined, beside: [] };
   const argv = [
     'qemu-system-x86_64',
     '-no-user-config',
@@ -49,13 +53,15 @@ export function qemuArguments(input: DriverInput): DriverPlan {
     relay: false,
     disableTransparentHugePages: layout.disableTransparentHugePages,
     ...(boot.mounts === undefined ? {} : { mounts: boot.mounts }),
-    notes: [],
+    beside: boot.beside,
+    notes: boot.beside.length === 0 ? [] : virtiofsNotes(input),
   };
 }
 
 interface LinuxBoot {
   arguments: string[];
   mounts: NonNullable<DriverPlan['mounts']>;
+  beside: Beside[];
 }
 
 function linuxBoot(input: DriverInput): LinuxBoot {
@@ -78,7 +84,7 @@ function linuxBoot(input: DriverInput): LinuxBoot {
   const share = (path: string, readOnly: boolean): MountSource => {
     const tag = `share${shares++}`;
     // As root, files keep the owner the guest gives them; else the host's user owns all, and chown is refused.
-    const security = input.userIsRoot ? 'passthrough' : 'none';
+    const security = input.user.uid === 0 ? 'passthrough' : 'none';
     const access = readOnly ? ',readonly=on' : '';
     argv.push(
       '-fsdev',
@@ -96,7 +102,14 @@ function linuxBoot(input: DriverInput): LinuxBoot {
     argv.push('-device', 'virtio-blk-pci,drive=root');
     rootMount = { source: '/dev/vda', type: root.filesystem, options: '' };
   }
-  const volumes = input.volumes.map((volume) => share(volume.source, volume.readOnly));
+  const beside: Beside[] = [];
+  const volumes = input.volumes.map((volume) => {
+    if (input.virtiofs === undefined) return share(volume.source, volume.readOnly);
+    const served = shareByVirtiofs(`share${shares++}`, volume, input, input.virtiofs);
+    argv.push(...served.arguments);
+    beside.push(served.beside);
+    return served.mount;
+  });
   const mounts: LinuxBoot['mounts'] = { root: rootMount, volumes };
   if (kernel.modulesPath !== undefined) {
     mounts.modules =
@@ -104,7 +117,7 @@ function linuxBoot(input: DriverInput): LinuxBoot {
         ? { source: `${lowerRoot}${kernel.modulesPath}`, type: '', flags: 'bind', options: '' }
         : share(kernel.modulesPath, true);
   }
-  return { arguments: argv, mounts };
+  return { arguments: argv, mounts, beside };
 }
 
 function kernelCommandLine(input: DriverInput): string {

@@ -60,6 +60,7 @@ export function usesMemoryBackends(layout: Layout): boolean {
     layout.nodes.length > 1 ||
     layout.nodes[0]?.hostNode !== undefined ||
     layout.preallocate ||
+    layout.sharedMemory ||
     isHugetlb(layout)
   );
 }
@@ -75,14 +76,10 @@ function memoryArguments(layout: Layout): string[] {
 function memoryBackend(node: GuestNode, layout: Layout): string {
   const { pageBytes } = layout.pages;
   return [
-    ...(isHugetlb(layout)
-      ? [
-          'memory-backend-memfd',
-          `id=${memoryBackendId(node)}`,
-          'hugetlb=on',
-          `hugetlbsize=${pageBytes! / 2 ** 20}M`,
-        ]
-      : ['memory-backend-ram', `id=${memoryBackendId(node)}`]),
+    isHugetlb(layout) || layout.sharedMemory ? 'memory-backend-memfd' : 'memory-backend-ram',
+    `id=${memoryBackendId(node)}`,
+    ...(isHugetlb(layout) ? ['hugetlb=on', `hugetlbsize=${pageBytes! / 2 ** 20}M`] : []),
+    ...(layout.sharedMemory ? ['share=on'] : []),
     `size=${kibibytes(node.memoryBytes)}`,
     // `bind` fails where `preferred` goes to another node: which of them is right is what strict means.
     ...(node.hostNode === undefined

@@ -49,9 +49,10 @@ export function umlArguments(input: DriverInput): DriverPlan {
                 : hostfs(kernel.modulesPath),
           }),
     },
+    beside: [],
     notes: [
       'user-mode Linux: the guest runs with your rights on this host and its root can read and write what you can',
-      ...(input.userIsRoot ? [] : ["in it, files of other users show as nobody's"]),
+      ...(input.user.uid === 0 ? [] : ["in it, files of other users show as nobody's"]),
     ],
   };
 }
@@ -65,6 +66,12 @@ export function umlRefusal(
   if (image.kind !== 'linux')
     return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix };
   if (spec.kernel !== undefined) return { what: 'another kernel: it runs its own only', fix };
+  if (spec['mount-type'] !== undefined) {
+    return {
+      what: `directories by ${spec['mount-type']}: it has hostfs, by which it reads the host's files itself`,
+      fix: `leave out --mount-type, or ${fix}`,
+    };
+  }
   if (spec.cpus > 1) return { what: `${spec.cpus} vCPUs: it has one`, fix: `--cpus 1, or ${fix}` };
   if (spec.pages.host === '2M' || spec.pages.host === '1G') return { what: `${spec.pages.host} pages`, fix };
   if (spec.numa === 'mirror') return { what: 'NUMA nodes', fix };
