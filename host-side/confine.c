@@ -74,7 +74,9 @@ static const uint32_t allow = 0x7fff0000, fail_with = 0x00050000, x86_64 = 0xc00
 /* ---- */
 
 static void make_read_only(const char *directory) {
-  if (mount(directory, directory, NULL, MS_BIND | MS_REC, NULL) < 0) die(directory);
+  /* The root is a mount of our own already, and would only be hidden by another one. */
+  int is_root = strcmp(directory, "/") == 0;
+  if (!is_root && mount(directory, directory, NULL, MS_BIND | MS_REC, NULL) < 0) die(directory);
   /* What the host mounts there later would come without the attribute. */
   if (mount(NULL, directory, NULL, MS_PRIVATE | MS_REC, NULL) < 0) die(directory);
   struct mount_attributes attributes = {.set = MOUNT_READ_ONLY};

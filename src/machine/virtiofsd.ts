@@ -95,17 +95,12 @@ export function virtiofsdArguments(request: VirtiofsdRequest, labels: readonly s
     ...labels,
     '--',
   ];
+  // Of the root there is nothing that it could be shut in, and making it the root fails.
+  const sandbox = directory === '/' ? 'sandbox=chroot' : 'sandbox=namespace';
   // Only root may have more than its limit; with less, a guest that knows very many files gets an error.
   const limit = isRoot ? [] : ['--rlimit-nofile=0'];
   if (daemon.kind === 'c') {
-    const options = [
-      'sandbox=namespace',
-      'cache=auto',
-      'timeout=0',
-      'xattr',
-      'announce_submounts',
-      'log_level=err',
-    ];
+    const options = [sandbox, 'cache=auto', 'timeout=0', 'xattr', 'announce_submounts', 'log_level=err'];
     return [
       ...confined,
       ...[daemon.path, '--fd=3', ...limit],
@@ -126,7 +121,7 @@ export function virtiofsdArguments(request: VirtiofsdRequest, labels: readonly s
           `--translate-gid=${squash(user.gid)}`,
           ...(readOnly ? ['--readonly'] : []),
         ]
-      : ['--sandbox=namespace']),
+      : [`--${sandbox}`]),
   ];
 }
 

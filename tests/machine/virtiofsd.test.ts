@@ -57,6 +57,13 @@ describe('the command line of virtiofsd', () => {
     expect(virtiofsdArguments(request({ directory: '/a,b\\c' }))).toContain('source=/a\\,b\\\\c');
   });
 
+  it('of the root of the host is one that does not make it the root', () => {
+    expect(virtiofsdArguments(request({ directory: '/' })).join(' ')).toContain('sandbox=chroot');
+    expect(virtiofsdArguments(request({ directory: '/', daemon: rust, user: root }))).toContain(
+      '--sandbox=chroot',
+    );
+  });
+
   it('for root has neither', () => {
     const words = virtiofsdArguments(request({ user: root }));
     expect(words.slice(0, 3)).toEqual(['confine', '--', cPath]);
