@@ -22,6 +22,8 @@ export interface ProbeGuest {
   bootedOutput?: RegExp;
   /** Files to put in the directory it is started in, which is removed with it. */
   files?: Record<string, Uint8Array>;
+  /** How long it may take, where that is not {@link defaultTimeLimits}. */
+  timeLimits?: ProbeTimeLimits;
 }
 
 export interface ProbeTimeLimits {
@@ -90,6 +92,8 @@ export function umlProbe(uml: string): ProbeGuest {
     ],
     // Said just before the panic, on which user-mode Linux aborts and might dump core.
     bootedOutput: /VFS: Cannot open root device|Kernel panic - not syncing: VFS/,
+    // It says nothing before it is up: on a host with ten times as much to do as it can, that took 15 s.
+    timeLimits: { ...defaultTimeLimits, silentMs: defaultTimeLimits.totalMs },
   };
 }
 
@@ -109,7 +113,7 @@ function firmwareImage(): Uint8Array {
  */
 export function bootProbe(
   guest: ProbeGuest,
-  limits: ProbeTimeLimits = defaultTimeLimits,
+  limits: ProbeTimeLimits = guest.timeLimits ?? defaultTimeLimits,
 ): Promise<ProbeOutcome> {
   const directory = mkdtempSync(join(tmpdir(), 'lodge-probe-'));
   for (const [name, bytes] of Object.entries(guest.files ?? {})) writeFileSync(join(directory, name), bytes);

@@ -10,7 +10,7 @@ import {
   verdictFileName,
   writeVerdict,
 } from '../../src/machine/accelerators.ts';
-import { bootProbe, type ProbeGuest, type ProbeOutcome } from '../../src/machine/probe-guest.ts';
+import { bootProbe, type ProbeGuest, type ProbeOutcome, umlProbe } from '../../src/machine/probe-guest.ts';
 import type { MachineSource } from '../../src/machine/source.ts';
 import { recorded, sourceOf } from './recorded.ts';
 
@@ -215,5 +215,12 @@ describe('booting a probe guest', () => {
       totalMs: 600,
     });
     expect(endless).toMatchObject({ booted: false });
+  });
+
+  it('waits as long as the guest itself says it may take', async () => {
+    const quick = shell('sleep 60', { timeLimits: { silentMs: 100, totalMs: 10_000 } });
+    expect((await bootProbe(quick)).reason).toContain('within 100ms');
+    // User-mode Linux is silent until it is up, so that silence says nothing of it.
+    expect(umlProbe('linux.uml').timeLimits?.silentMs).toBe(umlProbe('linux.uml').timeLimits?.totalMs);
   });
 });
