@@ -1,12 +1,13 @@
 /** Starting the process of a guest under its keeper (host-side/keeper.c), and knowing how it ended. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { builtFile } from '../installation.ts';
 import { missingProgram } from '../process.ts';
 import { ringBytes, ringHeaderBytes } from './channel/transport.ts';
+import { outermost } from './confinement.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import type { GuestMode } from './state.ts';
 
@@ -15,6 +16,8 @@ export interface Keeper {
   vmmPid: number;
   /** Whether the PID namespace that the plan asked for could be made. */
   contained: boolean;
+  /** Whether the program can write on the host only where the plan says. */
+  confined: boolean;
   /** Resolves when the keeper has ended, and the virtual machine with it. */
   ended: Promise<void>;
   /** Kills the virtual machine now. */
@@ -24,9 +27,27 @@ export interface Keeper {
 /** How much of its console a guest may leave on disk. */
 const consoleLogBytes = 8 * 1024 * 1024;
 
-/** User-mode Linux keeps the guest's memory in TMPDIR, and ends when that is not there. */
-function temporaryPlaceChecked({ TMPDIR, ...others }: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return TMPDIR === undefined || !existsSync(TMPDIR) ? others : { TMPDIR, ...others };
+/**
+ * User-mode Linux keeps the guest's memory in the first of these that is set, and ends when that is not there.
+ * A confined one without any keeps it in its scratch directory.
+ */
+const temporaryVariables = ['TMPDIR', 'TMP', 'TEMP'] as const;
+
+function temporaryPlace(): string | undefined {
+  const place = temporaryVariables.map((name) => process.env[name]).find((value) => value !== undefined);
+  return place === undefined || !existsSync(place) ? undefined : resolve(place);
+}
+
+function environmentWith(place: string | undefined): NodeJS.ProcessEnv {
+  const { TMPDIR, TMP, TEMP, ...others } = process.env;
+  return place === undefined ? others : { ...others, TMPDIR: place };
+}
+
+/** What keeps the program from writing elsewhere on the host. */
+function confinementFlags({ dir, writable }: GuestPlan, place: string | undefined): string[] {
+  const paths = writable && outermost(place === undefined ? writable : [...writable, place]);
+  if (paths === undefined) return [];
+  return ['--scratch', join(dir, guestFiles.scratch), ...paths.flatMap((path) => ['--writable', path])];
 }
 
 /**
@@ -35,9 +56,12 @@ function temporaryPlaceChecked({ TMPDIR, ...others }: NodeJS.ProcessEnv): NodeJS
  */
 export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Keeper> {
   if (plan.relay) makeRing(join(plan.dir, guestFiles.ring));
+  if (plan.writable !== undefined) makeScratch(join(plan.dir, guestFiles.scratch));
+  const place = temporaryPlace();
   const flags = [
     ...(mode === 'foreground' ? ['--lifeline'] : []),
     ...(plan.contain ? ['--contain'] : []),
+    ...confinementFlags(plan, place),
     ...(plan.relay ? ['--relay'] : []),
     ...(plan.disableTransparentHugePages ? ['--small-pages'] : []),
   ];
@@ -47,14 +71,19 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
     {
       stdio: [mode === 'foreground' ? 'pipe' : 'ignore', 'pipe', 'ignore'],
       detached: mode === 'detached',
-      env: temporaryPlaceChecked(process.env),
+      env: environmentWith(place),
     },
   );
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const first = await firstLine(child);
   // A host agent must be able to end while its guests go on.
   if (mode === 'detached') child.unref();
-  const report = JSON.parse(first) as { pid?: number; contained?: boolean; error?: string };
+  const report = JSON.parse(first) as {
+    pid?: number;
+    contained?: boolean;
+    confined?: boolean;
+    error?: string;
+  };
   if (report.pid === undefined) {
     await ended;
     const program = plan.argv[0]!;
@@ -64,6 +93,7 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
   return {
     vmmPid: report.pid,
     contained: report.contained === true,
+    confined: report.confined === true,
     ended,
     kill: () => {
       child.kill('SIGTERM');
@@ -98,6 +128,14 @@ function makeRing(path: string): void {
     writeFileSync(path, Buffer.alloc(ringHeaderBytes + ringBytes), { flag: 'wx', mode: 0o600 });
   } catch (cause) {
     throw hostIoError('making the ring of the channel', path, cause);
+  }
+}
+
+function makeScratch(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (cause) {
+    throw hostIoError("making the guest's scratch directory", path, cause);
   }
 }
 

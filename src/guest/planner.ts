@@ -124,6 +124,7 @@ export function planGuest(input: PlanInput): GuestPlan {
     dir: input.dir,
     argv: drive.argv,
     contain: drive.contain,
+    ...(drive.writable === undefined ? {} : { writable: drive.writable }),
     relay: drive.relay,
     disableTransparentHugePages: drive.disableTransparentHugePages,
     cpus: spec.cpus,

@@ -44,6 +44,8 @@ export interface GuestRecord {
   vmmPid?: number;
   /** Whether the virtual machine runs in a PID namespace of its own. */
   contained?: boolean;
+  /** Whether it can write on the host only where its plan says. */
+  confined?: boolean;
   /** Kernel release that the guest's agent told. */
   guestKernel?: string;
   /** Placement as it was found after the start. */
