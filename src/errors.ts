@@ -66,6 +66,7 @@ export const catalogue = {
     exit: refused,
     meaning: 'The guest has no lodge agent: it has a console, logs and power only.',
   },
+  'no-such-user': { exit: refused, meaning: 'The guest does not know the user to run a command as.' },
   'host-io': {
     exit: refused,
     meaning: 'A file or directory of lodge on the host could not be read or written.',

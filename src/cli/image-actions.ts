@@ -91,6 +91,7 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
     progress.clear();
     if (replaced)
       process.stderr.write(`lodge: '${name}' named another image until now; \`lodge image gc\` frees it\n`);
+    for (const note of 'notes' in image ? image.notes : []) process.stderr.write(`lodge: ${note}\n`);
     if (globals.json) print({ name, id: image.id });
     else process.stdout.write(`${name}\n`);
   } finally {

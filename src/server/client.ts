@@ -5,7 +5,7 @@ import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
-import type { ExecRequest } from '../guest/channel/frames.ts';
+import type { CommandRequest } from '../guest/named-user.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type GuestView, requireGuest, runtimeDir, viewGuest } from '../guest/state.ts';
 import { installationVersion } from '../installation.ts';
@@ -21,7 +21,7 @@ async function ownerSocket(guest: GuestView): Promise<string> {
 }
 
 /** Starts a command in a guest. @throws LodgeError `no-such-guest`, `guest-not-running`, `host-agent` */
-export async function execInGuest(name: string, request: ExecRequest): Promise<RemoteSession> {
+export async function execInGuest(name: string, request: CommandRequest): Promise<RemoteSession> {
   const guest = requireGuest(name);
   if (guest.status !== 'running') {
     throw new LodgeError('guest-not-running', `'${name}' is ${guest.status}`, { fix: 'lodge ps' });
