@@ -56,6 +56,7 @@ export async function build(
     stop();
     progress.clear();
   }
+  for (const note of built.flatMap(({ notes }) => notes)) process.stderr.write(`lodge: ${note}\n`);
   if (globals.json) return print(built);
   for (const image of built) {
     const how = image.cached ? 'was there already' : `built in ${formatTime(image.elapsedMs)}`;
