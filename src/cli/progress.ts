@@ -1,8 +1,11 @@
 /** What a person sees while they wait: one line on standard error that goes away again. */
 
 export interface Progress {
-  /** Replaces the line. On something that is no terminal, nothing is shown unless lodge is told to be verbose. */
-  show(text: string): void;
+  /**
+   * Replaces the line. On something that is no terminal only what takes long is shown, a plain line each, unless
+   * lodge is told to be verbose or quiet.
+   */
+  show(text: string, isLong?: boolean): void;
   /** Takes the line away. */
   clear(): void;
 }
@@ -17,7 +20,13 @@ export function openProgress(options: { quiet: boolean; verbose: boolean }): Pro
       clear: () => {},
     };
   }
-  if (options.quiet || !stderr.isTTY) return { show: () => {}, clear: () => {} };
+  if (options.quiet) return { show: () => {}, clear: () => {} };
+  if (!stderr.isTTY) {
+    const show = (text: string, isLong = false): void => {
+      if (isLong) stderr.write(`lodge: ${text}\n`);
+    };
+    return { show, clear: () => {} };
+  }
   let isShown = false;
   return {
     show: (text) => {

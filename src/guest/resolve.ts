@@ -7,6 +7,7 @@ import { LodgeError } from '../errors.ts';
 import type { Image, Kernel, Root } from '../image/image.ts';
 import { buildInitramfs } from '../image/initramfs.ts';
 import { defaultKernel, umlKernel } from '../image/kernel.ts';
+import type { Progress } from '../image/kernel-debian.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
 import { resolveImage } from '../image/resolve.ts';
 import type { Store } from '../image/store.ts';
@@ -23,7 +24,7 @@ import { expandHome } from './volumes.ts';
 
 export interface ResolveOptions {
   store: Store;
-  onProgress: (text: string) => void;
+  onProgress: Progress;
   cwd: string;
 }
 
@@ -99,6 +100,11 @@ async function chooseAccelerator(
     }
     const verdict = await proveAccelerator(accelerator, {
       stateDir: join(options.store.path, 'accelerators'),
+      onProbe: () =>
+        options.onProgress(
+          `finding out whether ${accelerator} works here, by booting a probe guest (once)`,
+          true,
+        ),
       kernel: async () => ({ path: (await defaultKernel(options.store, options)).vmlinuxPath }),
     });
     if (verdict.usable) return { accelerator, passedOver };

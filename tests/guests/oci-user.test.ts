@@ -38,6 +38,8 @@ beforeAll(async () => {
   run('umoci', 'config', '--image', 'layout:one', ...settings);
   chownSync(join(here.work, 'tree/app'), process.getuid!(), process.getgid!());
   const imported = await here.lodge(['image', 'import', 'layout:one', '--name', 'named'], { env });
+  // Its probe is told on standard error.
+  await here.lodge(['run', '-n', '-a', 'uml'], { env });
   expect(imported).toMatchObject({ code: 0, stderr: expect.stringContaining("the image's user 'app'") });
 }, 60_000);
 

@@ -110,6 +110,17 @@ describe('what is remembered', () => {
     expect(readdirSync(stateDir)).toHaveLength(1);
   });
 
+  it('is waited for in silence, while a boot is told before it begins', async () => {
+    const told: string[] = [];
+    const telling = {
+      ...options(recorded('laptop')),
+      onProbe: (name: string) => told.push(`${name} ${booted.length}`),
+    };
+    await proveAccelerator('tcg', telling);
+    await proveAccelerator('tcg', telling);
+    expect(told).toEqual(['tcg 0']);
+  });
+
   it('holds for one kernel and user only', async () => {
     await proveAccelerator('tcg', options(recorded('laptop')));
     await proveAccelerator('tcg', options(recorded('two-socket-smt')));
