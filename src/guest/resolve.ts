@@ -121,6 +121,8 @@ async function chooseAccelerator(
   });
 }
 
+/** It only tells QEMU of a panic, which the console tells as well. */
+const optionalModules = ['pvpanic-pci'];
 const virtioModules = ['virtio_pci', 'virtio_console', 'pvpanic-pci', '9pnet_virtio', '9p', 'overlay'];
 
 /** Modules that must be there before the guest's root is. */
@@ -150,6 +152,7 @@ async function bootOf(
     agentPath: builtFile('agent'),
     kernel,
     modules: bootModules(accelerator, image.root),
+    optional: optionalModules,
     store,
   });
   return { kernel, initramfsPath: initramfs.path };
