@@ -7,6 +7,7 @@ import { isAlive, signalProcess } from '../process-identity.ts';
 import { guestFiles } from './plan.ts';
 import { removeGuestFiles } from './start.ts';
 import {
+  discardRemains,
   type GuestView,
   guestDir,
   guestsDir,
@@ -31,7 +32,7 @@ export async function sweep(store: Store): Promise<void> {
       // Its removal was cut short, or what tells of it is damaged: nobody can use it any more.
       if (!isRemains(dir)) continue;
       killLeftovers(dir);
-      rmSync(dir, { recursive: true, force: true });
+      discardRemains(dir);
     } else if (isAbandoned(view)) {
       await endGuest(view);
       await removeGuestFiles({ dir: view.dir, id: view.plan.id }, store);
