@@ -1,11 +1,12 @@
 /** Starting the process of a guest under its keeper (host-side/keeper.c), and knowing how it ended. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { builtFile } from '../installation.ts';
 import { missingProgram } from '../process.ts';
+import { environmentWith, temporaryPlace } from '../temporary-place.ts';
 import { ringBytes, ringHeaderBytes } from './channel/transport.ts';
 import { outermost } from './confinement.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
@@ -18,6 +19,8 @@ export interface Keeper {
   contained: boolean;
   /** Whether the program can write on the host only where the plan says. */
   confined: boolean;
+  /** What of this process's environment could not be used. */
+  notes: string[];
   /** Resolves when the keeper has ended, and the virtual machine with it. */
   ended: Promise<void>;
   /** Kills the virtual machine now. */
@@ -26,22 +29,6 @@ export interface Keeper {
 
 /** How much of its console a guest may leave on disk. */
 const consoleLogBytes = 8 * 1024 * 1024;
-
-/**
- * User-mode Linux keeps the guest's memory in the first of these that is set, and ends when that is not there.
- * A confined one without any keeps it in its scratch directory.
- */
-const temporaryVariables = ['TMPDIR', 'TMP', 'TEMP'] as const;
-
-function temporaryPlace(): string | undefined {
-  const place = temporaryVariables.map((name) => process.env[name]).find((value) => value !== undefined);
-  return place === undefined || !existsSync(place) ? undefined : resolve(place);
-}
-
-function environmentWith(place: string | undefined): NodeJS.ProcessEnv {
-  const { TMPDIR, TMP, TEMP, ...others } = process.env;
-  return place === undefined ? others : { ...others, TMPDIR: place };
-}
 
 /** What keeps the program from writing elsewhere on the host. */
 function confinementFlags({ dir, writable }: GuestPlan, place: string | undefined): string[] {
@@ -57,7 +44,8 @@ function confinementFlags({ dir, writable }: GuestPlan, place: string | undefine
 export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Keeper> {
   if (plan.relay) makeRing(join(plan.dir, guestFiles.ring));
   if (plan.writable !== undefined) makeScratch(join(plan.dir, guestFiles.scratch));
-  const place = temporaryPlace();
+  // User-mode Linux keeps the guest's memory there; a confined one without, in its scratch directory.
+  const { path: place, notes } = temporaryPlace();
   const flags = [
     ...(mode === 'foreground' ? ['--lifeline'] : []),
     ...(plan.contain ? ['--contain'] : []),
@@ -94,6 +82,7 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
     vmmPid: report.pid,
     contained: report.contained === true,
     confined: report.confined === true,
+    notes,
     ended,
     kill: () => {
       child.kill('SIGTERM');

@@ -101,6 +101,7 @@ class GuestStart {
     this.#record.confined = keeper.confined;
     writeRecord(plan.dir, this.#record);
     if (mode === 'detached') await leaseByKeeper(plan, store);
+    for (const note of keeper.notes) onProgress(note);
     if (plan.contain && !keeper.contained) {
       onProgress(
         'no PID namespace can be made here: a killed guest may leave processes until the next lodge command',

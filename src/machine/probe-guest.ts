@@ -9,8 +9,8 @@
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { environmentWith, temporaryPlace } from '../temporary-place.ts';
 import { formatTime } from '../units.ts';
 
 /** How a probe guest is started and told to have booted. */
@@ -115,7 +115,8 @@ export function bootProbe(
   guest: ProbeGuest,
   limits: ProbeTimeLimits = guest.timeLimits ?? defaultTimeLimits,
 ): Promise<ProbeOutcome> {
-  const directory = mkdtempSync(join(tmpdir(), 'lodge-probe-'));
+  const { path: place } = temporaryPlace();
+  const directory = mkdtempSync(join(place ?? '/tmp', 'lodge-probe-'));
   for (const [name, bytes] of Object.entries(guest.files ?? {})) writeFileSync(join(directory, name), bytes);
   const started = process.hrtime.bigint();
   const seconds = (): number => Number(process.hrtime.bigint() - started) / 1e9;
@@ -125,7 +126,7 @@ export function bootProbe(
     const child = spawn('timeout', ['-s', 'KILL', String(orphanLimitS), ...guest.argv], {
       cwd: directory,
       // Messages are searched and shown: they are to be plain ASCII.
-      env: { ...process.env, LC_ALL: 'C' },
+      env: { ...environmentWith(place), LC_ALL: 'C' },
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

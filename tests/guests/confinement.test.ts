@@ -96,6 +96,14 @@ describe.each([...(isRoot ? ['root' as const] : []), 'user' as const])(
       expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: walls });
     });
 
+    it('is told when TMPDIR leads nowhere, and has its memory elsewhere', async () => {
+      const { code, stderr } = await attempt([], { TMPDIR: path('nowhere') });
+      expect({ code, stderr }).toEqual({
+        code: 0,
+        stderr: expect.stringContaining(`TMPDIR names ${path('nowhere')}, which is not there`),
+      });
+    });
+
     it('is not kept from it where no mount namespace can be made, and that is told', async () => {
       const inside = ['unshare', '--user', '--map-root-user', 'sh', '-c'];
       const none = 'echo 0 >/proc/sys/user/max_mnt_namespaces && exec "$@"';
