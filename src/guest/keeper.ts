@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { builtFile } from '../installation.ts';
+import { printable } from '../printable.ts';
 import { missingProgram } from '../process.ts';
 import { environmentWith, temporaryPlace } from '../temporary-place.ts';
 import { ringBytes, ringHeaderBytes } from './channel/transport.ts';
@@ -153,15 +154,4 @@ function tailOf(paths: readonly string[], lines: number): string {
     .filter((line) => line !== '')
     .slice(-lines)
     .join('\n');
-}
-
-/** A guest's output without what a terminal would act on: escape sequences and control characters. */
-export function printable(text: string): string {
-  return (
-    text
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: taking them out is the point
-      .replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[ -/]*[0-~])/g, '')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: taking them out is the point
-      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
-  );
 }
