@@ -133,6 +133,10 @@ describe('a command line', () => {
     expect(JSON.parse(stdout.toString())).toMatchObject({ error: { code: 'spec-value', where: '--memory' } });
   });
 
+  it('that names a program which is not there is told so, whatever verb it is for', async () => {
+    await refused('image-build', 125, ['image', 'build', '--closure', 'nosuch-program']);
+  });
+
   it('takes words after -- as they are, and help before it', async () => {
     const { code, stdout } = await here.lodge(['run', '-a', 'uml', '--', 'echo', '--help', '--', '-c', '2']);
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: '--help -- -c 2\n' });
