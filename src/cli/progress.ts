@@ -14,9 +14,10 @@ export interface Progress {
 export function openProgress(options: { quiet: boolean; verbose: boolean }): Progress {
   const { stderr } = process;
   if (options.verbose) {
-    const startedMs = Date.now();
+    const startedMs = performance.now();
     return {
-      show: (text) => stderr.write(`lodge: ${((Date.now() - startedMs) / 1000).toFixed(1)}s ${text}\n`),
+      show: (text) =>
+        stderr.write(`lodge: ${((performance.now() - startedMs) / 1000).toFixed(1)}s ${text}\n`),
       clear: () => {},
     };
   }

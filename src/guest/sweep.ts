@@ -79,9 +79,9 @@ export async function endGuest(view: GuestView): Promise<void> {
 
 /** Resolves when a condition no longer holds, or after a time limit. @returns whether it ended in time */
 export async function untilGone(isThere: () => boolean, limitMs: number): Promise<boolean> {
-  const deadline = Date.now() + limitMs;
+  const deadline = performance.now() + limitMs;
   while (isThere()) {
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   return true;

@@ -68,8 +68,8 @@ export async function startDetached(plan: GuestPlan, onProgress: (text: string) 
  */
 async function ensureHostAgent(): Promise<string> {
   const socketPath = join(runtimeDir(), 'agent.sock');
-  const deadline = Date.now() + agentStartLimitMs;
-  let startedAt = 0;
+  const deadline = performance.now() + agentStartLimitMs;
+  let startedAt = Number.NEGATIVE_INFINITY;
   for (;;) {
     const health = await call(socketPath, 'GET', '/v1/health').catch(() => undefined);
     const version = health === undefined ? undefined : (JSON.parse(health) as Health).version;
@@ -79,11 +79,11 @@ async function ensureHostAgent(): Promise<string> {
       await call(socketPath, 'POST', '/v1/leave').catch(() => undefined);
     }
     // One that is on its way out may still hold the lock: then the new one has ended at once.
-    if (Date.now() - startedAt > agentRetryMs) {
+    if (performance.now() - startedAt > agentRetryMs) {
       spawnHostAgent();
-      startedAt = Date.now();
+      startedAt = performance.now();
     }
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       throw new LodgeError('host-agent', 'the host agent did not come up', {
         where: socketPath,
         fix: 'run it in the foreground to see why: lodge agent',
