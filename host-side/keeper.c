@@ -1,8 +1,8 @@
 /*
  * keeper: stays with one virtual machine process, whatever becomes of the rest of lodge.
  *
- *   keeper [--lifeline] [--contain] [--relay] [--small-pages] --dir DIR [--log-bytes N]
- *          [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
+ *   keeper [--lifeline] [--contain [--scratch PATH [--writable PATH]...]] [--relay] [--small-pages] --dir DIR
+ *          [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
  *
  * It starts PROGRAM, keeps the console (PROGRAM's standard input and output) and its complaints (standard
  * error) in files of bounded size, lets others watch and type at DIR/console.sock, and writes DIR/exit when
@@ -12,6 +12,8 @@
  *   --lifeline   standard input is a pipe from the owner: when it ends, PROGRAM is killed and DIR removed
  *   --contain    PROGRAM runs in a PID namespace, so that whatever it starts ends with it; without the
  *                privilege to make one, what is left is killed by hand
+ *   --scratch    PROGRAM can write on the host only what --writable names, and has a directory in memory of its own
+ *                here, which is its TMPDIR unless there is one; not where no mount namespace can be made (confine.c)
  *   --relay      PROGRAM gets a socket as descriptor 3, joined to whoever connects to DIR/channel.sock
  *
  *   --small-pages
@@ -20,7 +22,7 @@
  *                3; PROGRAM is killed when it ends, and it when PROGRAM ends
  *
  * DIR/keeper holds "PID START", START being its start time in clock ticks since boot (proc(5), stat field 22).
- * On standard output comes one line: {"pid":N,"contained":true|false}, or {"error":"..."}.
+ * On standard output comes one line: {"pid":N,"contained":true|false,"confined":true|false}, or {"error":"..."}.
  * DIR/exit holds "code N" or "signal N", or "lost I code N" when the program beside it with index I (from 0) ended
  * first. SIGTERM makes it kill PROGRAM.
  */
@@ -44,14 +46,17 @@
 #include "log.h"
 #include "namespaces.h"
 #include "relay.h"
+#include "write-limits.h"
 
 enum { MAX_WATCHERS = 16, PIECE = 65536, TYPED = 65536 };
 
 static const char *dir;
 static int lifeline, contain, relay, small_pages;
+static char *scratch, **writable;
+static int writable_count;
 
 static pid_t program;
-static int contained;
+static int contained, confined;
 static int typing = -1;
 
 static void say_error(const char *what) {
@@ -157,6 +162,14 @@ static int pump(int fd, struct log *log, int shown) {
 
 /* ---- starting and ending PROGRAM ---- */
 
+/* Tried in a process that ends with it: half of a confinement can neither be used nor undone. */
+static int can_confine(void) {
+  pid_t trial = fork();
+  int status;
+  if (trial == 0) _exit(enter_pid_namespace() < 0 || limit_writes(writable, writable_count, scratch) < 0);
+  return trial > 0 && waitpid(trial, &status, 0) == trial && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 static void exec_program(char **argv, int in, int out, int err, int channel, int report) {
   sigset_t none;
   sigemptyset(&none);
@@ -205,13 +218,20 @@ static void start(char **argv, int fds[3]) {
   }
   if (beside_start(err[1]) < 0) die("a program beside the guest");
   pid_t self = getpid();
+  int may_confine = contain && scratch && can_confine();
   contained = contain && enter_pid_namespace() == 0;
+  confined = contained && may_confine;
   program = fork();
   if (program < 0) die("fork");
   if (program == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* The keeper may have been killed before the line above took effect. */
     if (!contained && getppid() != self) _exit(126);
+    if (confined && limit_writes(writable, writable_count, scratch) < 0) {
+      int why = errno;
+      _exit(write(report[1], &why, sizeof why) < 0 ? 125 : 126);
+    }
+    if (confined) setenv("TMPDIR", scratch, 0);
     if (contained) be_init(argv, in[0], out[1], err[1], pair[1], report[1]);
     exec_program(argv, in[0], out[1], err[1], pair[1], report[1]);
   }
@@ -274,18 +294,21 @@ static void remove_dir(void) {
 
 int main(int argc, char **argv) {
   int i = 1, words;
+  if ((writable = calloc(argc, sizeof *writable)) == NULL) return 125;
   for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
     if (!strcmp(argv[i], "--lifeline")) lifeline = 1;
     else if (!strcmp(argv[i], "--contain")) contain = 1;
     else if (!strcmp(argv[i], "--relay")) relay = 1;
     else if (!strcmp(argv[i], "--small-pages")) small_pages = 1;
+    else if (!strcmp(argv[i], "--scratch") && i + 1 < argc) scratch = argv[++i];
+    else if (!strcmp(argv[i], "--writable") && i + 1 < argc) writable[writable_count++] = argv[++i];
     else if (!strcmp(argv[i], "--dir") && i + 1 < argc) dir = argv[++i];
     else if (!strcmp(argv[i], "--log-bytes") && i + 1 < argc) log_bytes = atol(argv[++i]);
     else if (!strcmp(argv[i], "--beside") && (words = beside_add(argc - i - 1, argv + i + 1)) > 0) i += words;
     else break;
   }
   if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || !dir || dir[0] != '/' || log_bytes < 4096) {
-    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--relay] [--small-pages] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
+    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
     return 125;
   }
   char **program_argv = argv + i + 1;
@@ -313,7 +336,8 @@ int main(int argc, char **argv) {
   int fds[3];
   start(program_argv, fds);
   relay_between(channel, fds[2]);
-  printf("{\"pid\":%d,\"contained\":%s}\n", program, contained ? "true" : "false");
+  printf("{\"pid\":%d,\"contained\":%s,\"confined\":%s}\n", program, contained ? "true" : "false",
+         confined ? "true" : "false");
   fflush(stdout);
   /* From here on nobody waits for our output. */
   int null = open("/dev/null", O_RDWR | O_CLOEXEC);

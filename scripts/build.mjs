@@ -14,7 +14,7 @@ const sourcesOf = {
   agent: readdirSync(join(root, 'guest-side'))
     .filter((file) => file.endsWith('.c'))
     .map((file) => join('guest-side', file)),
-  keeper: ['keeper', 'beside', 'log', 'namespaces', 'relay'].map((file) => `host-side/${file}.c`),
+  keeper: ['keeper', 'beside', 'log', 'namespaces', 'relay', 'write-limits'].map((file) => `host-side/${file}.c`),
   confine: ['confine', 'namespaces'].map((file) => `host-side/${file}.c`),
 };
 for (const [name, files] of Object.entries(sourcesOf)) {

@@ -5,6 +5,8 @@
  * The reference page `docs/reference/errors.md` is generated from this table.
  */
 
+import { printable } from './printable.ts';
+
 /** Exit codes that are lodge's own; everything else a run returns is its command's. */
 export const exitCodes = {
   /** The guest died (panic, crash, killed, closed its channel) before its command ended. */
@@ -66,6 +68,7 @@ export const catalogue = {
     exit: refused,
     meaning: 'The guest has no lodge agent: it has a console, logs and power only.',
   },
+  'no-such-user': { exit: refused, meaning: 'The guest does not know the user to run a command as.' },
   'host-io': {
     exit: refused,
     meaning: 'A file or directory of lodge on the host could not be read or written.',
@@ -138,17 +141,20 @@ export class LodgeError extends Error {
   }
 }
 
-/** The error as lines for a terminal, without colour; the last line is the fix. */
+/**
+ * The error as lines for a terminal, without colour; the last line is the fix. What of it a guest, an image or a file
+ * wrote can do nothing to the terminal.
+ */
 export function describeError(error: unknown): string {
   if (!(error instanceof LodgeError)) {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return `lodge: internal: ${text}`;
+    return printable(`lodge: internal: ${text}`);
   }
   const where = error.where === undefined ? '' : `${error.where}: `;
   const lines = [`lodge: ${where}${error.message} [${error.code}]`];
   if (error.detail !== undefined) lines.push(...error.detail.split('\n').map((line) => `  | ${line}`));
   if (error.fix !== undefined) lines.push(`  fix: ${error.fix}`);
-  return lines.join('\n');
+  return printable(lines.join('\n'));
 }
 
 /** Wraps a file-system failure of the host so that a full disk is told apart from the rest. */

@@ -4,10 +4,11 @@ import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
-import type { ExecRequest } from '../guest/channel/frames.ts';
 import { commandEnvironment, commandLine } from '../guest/command.ts';
+import type { CommandRequest } from '../guest/named-user.ts';
 import type { GuestPlan } from '../guest/plan.ts';
 import type { HostUser } from '../guest/user.ts';
+import { parseUserText } from '../image/user-text.ts';
 import { collect } from './spec-flags.ts';
 import { ourTerminal } from './stdio.ts';
 
@@ -28,7 +29,10 @@ export function addCommandFlags(command: Command): Command {
     )
     .option('--cleanenv', 'Pass nothing of our environment but language and terminal.')
     .option('--cwd <dir>', 'Working directory of the command (default: ours).')
-    .option('-u, --user <user>', "'root', or UID[:GID], instead of who we are here.")
+    .option(
+      '-u, --user <user>',
+      "A user of the guest, NAME or UID, with :GROUP or :GID (default: the image's, else who we are here).",
+    )
     .option('-t, --tty', 'Give the command a terminal (default: when input and output are one).')
     .option('-T, --no-tty', 'Give the command no terminal.');
 }
@@ -58,18 +62,28 @@ export function requestOf(
   plan: Pick<GuestPlan, 'isHostRoot' | 'defaults' | 'volumes'>,
   caller: HostUser,
   isMain: boolean,
-): ExecRequest {
+): CommandRequest {
   const { defaults, isHostRoot } = plan;
-  const user = flags.user === undefined ? caller : otherUser(flags.user);
+  const named = flags.user ?? defaults?.user;
+  if (named !== undefined && parseUserText(named) === undefined) {
+    throw new LodgeError('usage', `'${named}' is not USER[:GROUP]`, {
+      where: '--user',
+      fix: 'give a name or number of a user of the guest: root, 1000, 1000:100',
+    });
+  }
+  // Whoever we are here is known in the guest by that name, wherever this host has it from.
+  const isCaller = named === undefined || named === caller.name;
   const line = isMain ? commandLine(argv, defaults) : argv;
   const terminal =
     flags.tty === false ? undefined : (ourTerminal() ?? (flags.tty === true ? fallbackSize : undefined));
-  const cwd = flags.cwd ?? (isThere(process.cwd(), plan) ? process.cwd() : (defaults?.cwd ?? '/'));
+  // The image's own user may well not enter our directories.
+  const isOurs = flags.user !== undefined || isCaller;
+  const cwd = flags.cwd ?? (isOurs && isThere(process.cwd(), plan) ? process.cwd() : (defaults?.cwd ?? '/'));
   return {
-    argv: line.length > 0 ? line : [isHostRoot ? user.shell : '/bin/sh'],
+    argv: line.length > 0 ? line : [isHostRoot && isCaller ? caller.shell : '/bin/sh'],
     env: commandEnvironment({
       argv,
-      user,
+      ...(isCaller ? { user: caller } : {}),
       hostEnv: callerEnvironment(),
       cleanEnv: flags.cleanenv === true,
       env: flags.env,
@@ -78,9 +92,10 @@ export function requestOf(
       ...(defaults === undefined ? {} : { defaults }),
     }),
     cwd,
-    uid: user.uid,
-    gid: user.gid,
-    groups: user.groups,
+    uid: caller.uid,
+    gid: caller.gid,
+    groups: caller.groups,
+    ...(isCaller ? {} : { user: named }),
     umask: process.umask(),
     ...(terminal === undefined ? {} : { terminal }),
   };
@@ -113,14 +128,3 @@ function isThere(path: string, plan: Pick<GuestPlan, 'isHostRoot' | 'volumes'>):
 
 /** A terminal for a command where we have none ourselves: what terminals have been since there were terminals. */
 const fallbackSize = { rows: 24, columns: 80 };
-
-function otherUser(text: string): HostUser {
-  if (text === 'root') return { name: 'root', uid: 0, gid: 0, groups: [0], home: '/root', shell: '/bin/sh' };
-  const match = /^(\d{1,9})(?::(\d{1,9}))?$/.exec(text);
-  if (match === null) {
-    throw new LodgeError('usage', `'${text}' is not 'root' or UID[:GID]`, { where: '--user' });
-  }
-  const uid = Number(match[1]);
-  const gid = Number(match[2] ?? match[1]);
-  return { name: `user${uid}`, uid, gid, groups: [gid], home: '/', shell: '/bin/sh' };
-}

@@ -16,7 +16,6 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
-import type { ExecRequest } from '../guest/channel/frames.ts';
 import { requireGuest } from '../guest/state.ts';
 import { thisUser } from '../guest/user.ts';
 import { execInGuest } from '../server/client.ts';
@@ -168,14 +167,10 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
 }
 
 function run(guest: string, argv: string[]): Promise<RemoteSession> {
-  const request: ExecRequest = requestOf(
-    argv,
-    { tty: false, env: {} },
-    requireGuest(guest).plan,
-    thisUser(),
-    false,
-  );
-  return execInGuest(guest, request);
+  const user = thisUser();
+  // Files are ours on both sides, whoever the image's commands run as.
+  const flags = { tty: false, env: {}, user: user.name };
+  return execInGuest(guest, requestOf(argv, flags, requireGuest(guest).plan, user, false));
 }
 
 function writeTo(child: ChildProcess, bytes: Buffer): Promise<void> {

@@ -54,14 +54,14 @@ async function examine(globals: GlobalOptions): Promise<DoctorReport> {
   const progress = openProgress(globals);
   const store = openStore();
   try {
-    progress.show('booting a probe guest on each accelerator');
+    progress.show('booting a probe guest on each accelerator', true);
     const verdicts = await usableAccelerators({
       stateDir: join(store.path, 'accelerators'),
       // A host without a kernel to boot is itself a finding, not an end to the examination.
       kernel: async () => {
         try {
           return {
-            path: (await defaultKernel(store, { onProgress: (text) => progress.show(text) })).vmlinuxPath,
+            path: (await defaultKernel(store, { onProgress: progress.show })).vmlinuxPath,
           };
         } catch (error) {
           if (error instanceof LodgeError) return undefined;

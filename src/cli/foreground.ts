@@ -3,8 +3,9 @@
 import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
-import { type ExecRequest, requireFits } from '../guest/channel/frames.ts';
+import { requireFits } from '../guest/channel/frames.ts';
 import { crashOf, deathOf } from '../guest/death.ts';
+import { type CommandRequest, withNamedUser } from '../guest/named-user.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
 import { pressPowerButton } from '../guest/stop.ts';
@@ -75,10 +76,10 @@ export async function runForeground(input: ForegroundInput): Promise<number> {
   }
 }
 
-async function runCommand(guest: RunningGuest, request: ExecRequest, store: Store): Promise<number> {
+async function runCommand(guest: RunningGuest, request: CommandRequest, store: Store): Promise<number> {
   const { plan } = guest;
   const channel = guest.channel!;
-  const session = channel.exec(request);
+  const session = channel.exec(await withNamedUser(channel, request));
   let hasEnded = false;
   void guest.ended.then(() => {
     hasEnded = true;

@@ -56,6 +56,7 @@ export async function build(
     stop();
     progress.clear();
   }
+  for (const note of built.flatMap(({ notes }) => notes)) process.stderr.write(`lodge: ${note}\n`);
   if (globals.json) return print(built);
   for (const image of built) {
     const how = image.cached ? 'was there already' : `built in ${formatTime(image.elapsedMs)}`;
@@ -91,6 +92,7 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
     progress.clear();
     if (replaced)
       process.stderr.write(`lodge: '${name}' named another image until now; \`lodge image gc\` frees it\n`);
+    for (const note of 'notes' in image ? image.notes : []) process.stderr.write(`lodge: ${note}\n`);
     if (globals.json) print({ name, id: image.id });
     else process.stdout.write(`${name}\n`);
   } finally {

@@ -1,8 +1,11 @@
 /** What a person sees while they wait: one line on standard error that goes away again. */
 
 export interface Progress {
-  /** Replaces the line. On something that is no terminal, nothing is shown unless lodge is told to be verbose. */
-  show(text: string): void;
+  /**
+   * Replaces the line. On something that is no terminal only what takes long is shown, a plain line each, unless
+   * lodge is told to be verbose or quiet.
+   */
+  show(text: string, isLong?: boolean): void;
   /** Takes the line away. */
   clear(): void;
 }
@@ -11,13 +14,20 @@ export interface Progress {
 export function openProgress(options: { quiet: boolean; verbose: boolean }): Progress {
   const { stderr } = process;
   if (options.verbose) {
-    const startedMs = Date.now();
+    const startedMs = performance.now();
     return {
-      show: (text) => stderr.write(`lodge: ${((Date.now() - startedMs) / 1000).toFixed(1)}s ${text}\n`),
+      show: (text) =>
+        stderr.write(`lodge: ${((performance.now() - startedMs) / 1000).toFixed(1)}s ${text}\n`),
       clear: () => {},
     };
   }
-  if (options.quiet || !stderr.isTTY) return { show: () => {}, clear: () => {} };
+  if (options.quiet) return { show: () => {}, clear: () => {} };
+  if (!stderr.isTTY) {
+    const show = (text: string, isLong = false): void => {
+      if (isLong) stderr.write(`lodge: ${text}\n`);
+    };
+    return { show, clear: () => {} };
+  }
   let isShown = false;
   return {
     show: (text) => {

@@ -41,7 +41,7 @@ async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions):
   ]);
   const store = openStore();
   const progress = openProgress(globals);
-  const onProgress = (text: string): void => progress.show(text);
+  const onProgress = progress.show;
   try {
     const plan = await resolveGuest(spec, { store, onProgress, cwd: process.cwd() });
     if (!plan.agent && argv.length > 0) {

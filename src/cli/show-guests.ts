@@ -2,12 +2,12 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { printable } from '../guest/keeper.ts';
 import { guestFiles } from '../guest/plan.ts';
 import { type GuestView, listGuests, requireGuest } from '../guest/state.ts';
 import { sweep } from '../guest/sweep.ts';
 import { readKvmPages } from '../guest/vmm/qemu/verify.ts';
 import { openStore } from '../image/store.ts';
+import { printable } from '../printable.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
 import { table } from './table.ts';
 
@@ -49,7 +49,7 @@ function guestRows(guests: readonly GuestView[]): string[][] {
   const rows = guests.map(({ name, status, exit, plan, record }) => [
     name,
     status === 'exited' && exit !== undefined ? `exited (${exit})` : status,
-    formatTime(Date.now() - record.createdAt),
+    formatTime(Math.max(0, Date.now() - record.createdAt)),
     plan.accelerator,
     String(plan.cpus),
     formatSize(plan.memoryBytes),

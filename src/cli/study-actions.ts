@@ -28,7 +28,7 @@ export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<nu
   const spec = await specOf(flags);
   const store = openStore();
   const progress = openProgress(globals);
-  const onProgress = (text: string): void => progress.show(text);
+  const onProgress = progress.show;
   const path = resolve(flags.output ?? `study-${hostname()}${spec.size === 'quick' ? '-quick' : ''}`);
   if (flags.output === '')
     throw new LodgeError('usage', 'the name of a directory is missing', { where: '-o' });

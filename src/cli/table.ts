@@ -1,5 +1,8 @@
-/** Rows of text as columns as wide as what is in them. */
-export function table(rows: readonly (readonly string[])[]): string {
+import { printable } from '../printable.ts';
+
+/** Rows of text as columns as wide as what is in them. Cells may come from anywhere: each stays one line of plain text. */
+export function table(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map((cell) => printable(cell).replaceAll(/\s/g, ' ')));
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, i) => {

@@ -5,7 +5,8 @@ import type { HostUser } from './user.ts';
 
 export interface CommandInput {
   argv: readonly string[];
-  user: HostUser;
+  /** Absent when the guest is to be asked who it is. */
+  user?: HostUser;
   /** Environment of the caller on the host. */
   hostEnv: Readonly<Record<string, string | undefined>>;
   /** Nothing of the caller's environment but its language and terminal. */
@@ -30,6 +31,9 @@ const hostOnly = [
   'TMPDIR',
 ];
 
+/** These say who the caller is. */
+const ofCaller = ['HOME', 'USER', 'LOGNAME'];
+
 /** These name files of the host's root, which another root does not have. */
 const hostRootOnly = ['PATH', 'LD_LIBRARY_PATH', 'LD_PRELOAD', 'SHELL'];
 
@@ -39,7 +43,7 @@ const keptWhenClean = ['LANG', 'LC_ALL', 'TERM', 'COLORTERM', 'TZ'];
 export function commandEnvironment(input: CommandInput): Record<string, string> {
   const { user, hostEnv, isHostRoot, defaults } = input;
   const env: Record<string, string> = {};
-  const dropped = new Set(isHostRoot ? hostOnly : [...hostOnly, ...hostRootOnly]);
+  const dropped = new Set([...hostOnly, ...(isHostRoot ? [] : hostRootOnly), ...ofCaller]);
   for (const [name, value] of Object.entries(hostEnv)) {
     if (value === undefined || dropped.has(name)) continue;
     if (input.cleanEnv && !keptWhenClean.includes(name)) continue;
@@ -49,9 +53,7 @@ export function commandEnvironment(input: CommandInput): Record<string, string> 
   return {
     ...env,
     ...defaults?.env,
-    HOME: user.home,
-    USER: user.name,
-    LOGNAME: user.name,
+    ...(user === undefined ? {} : { HOME: user.home, USER: user.name, LOGNAME: user.name }),
     ...input.env,
   };
 }

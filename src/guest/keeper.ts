@@ -1,12 +1,15 @@
 /** Starting the process of a guest under its keeper (host-side/keeper.c), and knowing how it ended. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { builtFile } from '../installation.ts';
+import { printable } from '../printable.ts';
 import { missingProgram } from '../process.ts';
+import { environmentWith, temporaryPlace } from '../temporary-place.ts';
 import { ringBytes, ringHeaderBytes } from './channel/transport.ts';
+import { outermost } from './confinement.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import type { GuestMode } from './state.ts';
 
@@ -15,6 +18,10 @@ export interface Keeper {
   vmmPid: number;
   /** Whether the PID namespace that the plan asked for could be made. */
   contained: boolean;
+  /** Whether the program can write on the host only where the plan says. */
+  confined: boolean;
+  /** What of this process's environment could not be used. */
+  notes: string[];
   /** Resolves when the keeper has ended, and the virtual machine with it. */
   ended: Promise<void>;
   /** Kills the virtual machine now. */
@@ -24,9 +31,11 @@ export interface Keeper {
 /** How much of its console a guest may leave on disk. */
 const consoleLogBytes = 8 * 1024 * 1024;
 
-/** User-mode Linux keeps the guest's memory in TMPDIR, and ends when that is not there. */
-function temporaryPlaceChecked({ TMPDIR, ...others }: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return TMPDIR === undefined || !existsSync(TMPDIR) ? others : { TMPDIR, ...others };
+/** What keeps the program from writing elsewhere on the host. */
+function confinementFlags({ dir, writable }: GuestPlan, place: string | undefined): string[] {
+  const paths = writable && outermost(place === undefined ? writable : [...writable, place]);
+  if (paths === undefined) return [];
+  return ['--scratch', join(dir, guestFiles.scratch), ...paths.flatMap((path) => ['--writable', path])];
 }
 
 /**
@@ -35,9 +44,13 @@ function temporaryPlaceChecked({ TMPDIR, ...others }: NodeJS.ProcessEnv): NodeJS
  */
 export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Keeper> {
   if (plan.relay) makeRing(join(plan.dir, guestFiles.ring));
+  if (plan.writable !== undefined) makeScratch(join(plan.dir, guestFiles.scratch));
+  // User-mode Linux keeps the guest's memory there; a confined one without, in its scratch directory.
+  const { path: place, notes } = temporaryPlace();
   const flags = [
     ...(mode === 'foreground' ? ['--lifeline'] : []),
     ...(plan.contain ? ['--contain'] : []),
+    ...confinementFlags(plan, place),
     ...(plan.relay ? ['--relay'] : []),
     ...(plan.disableTransparentHugePages ? ['--small-pages'] : []),
   ];
@@ -53,14 +66,19 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
     {
       stdio: [mode === 'foreground' ? 'pipe' : 'ignore', 'pipe', 'ignore'],
       detached: mode === 'detached',
-      env: temporaryPlaceChecked(process.env),
+      env: environmentWith(place),
     },
   );
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const first = await firstLine(child);
   // A host agent must be able to end while its guests go on.
   if (mode === 'detached') child.unref();
-  const report = JSON.parse(first) as { pid?: number; contained?: boolean; error?: string };
+  const report = JSON.parse(first) as {
+    pid?: number;
+    contained?: boolean;
+    confined?: boolean;
+    error?: string;
+  };
   if (report.pid === undefined) {
     await ended;
     const program = plan.argv[0]!;
@@ -70,6 +88,8 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
   return {
     vmmPid: report.pid,
     contained: report.contained === true,
+    confined: report.confined === true,
+    notes,
     ended,
     kill: () => {
       child.kill('SIGTERM');
@@ -107,6 +127,14 @@ function makeRing(path: string): void {
   }
 }
 
+function makeScratch(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (cause) {
+    throw hostIoError("making the guest's scratch directory", path, cause);
+  }
+}
+
 /** The end of a guest's console, fit to be shown: control characters out, at most so many lines. */
 export function consoleTail(dir: string, lines: number): string {
   return tailOf([join(dir, `${guestFiles.consoleLog}.1`), join(dir, guestFiles.consoleLog)], lines);
@@ -132,15 +160,4 @@ function tailOf(paths: readonly string[], lines: number): string {
     .filter((line) => line !== '')
     .slice(-lines)
     .join('\n');
-}
-
-/** A guest's output without what a terminal would act on: escape sequences and control characters. */
-export function printable(text: string): string {
-  return (
-    text
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: taking them out is the point
-      .replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[ -/]*[0-~])/g, '')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: taking them out is the point
-      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
-  );
 }

@@ -14,6 +14,8 @@ export const guestFiles = {
   channel: 'channel.sock',
   monitor: 'qmp.sock',
   ring: 'ring',
+  /** Where the program keeps what only it needs. */
+  scratch: 'scratch',
   owner: 'owner.sock',
   consoleLog: 'console.log',
   vmmLog: 'vmm.log',
@@ -47,6 +49,11 @@ export interface GuestPlan {
   beside: Beside[];
   /** Run in a PID namespace, because the program starts others that would outlive it. */
   contain: boolean;
+  /**
+   * Where on the host the program may write, besides its scratch directory: none of these is inside another. Absent
+   * when nothing keeps it from writing what the user can.
+   */
+  writable?: string[];
   /** The channel goes through the keeper, because the program cannot listen itself. */
   relay: boolean;
   /** Ask the kernel for no transparent huge pages, where 4K pages were asked for. */

@@ -131,6 +131,7 @@ export function planGuest(input: PlanInput): GuestPlan {
     argv: drive.argv,
     beside: drive.beside,
     contain: drive.contain,
+    ...(drive.writable === undefined ? {} : { writable: drive.writable }),
     relay: drive.relay,
     disableTransparentHugePages: drive.disableTransparentHugePages,
     cpus: spec.cpus,

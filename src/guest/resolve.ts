@@ -7,6 +7,7 @@ import { LodgeError } from '../errors.ts';
 import type { Image, Kernel, Root } from '../image/image.ts';
 import { buildInitramfs } from '../image/initramfs.ts';
 import { defaultKernel, umlKernel } from '../image/kernel.ts';
+import type { Progress } from '../image/kernel-debian.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
 import { resolveImage } from '../image/resolve.ts';
 import type { Store } from '../image/store.ts';
@@ -23,7 +24,7 @@ import { expandHome } from './volumes.ts';
 
 export interface ResolveOptions {
   store: Store;
-  onProgress: (text: string) => void;
+  onProgress: Progress;
   cwd: string;
 }
 
@@ -100,6 +101,11 @@ async function chooseAccelerator(
     }
     const verdict = await proveAccelerator(accelerator, {
       stateDir: join(options.store.path, 'accelerators'),
+      onProbe: () =>
+        options.onProgress(
+          `finding out whether ${accelerator} works here, by booting a probe guest (once)`,
+          true,
+        ),
       kernel: async () => ({ path: (await defaultKernel(options.store, options)).vmlinuxPath }),
     });
     if (verdict.usable) return { accelerator, passedOver };
@@ -116,6 +122,8 @@ async function chooseAccelerator(
   });
 }
 
+/** It only tells QEMU of a panic, which the console tells as well. */
+const optionalModules = ['pvpanic-pci'];
 const virtioModules = ['virtio_pci', 'virtio_console', 'pvpanic-pci', '9pnet_virtio', '9p', 'overlay'];
 
 /** Modules that must be there before the guest's root is. */
@@ -149,6 +157,7 @@ async function bootOf(
     agentPath: builtFile('agent'),
     kernel,
     modules: bootModules(accelerator, image.root, spec),
+    optional: optionalModules,
     store,
   });
   return { kernel, initramfsPath: initramfs.path };

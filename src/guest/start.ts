@@ -98,11 +98,18 @@ class GuestStart {
     this.#keeper = keeper;
     this.#record.vmmPid = keeper.vmmPid;
     this.#record.contained = keeper.contained;
+    this.#record.confined = keeper.confined;
     writeRecord(plan.dir, this.#record);
     if (mode === 'detached') await leaseByKeeper(plan, store);
+    for (const note of keeper.notes) onProgress(note);
     if (plan.contain && !keeper.contained) {
       onProgress(
         'no PID namespace can be made here: a killed guest may leave processes until the next lodge command',
+      );
+    }
+    if (plan.writable !== undefined && !keeper.confined) {
+      onProgress(
+        "no mount namespace can be made here: the guest's root can write what you can, also where :ro is asked",
       );
     }
     if (plan.verifyPlacement && plan.driver === 'qemu') await this.#untilDeath(() => this.#place());

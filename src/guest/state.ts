@@ -44,6 +44,8 @@ export interface GuestRecord {
   vmmPid?: number;
   /** Whether the virtual machine runs in a PID namespace of its own. */
   contained?: boolean;
+  /** Whether it can write on the host only where its plan says. */
+  confined?: boolean;
   /** Kernel release that the guest's agent told. */
   guestKernel?: string;
   /** Placement as it was found after the start. */
@@ -212,21 +214,40 @@ export function viewGuest(name: string): GuestView | undefined {
 }
 
 /**
+ * Removes a directory that tells of no guest: what is left of one whose removal was cut short, or that is damaged.
+ * Moved away first, so that nobody finds half of it; when its name has become that of a guest meanwhile, it stays.
+ */
+export function discardRemains(dir: string): void {
+  const away = moveAway(dir);
+  if (away === undefined) return;
+  const { dir: itsOwn } = parseRecord<GuestPlan>(readIfThere(join(away, guestFiles.plan)) ?? '') ?? {};
+  const isGuest = itsOwn === dir && parseRecord<GuestRecord>(readIfThere(join(away, guestFiles.state)) ?? '');
+  if (isGuest) renameSync(away, dir);
+  else rmSync(away, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** @returns where a guest's directory is now; undefined when it was not there any more */
+function moveAway(dir: string): string | undefined {
+  const away = join(runtimeDir(), 'making', randomBytes(8).toString('hex'));
+  try {
+    mkdirSync(dirname(away), { recursive: true, mode: 0o700 });
+    renameSync(dir, away);
+    return away;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw hostIoError('removing a guest', dir, error);
+  }
+}
+
+/**
  * Removes a guest's directory, unless its name has become that of another guest. Moved away first, so that nobody
  * finds half of it, and nothing of a guest that takes the name meanwhile is touched.
  */
 export function discardGuest({ dir, id }: Pick<GuestPlan, 'dir' | 'id'>): void {
   const plan = parseRecord<GuestPlan>(readIfThere(join(dir, guestFiles.plan)) ?? '');
   if (plan !== undefined && plan.id !== id) return;
-  const away = join(runtimeDir(), 'making', randomBytes(8).toString('hex'));
-  try {
-    mkdirSync(dirname(away), { recursive: true, mode: 0o700 });
-    renameSync(dir, away);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw hostIoError('removing a guest', dir, error);
-  }
-  rmSync(away, { recursive: true, force: true, maxRetries: 5 });
+  const away = moveAway(dir);
+  if (away !== undefined) rmSync(away, { recursive: true, force: true, maxRetries: 5 });
 }
 
 /** Whether what tells of a guest is whole, but of a lodge of another version. */

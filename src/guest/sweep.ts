@@ -7,6 +7,7 @@ import { isAlive, signalProcess } from '../process-identity.ts';
 import { guestFiles } from './plan.ts';
 import { removeGuestFiles } from './start.ts';
 import {
+  discardRemains,
   type GuestView,
   guestDir,
   guestsDir,
@@ -31,7 +32,7 @@ export async function sweep(store: Store): Promise<void> {
       // Its removal was cut short, or what tells of it is damaged: nobody can use it any more.
       if (!isRemains(dir)) continue;
       killLeftovers(dir);
-      rmSync(dir, { recursive: true, force: true });
+      discardRemains(dir);
     } else if (isAbandoned(view)) {
       await endGuest(view);
       await removeGuestFiles({ dir: view.dir, id: view.plan.id }, store);
@@ -78,9 +79,9 @@ export async function endGuest(view: GuestView): Promise<void> {
 
 /** Resolves when a condition no longer holds, or after a time limit. @returns whether it ended in time */
 export async function untilGone(isThere: () => boolean, limitMs: number): Promise<boolean> {
-  const deadline = Date.now() + limitMs;
+  const deadline = performance.now() + limitMs;
   while (isThere()) {
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   return true;

@@ -19,13 +19,13 @@ export interface WaitOptions {
  * @throws the error of the last attempt after `timeoutMs`, or the signal's reason
  */
 export async function connectWhenThere(path: string, { timeoutMs, signal }: WaitOptions): Promise<Socket> {
-  const deadlineMs = Date.now() + timeoutMs;
+  const deadlineMs = performance.now() + timeoutMs;
   for (let retryMs = firstRetryMs; ; retryMs = Math.min(1.5 * retryMs, lastRetryMs)) {
     signal?.throwIfAborted();
     try {
       return await connectOnce(path);
     } catch (cause) {
-      if (Date.now() >= deadlineMs) throw cause;
+      if (performance.now() >= deadlineMs) throw cause;
     }
     await delay(retryMs);
   }

@@ -24,6 +24,8 @@ export type Root =
 export interface CommandDefaults {
   env?: Record<string, string>;
   cwd?: string;
+  /** Whom commands run as, in the image's own users: `NAME`, `UID`, with `:GROUP`. Absent: whoever runs lodge. */
+  user?: string;
   /** Put before the command's arguments. */
   entrypoint?: string[];
   /** Run when no command is given. */

@@ -4,6 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
+import { requireBuiltIn } from './built-in.ts';
 import { type CpioEntry, writeCpio } from './cpio.ts';
 import { compressionOf, decompress } from './decompress.ts';
 import { moduleName, modulesInLoadOrder, readModuleTree } from './modules.ts';
@@ -14,10 +15,12 @@ export interface InitramfsRequest {
   agentPath: string;
   /** What stands for the agent's content, if the caller knows it; else its size and time do. */
   agentId?: string;
-  /** Without `modulesPath`, everything is taken to be built in. */
-  kernel: { id: string; release: string; modulesPath?: string };
+  /** Without `modulesPath`, everything must be built in. */
+  kernel: { id: string; release: string; vmlinuxPath: string; modulesPath?: string };
   /** Names of modules that the guest needs, in the order wanted; what they depend on is found here. */
   modules: readonly string[];
+  /** Names of those that it can do without. */
+  optional?: readonly string[];
   store?: Store;
 }
 
@@ -38,7 +41,7 @@ const directories = ['dev', 'proc', 'sys', 'run', 'lodge', 'lodge/modules'];
  * The initramfs for a kernel and a set of modules, made once and kept. It is not compressed: unpacking under
  * emulation costs more than reading a few megabytes. When it is there already this costs a small read and a few
  * stats.
- * @throws LodgeError `kernel-not-found` naming a module the kernel does not have; `host-io`, `disk-full`
+ * @throws LodgeError `kernel-not-found` naming what the kernel does not have; `host-io`, `disk-full`
  */
 export async function buildInitramfs(request: InitramfsRequest): Promise<Initramfs> {
   const { kernel, modules, store = openStore() } = request;
@@ -78,8 +81,7 @@ async function contentsOf(
   request: InitramfsRequest,
 ): Promise<{ entries: CpioEntry[]; modulePaths: string[] }> {
   const { modulesPath } = request.kernel;
-  const files =
-    modulesPath === undefined ? [] : modulesInLoadOrder(readModuleTree(modulesPath), request.modules);
+  const files = await neededFiles(request);
   const modulePaths = files.map((file) => `/lodge/modules/${moduleName(file)}.ko`);
   const entries: CpioEntry[] = [
     ...directories.map((path) => ({ kind: 'directory' as const, path })),
@@ -100,6 +102,20 @@ async function contentsOf(
     });
   }
   return { entries, modulePaths };
+}
+
+/** Files of modules below the kernel's modules, in their order. */
+async function neededFiles({ kernel, modules, optional = [] }: InitramfsRequest): Promise<string[]> {
+  if (kernel.modulesPath === undefined) {
+    await requireBuiltIn(
+      kernel,
+      modules.filter((name) => !optional.includes(name)),
+    );
+    return [];
+  }
+  const tree = readModuleTree(kernel.modulesPath);
+  const wanted = modules.filter((name) => !optional.includes(name) || tree.files.has(moduleName(name)));
+  return modulesInLoadOrder(tree, wanted);
 }
 
 /** A module as the kernel's init_module(2) takes it: unpacked. */

@@ -12,7 +12,8 @@ import { type KernelRecord, recallKernel, unpackKernel } from './kernel-file.ts'
 import { writeModuleFiles } from './modules.ts';
 import type { Store } from './store.ts';
 
-export type Progress = (text: string) => void;
+/** Told of each step; of one that takes many seconds as such, so that nobody waits in silence. */
+export type Progress = (text: string, isLong?: boolean) => void;
 
 /** The package that always depends on the newest generic kernel. The cloud kernel has no 9p and will not do. */
 const metaPackage = 'linux-image-amd64';
@@ -38,7 +39,7 @@ export async function fetchDebianKernel(
   let record: KernelRecord | undefined;
   const { id } = await store.put('kernel', `Debian package ${wanted.file}`, async (directory) => {
     await checkSpace(directory);
-    onProgress(`fetching ${wanted.name} (once; ${formatSize(wanted.bytes)})`);
+    onProgress(`fetching ${wanted.name} (once; ${formatSize(wanted.bytes)})`, true);
     const file = await download(wanted.name, join(directory, 'download'));
     record = await unpackPackage(file, directory, onProgress);
     onProgress(`storing Linux ${record.release}`);
@@ -110,7 +111,7 @@ export async function unpackPackage(
   directory: string,
   onProgress: Progress,
 ): Promise<KernelRecord> {
-  onProgress('unpacking the kernel and its modules');
+  onProgress('unpacking the kernel and its modules', true);
   const unpacked = join(directory, 'package');
   const result = await runProgram(['dpkg-deb', '-x', file, unpacked], { env: plainOutput });
   if (result.code !== 0) {

@@ -15,7 +15,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { fstatSync, statSync, utimesSync } from 'node:fs';
 import { mkdir, rename, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, isAbsolute, join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { describeFiles, flush, type Manifest, objectIdOf, readManifest, sealObject } from './object.ts';
 import { fateOf, type Owner, thisProcess } from './owner.ts';
@@ -54,11 +54,20 @@ const reservedNames = new Set(['host']);
 /**
  * The store in `directory`, or in `$LODGE_DATA_DIR`, or in lodge's part of the user's data directory (XDG Base
  * Directory Specification). Nothing is made on disk until something is stored.
+ * @throws LodgeError `host-io` when `$LODGE_DATA_DIR` is relative: it would be another store in each directory
  */
 export function openStore(directory?: string): Store {
+  // Set to nothing is not set, as the specification has it.
+  const asked = process.env.LODGE_DATA_DIR || undefined;
+  if (directory === undefined && asked !== undefined && !isAbsolute(asked)) {
+    throw new LodgeError('host-io', 'LODGE_DATA_DIR must be an absolute path', {
+      where: asked,
+      fix: `LODGE_DATA_DIR=${resolve(asked)}`,
+    });
+  }
   const data = process.env.XDG_DATA_HOME;
   const base = data?.startsWith('/') ? data : join(homedir(), '.local/share');
-  return new Store(resolve(directory ?? (process.env.LODGE_DATA_DIR || join(base, 'lodge'))));
+  return new Store(resolve(directory ?? asked ?? join(base, 'lodge')));
 }
 
 export class Store {

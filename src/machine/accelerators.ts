@@ -43,6 +43,8 @@ export interface AcceleratorOptions {
   /** Boots even when a verdict is remembered. */
   reprobe?: boolean;
   timeLimits?: ProbeTimeLimits;
+  /** Told before a probe guest is booted, which takes seconds. */
+  onProbe?: (accelerator: Accelerator) => void;
   source?: MachineSource;
   /** Stands in for a real boot in tests. */
   boot?: (guest: ProbeGuest, limits?: ProbeTimeLimits) => Promise<ProbeOutcome>;
@@ -126,6 +128,7 @@ async function probe(
       : kernelPath !== undefined
         ? kernelProbe(vmm, accelerator, kernelPath)
         : firmwareProbe(vmm, accelerator);
+  options.onProbe?.(accelerator);
   const outcome = await (options.boot ?? bootProbe)(guest, options.timeLimits);
   const doubt = accelerator === 'kvm' && !withKernel ? ' (firmware only: no kernel was at hand)' : '';
   const fix = outcome.booted ? undefined : fixAfterProbe[accelerator];

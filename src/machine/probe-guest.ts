@@ -9,8 +9,8 @@
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { environmentWith, temporaryPlace } from '../temporary-place.ts';
 import { formatTime } from '../units.ts';
 
 /** How a probe guest is started and told to have booted. */
@@ -22,6 +22,8 @@ export interface ProbeGuest {
   bootedOutput?: RegExp;
   /** Files to put in the directory it is started in, which is removed with it. */
   files?: Record<string, Uint8Array>;
+  /** How long it may take, where that is not {@link defaultTimeLimits}. */
+  timeLimits?: ProbeTimeLimits;
 }
 
 export interface ProbeTimeLimits {
@@ -90,6 +92,8 @@ export function umlProbe(uml: string): ProbeGuest {
     ],
     // Said just before the panic, on which user-mode Linux aborts and might dump core.
     bootedOutput: /VFS: Cannot open root device|Kernel panic - not syncing: VFS/,
+    // It says nothing before it is up: on a host with ten times as much to do as it can, that took 15 s.
+    timeLimits: { ...defaultTimeLimits, silentMs: defaultTimeLimits.totalMs },
   };
 }
 
@@ -109,9 +113,10 @@ function firmwareImage(): Uint8Array {
  */
 export function bootProbe(
   guest: ProbeGuest,
-  limits: ProbeTimeLimits = defaultTimeLimits,
+  limits: ProbeTimeLimits = guest.timeLimits ?? defaultTimeLimits,
 ): Promise<ProbeOutcome> {
-  const directory = mkdtempSync(join(tmpdir(), 'lodge-probe-'));
+  const { path: place } = temporaryPlace();
+  const directory = mkdtempSync(join(place ?? '/tmp', 'lodge-probe-'));
   for (const [name, bytes] of Object.entries(guest.files ?? {})) writeFileSync(join(directory, name), bytes);
   const started = process.hrtime.bigint();
   const seconds = (): number => Number(process.hrtime.bigint() - started) / 1e9;
@@ -121,7 +126,7 @@ export function bootProbe(
     const child = spawn('timeout', ['-s', 'KILL', String(orphanLimitS), ...guest.argv], {
       cwd: directory,
       // Messages are searched and shown: they are to be plain ASCII.
-      env: { ...process.env, LC_ALL: 'C' },
+      env: { ...environmentWith(place), LC_ALL: 'C' },
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

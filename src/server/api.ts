@@ -4,7 +4,7 @@
  */
 
 import { type ErrorCode, LodgeError } from '../errors.ts';
-import type { ExecRequest } from '../guest/channel/frames.ts';
+import type { CommandRequest } from '../guest/named-user.ts';
 import type { GuestPlan } from '../guest/plan.ts';
 
 /** GET /v1/health */
@@ -41,7 +41,7 @@ export interface ErrorBody {
  * (0 standard input, 1 standard output, 2 standard error) and its data.
  */
 export type ExecClientMessage =
-  | { type: 'exec'; request: ExecRequest }
+  | { type: 'exec'; request: CommandRequest }
   | { type: 'end-input' }
   | { type: 'signal'; signal: number }
   | { type: 'resize'; rows: number; columns: number };

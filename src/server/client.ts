@@ -5,7 +5,7 @@ import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
-import type { ExecRequest } from '../guest/channel/frames.ts';
+import type { CommandRequest } from '../guest/named-user.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type GuestView, requireGuest, runtimeDir, viewGuest } from '../guest/state.ts';
 import { installationVersion } from '../installation.ts';
@@ -21,7 +21,7 @@ async function ownerSocket(guest: GuestView): Promise<string> {
 }
 
 /** Starts a command in a guest. @throws LodgeError `no-such-guest`, `guest-not-running`, `host-agent` */
-export async function execInGuest(name: string, request: ExecRequest): Promise<RemoteSession> {
+export async function execInGuest(name: string, request: CommandRequest): Promise<RemoteSession> {
   const guest = requireGuest(name);
   if (guest.status !== 'running') {
     throw new LodgeError('guest-not-running', `'${name}' is ${guest.status}`, { fix: 'lodge ps' });
@@ -68,8 +68,8 @@ export async function startDetached(plan: GuestPlan, onProgress: (text: string) 
  */
 async function ensureHostAgent(): Promise<string> {
   const socketPath = join(runtimeDir(), 'agent.sock');
-  const deadline = Date.now() + agentStartLimitMs;
-  let startedAt = 0;
+  const deadline = performance.now() + agentStartLimitMs;
+  let startedAt = Number.NEGATIVE_INFINITY;
   for (;;) {
     const health = await call(socketPath, 'GET', '/v1/health').catch(() => undefined);
     const version = health === undefined ? undefined : (JSON.parse(health) as Health).version;
@@ -79,11 +79,11 @@ async function ensureHostAgent(): Promise<string> {
       await call(socketPath, 'POST', '/v1/leave').catch(() => undefined);
     }
     // One that is on its way out may still hold the lock: then the new one has ended at once.
-    if (Date.now() - startedAt > agentRetryMs) {
+    if (performance.now() - startedAt > agentRetryMs) {
       spawnHostAgent();
-      startedAt = Date.now();
+      startedAt = performance.now();
     }
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       throw new LodgeError('host-agent', 'the host agent did not come up', {
         where: socketPath,
         fix: 'run it in the foreground to see why: lodge agent',

@@ -42,12 +42,12 @@ export async function serveHostAgent(): Promise<void> {
     server.listen(path, resolve);
   });
   let clients = 0;
-  let lastBusyMs = Date.now();
+  let lastBusyMs = performance.now();
   server.on('connection', (socket) => {
     clients++;
     socket.on('close', () => {
       clients--;
-      lastBusyMs = Date.now();
+      lastBusyMs = performance.now();
     });
   });
   await new Promise<void>((resolve) => {
@@ -55,8 +55,8 @@ export async function serveHostAgent(): Promise<void> {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
     setInterval(() => {
       const isNeeded = clients > 0 || listGuests().some((guest) => guest.status !== 'exited');
-      if (isNeeded) lastBusyMs = Date.now();
-      else if (Date.now() - lastBusyMs > idleLimitMs) resolve();
+      if (isNeeded) lastBusyMs = performance.now();
+      else if (performance.now() - lastBusyMs > idleLimitMs) resolve();
     }, 5000);
   });
   rmSync(path, { force: true });

@@ -5,6 +5,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { LodgeError } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
 import type { Session } from '../guest/channel/session.ts';
+import { type CommandRequest, withNamedUser } from '../guest/named-user.ts';
 import {
   bodyOfError,
   type ExecClientMessage,
@@ -113,10 +114,11 @@ function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
   let writing: Promise<void> = Promise.resolve();
   let queuedBytes = 0;
   const tell = (message: ExecServerMessage): void => client.send(JSON.stringify(message));
-  const begin = async (request: Parameters<Channel['exec']>[0]): Promise<void> => {
+  const begin = async (request: CommandRequest): Promise<void> => {
     const channel = await owner.channel(name);
+    const resolved = await withNamedUser(channel, request);
     if (client.readyState !== client.OPEN) return;
-    const started = channel.exec(request);
+    const started = channel.exec(resolved);
     session = started;
     started.output('stdout', (bytes) => sendOutput(client, 1, bytes));
     started.output('stderr', (bytes) => sendOutput(client, 2, bytes));

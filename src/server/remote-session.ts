@@ -2,8 +2,8 @@
 
 import type { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
-import type { ExecRequest } from '../guest/channel/frames.ts';
 import type { CommandEnd, OutputHandler, OutputStream } from '../guest/channel/session.ts';
+import type { CommandRequest } from '../guest/named-user.ts';
 import { type ExecClientMessage, type ExecServerMessage, errorOfBody } from './api.ts';
 
 /** What may wait in the socket before input is held back. */
@@ -40,7 +40,7 @@ export class RemoteSession {
     failed: (error: LodgeError) => void;
   };
 
-  constructor(socket: WebSocket, request: ExecRequest) {
+  constructor(socket: WebSocket, request: CommandRequest) {
     this.#socket = socket;
     const started = waiter<number>();
     const end = waiter<CommandEnd>();

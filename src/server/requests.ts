@@ -15,6 +15,7 @@ const execRequest = z.object({
   cwd: text,
   uid: u32,
   gid: u32,
+  user: text.max(256).exactOptional(),
   groups: z.array(u32),
   umask: z.int().min(0).max(0o777),
   terminal: z.object({ rows: u16, columns: u16 }).exactOptional(),

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { planLayout } from '../guest/layout.ts';
 import { defaultKernel } from '../image/kernel.ts';
+import type { Progress } from '../image/kernel-debian.ts';
 import type { Store } from '../image/store.ts';
 import { installationVersion } from '../installation.ts';
 import { type AcceleratorVerdict, proveAccelerator } from '../machine/accelerators.ts';
@@ -39,15 +40,15 @@ const tellingPackages = [
 export async function beginStudy(
   spec: StudySpec,
   machine: Machine,
-  { store, onProgress }: { store: Store; onProgress: (text: string) => void },
+  { store, onProgress }: { store: Store; onProgress: Progress },
 ): Promise<StudyHead> {
   const verdicts: AcceleratorVerdict[] = [];
   for (const environment of spec.environments) {
     if (environment === 'native') continue;
-    onProgress(`booting a probe guest on ${environment}`);
     verdicts.push(
       await proveAccelerator(environment, {
         stateDir: join(store.path, 'accelerators'),
+        onProbe: () => onProgress(`booting a probe guest on ${environment}`, true),
         kernel: async () => ({ path: (await defaultKernel(store, { onProgress })).vmlinuxPath }),
       }),
     );

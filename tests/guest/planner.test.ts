@@ -91,6 +91,16 @@ describe('a plan', () => {
     }
   });
 
+  it('lets a user-mode guest write its ring and what is shared without :ro, and QEMU be as it is', () => {
+    const asked: GuestSpecInput = { volumes: ['/data:/data:ro', '/scratch:/s', '/home/ada/in:/in'] };
+    const plan = planGuest(inputOf(asked, { accelerator: 'uml' }));
+    expect(plan.writable).toEqual(['/home/ada', '/run/lodge/guests/v01/ring', '/scratch']);
+    expect(planGuest(inputOf(asked)).writable).toBeUndefined();
+    const whole = planGuest(inputOf({ volumes: ['/:/all'] }, { accelerator: 'uml' }));
+    expect(whole.writable).toBeUndefined();
+    expect(whole.notes.join('\n')).toContain('write what you can');
+  });
+
   it('of a strict mirror starts paused, binds each node to its own, and is verified', () => {
     const plan = planGuest(inputOf({ cpus: 4, memory: '4G', numa: 'mirror' }, { accelerator: 'kvm' }));
     expect(plan.verifyPlacement).toBe(true);

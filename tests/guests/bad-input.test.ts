@@ -4,8 +4,17 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/errors.ts';
@@ -124,6 +133,10 @@ describe('a command line', () => {
     expect(JSON.parse(stdout.toString())).toMatchObject({ error: { code: 'spec-value', where: '--memory' } });
   });
 
+  it('that names a program which is not there is told so, whatever verb it is for', async () => {
+    await refused('image-build', 125, ['image', 'build', '--closure', 'nosuch-program']);
+  });
+
   it('takes words after -- as they are, and help before it', async () => {
     const { code, stdout } = await here.lodge(['run', '-a', 'uml', '--', 'echo', '--help', '--', '-c', '2']);
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: '--help -- -c 2\n' });
@@ -202,6 +215,27 @@ describe('an image', () => {
     await refused('kernel-not-found', 125, ['run', '--kernel', '/no/such/kernel']);
     await refused('image-not-found', 125, ['run', '--image', './nosuch.qcow2']);
     await refused('image-not-found', 125, ['run', '--image', 'nosuch', '--', 'true']);
+  });
+
+  it('is refused when it is a kernel without the modules that it needs, before it boots', async () => {
+    const { vmlinuxPath, modulesPath } = await defaultKernel(openStore());
+    // The same kernel, but as a file of which nobody says where its modules are.
+    const kernel = join(here.work, 'bare-vmlinux');
+    const code = readFileSync(vmlinuxPath);
+    const release = basename(modulesPath!);
+    for (let at = code.indexOf(release); at >= 0; at = code.indexOf(release, at + 1)) code.write('9', at);
+    writeFileSync(kernel, code);
+    const stderr = await refused('kernel-not-found', 125, [
+      'run',
+      '-a',
+      'tcg',
+      '--kernel',
+      kernel,
+      '--',
+      'true',
+    ]);
+    expect(stderr).toContain('not built in: virtio_pci, virtio_console, 9pnet_virtio, 9p, overlay');
+    rmSync(kernel);
   });
 
   it('that is no image is refused', async () => {

@@ -219,6 +219,12 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         const script =
           'lodge exec -u 1234:5678 --cwd / $G -- sh -c "id -u; id -g; id -G"; lodge exec -u root $G -- id -u';
         expect(await output(script)).toBe('1234\n5678\n5678\n0\n');
+        const named = 'lodge exec -u nobody:root --cwd / $G -- sh -c "id -un; id -gn; echo \\$USER"';
+        expect(await output(named)).toBe('nobody\nroot\nnobody\n');
+        expect(await bash('lodge exec -u no-such-user $G -- true')).toMatchObject({
+          code: 125,
+          stderr: expect.stringContaining('[no-such-user]'),
+        });
       });
 
       test('has the working directory, home and environment of here', async () => {

@@ -116,7 +116,7 @@ describe('user-mode Linux', () => {
     const built = await buildInitramfs({
       store,
       agentPath,
-      kernel,
+      kernel: { ...kernel, vmlinuxPath: kernel.path },
       modules: ['9p', 'overlay', 'squashfs', 'hostfs'],
     });
     const output = execFileSync(

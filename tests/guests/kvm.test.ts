@@ -77,6 +77,36 @@ describe('placement under KVM', () => {
     expect(await host.output(`${lodge} ps --json`, patience)).toBe('[]\n');
   }, 600_000);
 
+  it('takes only what a job may use that a cgroup confines, as a Slurm step is', async () => {
+    const job = '/sys/fs/cgroup/lodge-job';
+    const inJob = (line: string) =>
+      host.run(`echo $$ >${job}/cgroup.procs && cd /tmp && ${lodge} run -n -a kvm ${line}`, patience);
+    await host.output(`
+      echo '+cpuset +memory' >/sys/fs/cgroup/cgroup.subtree_control && mkdir ${job}
+      echo 2-3 >${job}/cpuset.cpus && echo 800M >${job}/memory.max`);
+    try {
+      const fits = await inJob('-c 2 -m 256M --numa mirror --json');
+      expect({ code: fits.code, stderr: fits.stderr }).toMatchObject({ code: 0 });
+      const { layout } = JSON.parse(fits.stdout) as {
+        layout: { vcpus: { hostCpus: number[] }[]; nodes: { hostNode: number }[] };
+      };
+      expect(layout.vcpus.map(({ hostCpus }) => hostCpus)).toEqual([[2], [3]]);
+      expect(layout.nodes.map(({ hostNode }) => hostNode)).toEqual([1]);
+      const tooMany = await inJob('-c 3 -m 256M --pin');
+      expect(tooMany).toMatchObject({
+        code: 125,
+        stderr: expect.stringContaining('this job may use 2 CPUs'),
+      });
+      const tooLarge = await inJob('-m 1G');
+      expect(tooLarge).toMatchObject({
+        code: 125,
+        stderr: expect.stringContaining(`limited to 800M by ${job}`),
+      });
+    } finally {
+      await host.run(`rmdir ${job}`, patience);
+    }
+  }, 600_000);
+
   it('goes on where placement is only preferred, and says what it did not get', async () => {
     const { code, stdout } = await host.run(
       `cd /tmp && ${lodge} run -n -a kvm -c 4 -m 2G --numa mirror --pages 2M --prefer --json`,

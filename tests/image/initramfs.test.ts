@@ -19,7 +19,8 @@ writeTree(root, {
   'modules/kernel/virtio.ko': virtio,
   'modules/kernel/text.ko': 'no module',
 });
-const kernel = { id: 'k1', release: '6.1.0-test', modulesPath };
+const vmlinuxPath = join(root, 'vmlinux');
+const kernel = { id: 'k1', release: '6.1.0-test', vmlinuxPath, modulesPath };
 
 describe('buildInitramfs', () => {
   it('holds the agent as init and the modules in load order', async () => {
@@ -60,14 +61,24 @@ describe('buildInitramfs', () => {
     expect(ids.size).toBe(3);
   });
 
-  it('takes everything to be built in when there are no modules', async () => {
-    const built = await buildInitramfs({
-      store,
-      agentPath,
-      kernel: { id: 'k', release: '6' },
-      modules: ['9p'],
+  it('without modules wants everything built in, but what can be done without, and says what is not', async () => {
+    const build = (id: string, text: string) => {
+      writeFileSync(vmlinuxPath, text);
+      const bare = { id, release: '6.9', vmlinuxPath };
+      const modules = ['virtio_pci', '9p', 'pvpanic-pci'];
+      return buildInitramfs({ store, agentPath, kernel: bare, modules, optional: ['pvpanic-pci'] });
+    };
+    expect((await build('whole', 'a virtio-pci\0b v9fs_inode_cache\0')).modulePaths).toEqual([]);
+    await expect(build('part', 'a virtio-pci\0b')).rejects.toMatchObject({
+      code: 'kernel-not-found',
+      message: expect.stringMatching(/Linux 6\.9.*not built in: 9p$/),
+      fix: expect.stringContaining('/lib/modules/6.9'),
     });
-    expect(built.modulePaths).toEqual([]);
+  });
+
+  it('goes without a module that can be done without', async () => {
+    const request = { store, agentPath, kernel, modules: ['virtio', 'nonesuch'], optional: ['nonesuch'] };
+    expect((await buildInitramfs(request)).modulePaths.at(-1)).toBe('/lodge/modules/virtio.ko');
   });
 
   for (const [compression, extension] of [

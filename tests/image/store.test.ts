@@ -48,6 +48,14 @@ describe('openStore', () => {
     expect(openStore().path).toBe(join(root, 'home/.local/share/lodge'));
     expect(readdirSync(root)).not.toContain('data');
   });
+
+  it('takes no relative LODGE_DATA_DIR, which would be another store in each directory', () => {
+    process.env.LODGE_DATA_DIR = 'data';
+    expect(() => openStore()).toThrow('must be an absolute path');
+    expect(openStore(join(root, 'x')).path).toBe(join(root, 'x'));
+    process.env.LODGE_DATA_DIR = '';
+    expect(openStore().path).toMatch(/\/lodge$/);
+  });
 });
 
 describe('put', () => {

@@ -10,7 +10,7 @@ import {
   verdictFileName,
   writeVerdict,
 } from '../../src/machine/accelerators.ts';
-import { bootProbe, type ProbeGuest, type ProbeOutcome } from '../../src/machine/probe-guest.ts';
+import { bootProbe, type ProbeGuest, type ProbeOutcome, umlProbe } from '../../src/machine/probe-guest.ts';
 import type { MachineSource } from '../../src/machine/source.ts';
 import { recorded, sourceOf } from './recorded.ts';
 
@@ -108,6 +108,17 @@ describe('what is remembered', () => {
     await proveAccelerator('tcg', { ...options(recorded('laptop')), reprobe: true });
     expect(booted).toHaveLength(2);
     expect(readdirSync(stateDir)).toHaveLength(1);
+  });
+
+  it('is waited for in silence, while a boot is told before it begins', async () => {
+    const told: string[] = [];
+    const telling = {
+      ...options(recorded('laptop')),
+      onProbe: (name: string) => told.push(`${name} ${booted.length}`),
+    };
+    await proveAccelerator('tcg', telling);
+    await proveAccelerator('tcg', telling);
+    expect(told).toEqual(['tcg 0']);
   });
 
   it('holds for one kernel and user only', async () => {
@@ -215,5 +226,12 @@ describe('booting a probe guest', () => {
       totalMs: 600,
     });
     expect(endless).toMatchObject({ booted: false });
+  });
+
+  it('waits as long as the guest itself says it may take', async () => {
+    const quick = shell('sleep 60', { timeLimits: { silentMs: 100, totalMs: 10_000 } });
+    expect((await bootProbe(quick)).reason).toContain('within 100ms');
+    // User-mode Linux is silent until it is up, so that silence says nothing of it.
+    expect(umlProbe('linux.uml').timeLimits?.silentMs).toBe(umlProbe('linux.uml').timeLimits?.totalMs);
   });
 });

@@ -63,14 +63,14 @@ export class Channel {
     timeoutMs: number,
     { signal, isFresh = false }: ConnectOptions = {},
   ): Promise<Channel> {
-    const deadline = Date.now() + timeoutMs;
+    const deadline = performance.now() + timeoutMs;
     const transport = await openTransport(address, timeoutMs, signal);
     const link = new Link(transport, isFresh);
     const abandon = (): void => link.fail(signal!.reason);
     signal?.addEventListener('abort', abandon);
     if (signal?.aborted === true) abandon();
     try {
-      return new Channel(link, await link.synchronise(Math.max(0, deadline - Date.now()), timeoutMs));
+      return new Channel(link, await link.synchronise(Math.max(0, deadline - performance.now()), timeoutMs));
     } catch (error) {
       link.close();
       throw error;

@@ -31,6 +31,8 @@ export interface DriverInput {
 export interface DriverPlan {
   argv: string[];
   contain: boolean;
+  /** As in the plan; for drivers under which a guest's root could write anywhere. */
+  writable?: string[];
   relay: boolean;
   disableTransparentHugePages: boolean;
   /** How a `linux` image's root, volumes (in the input's order) and modules reach the guest. */

@@ -13,6 +13,7 @@ import { type Store, sha256Of } from '../store.ts';
 import { type BuildOptions, type BuiltImage, rootBytesOf, storeRoot } from './built.ts';
 import { collectHostFiles, findProgram, type HostFile, type HostFiles } from './closure-files.ts';
 import { basicDirectories, basicLinks, rulesId } from './closure-rules.ts';
+import { filesWithCapabilities } from './file-capabilities.ts';
 import { packStream } from './pack.ts';
 import { type TreeEntry, treeStream } from './tree-stream.ts';
 
@@ -103,7 +104,7 @@ async function make(
   const { include = [], onProgress = () => {}, signal } = options;
   onProgress('finding what the programs need');
   const taken = await collectHostFiles(paths, include);
-  const record = { stamps: stampsOf(taken.files), summary: summaryOf(taken) };
+  const record = { stamps: stampsOf(taken.files), summary: await summaryOf(taken) };
   const contentKey = `closure files ${sha256Of(JSON.stringify([rulesId, record.stamps, userLines()]))}`;
   const same = store.recall(contentKey)?.objects[0];
   if (same !== undefined) {
@@ -139,11 +140,17 @@ function progressOf(totalBytes: number, onProgress: (text: string) => void): (by
   };
 }
 
-function summaryOf(taken: HostFiles): ClosureRecord['summary'] {
+async function summaryOf(taken: HostFiles): Promise<ClosureRecord['summary']> {
   const files = taken.files.filter(({ kind }) => kind === 'file');
+  const programs = files.filter(({ stats }) => (stats.mode & 0o111) !== 0).map(({ path }) => path);
+  const capable = await filesWithCapabilities(programs);
   const notes = [
     ...taken.missing.map((name) => `the library ${name} is not on this host`),
     ...taken.unreadable.map((path) => `${path} was left out: you cannot read it`),
+    ...(capable ?? []).map((file) => `file capabilities are not kept: ${file}`),
+    ...(capable === undefined
+      ? ['file capabilities are not kept, and without getcap none can be named']
+      : []),
   ];
   return {
     files: files.length,

@@ -9,11 +9,10 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { LodgeError } from '../../errors.ts';
 import type { CommandDefaults } from '../image.ts';
+import { parseUserText } from '../user-text.ts';
 
 export interface OciConfig {
   defaults: CommandDefaults;
-  /** The user that its commands are to run as; absent for root. */
-  user?: string;
   /** As Go calls it: `amd64`, `arm64`. */
   architecture: string;
 }
@@ -71,16 +70,13 @@ export function ociConfig(layout: string): OciConfig {
       `get the one for linux on ${goArchitecture()}`,
     );
   }
-  const user = config?.User?.split(':')[0];
-  return {
-    defaults: defaultsOf(config ?? {}),
-    architecture,
-    ...(user === undefined || ['', 'root', '0'].includes(user) ? {} : { user }),
-  };
+  return { defaults: defaultsOf(config ?? {}), architecture };
 }
 
 function defaultsOf(config: NonNullable<z.output<typeof configSchema>['config']>): CommandDefaults {
-  const { Env, Entrypoint, Cmd, WorkingDir } = config;
+  const { Env, Entrypoint, Cmd, WorkingDir, User } = config;
+  // Root is what such images say when nobody has thought about it: that is no wish.
+  const namesUser = User != null && parseUserText(User) !== undefined && !/^(root|0+)(:|$)/.test(User);
   const env = Object.fromEntries(
     (Env ?? [])
       .filter((line) => /^[^=\0]+=/.test(line))
@@ -89,6 +85,7 @@ function defaultsOf(config: NonNullable<z.output<typeof configSchema>['config']>
   return {
     ...(Object.keys(env).length === 0 ? {} : { env }),
     ...(WorkingDir?.startsWith('/') ? { cwd: WorkingDir } : {}),
+    ...(namesUser ? { user: User } : {}),
     ...(Entrypoint == null || Entrypoint.length === 0 ? {} : { entrypoint: Entrypoint }),
     ...(Cmd == null || Cmd.length === 0 ? {} : { command: Cmd }),
   };

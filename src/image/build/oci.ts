@@ -113,9 +113,13 @@ function formOf(path: string): OciForm {
   });
 }
 
-function notesOf({ user }: OciConfig, { owners }: RootNamespace): string[] {
+function notesOf({ defaults: { user } }: OciConfig, { owners }: RootNamespace): string[] {
   return [
-    ...(user === undefined ? [] : [`the image names the user '${user}': in a guest, commands run as you`]),
+    ...(user === undefined
+      ? []
+      : [
+          `commands run as the image's user '${user}'; --user runs them as somebody else, or as you by your name`,
+        ]),
     ...(owners === 'all' ? [] : ['all files belong to root: you have no subordinate ids (/etc/subuid)']),
   ];
 }

@@ -10,12 +10,17 @@ const laterUse = 'for networks of guests, which this lodge does not have yet';
 export function checkNetwork({ userNamespaces, programs, devices, machine }: DoctorFacts): Finding[] {
   const findings = [
     userNamespaces.usable
-      ? finding('pass', 'user-namespaces', 'user namespaces can be made', 'images are built without root')
+      ? finding(
+          'pass',
+          'user-namespaces',
+          'user namespaces can be made',
+          'images are built without root, and user-mode guests confined',
+        )
       : finding(
           'warn',
           'user-namespaces',
           `user namespaces cannot be made: ${userNamespaces.reason}`,
-          'images cannot be built from recipes without root',
+          'images cannot be built from recipes without root, and the root of a user-mode guest can write what you can',
           {
             command:
               'sysctl -w user.max_user_namespaces=15000; sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0',

@@ -104,6 +104,19 @@ describe.skipIf(!hasProgram('sqfstar') || !hasProgram('unsquashfs'))('buildClosu
     expect(changed.id).not.toBe(first.id);
   });
 
+  it.skipIf(process.getuid!() !== 0 || !hasProgram('setcap'))(
+    'names the programs whose capabilities it does not keep',
+    async () => {
+      const able = join(root, 'able');
+      copyFileSync('/bin/true', able);
+      execFileSync('setcap', ['cap_net_raw=ep', able]);
+      const { notes } = await buildClosure([able, script], store);
+      expect(notes.filter((note) => note.includes(root))).toEqual([
+        `file capabilities are not kept: ${able} cap_net_raw=ep`,
+      ]);
+    },
+  );
+
   it('leaves nothing when it is ended', async () => {
     const stop = new AbortController();
     const onProgress = (text: string): void => {

@@ -54,7 +54,7 @@ describe.skipIf(!tools.every(hasProgram))('importOci', () => {
     expect(built.notes.join()).toContain("'www'");
     const image = await imageOfObject(store, built.id, 'app');
     if (image.kind !== 'linux' || image.root.kind !== 'block') throw new Error('not an image');
-    expect(image.defaults).toMatchObject({ env: { A: 'b=c' }, cwd: '/etc', command: ['cat'] });
+    expect(image.defaults).toMatchObject({ env: { A: 'b=c' }, cwd: '/etc', command: ['cat'], user: 'www' });
     const listing = run('unsquashfs', '-ll', image.root.path);
     expect(listing).toMatch(/-rw-r--r-- root\/root .* squashfs-root\/etc\/motd\n/);
     expect(listing).toContain('squashfs-root/etc/link -> /etc/motd\n');
@@ -125,6 +125,15 @@ describe('ociConfig', () => {
   it('reads an image that says nothing of itself', () => {
     const path = write(index, manifest, { architecture, os: 'linux', config: { User: '0:0', Env: null } });
     expect(ociConfig(path)).toEqual({ defaults: {}, architecture });
+  });
+
+  it('keeps the user that an image names, but not root, which is what they say without thinking', () => {
+    const userOf = (User: string): string | undefined =>
+      ociConfig(write(index, manifest, { architecture, os: 'linux', config: { User } })).defaults.user;
+    expect(['app', '1000', '1000:100', 'app:staff', 'rooty'].map(userOf)).toEqual([
+      ...['app', '1000', '1000:100', 'app:staff', 'rooty'],
+    ]);
+    expect(['', 'root', '0', '0:5', 'root:app', 'a b', ':5'].map(userOf)).toEqual(Array(7).fill(undefined));
   });
 
   it('refuses what is damaged, for another machine, or leads out of the layout', () => {

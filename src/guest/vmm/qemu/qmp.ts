@@ -161,12 +161,12 @@ export class Qmp {
     path: string,
     { timeoutMs = defaultTimeoutMs, signal }: ConnectOptions = {},
   ): Promise<Qmp> {
-    const deadlineMs = Date.now() + timeoutMs;
+    const deadlineMs = performance.now() + timeoutMs;
     const socket = await connectWhenThere(path, { timeoutMs, signal }).catch((cause: unknown) => {
       throw new LodgeError('vmm-failed', "QEMU's monitor cannot be reached", { where: path, cause });
     });
     const qmp = new Qmp(socket, path);
-    await qmp.#negotiate(Math.max(1, deadlineMs - Date.now()));
+    await qmp.#negotiate(Math.max(1, deadlineMs - performance.now()));
     return qmp;
   }
 

@@ -2,6 +2,7 @@
 
 import type { Image } from '../../../image/image.ts';
 import { formatCpuList } from '../../../units.ts';
+import { outermost } from '../../confinement.ts';
 import { guestFiles } from '../../plan.ts';
 import type { MountSource } from '../../setup.ts';
 import type { DriverInput, DriverPlan } from '../driver.ts';
@@ -11,6 +12,9 @@ export function umlArguments(input: DriverInput): DriverPlan {
   const { kernel, initramfsPath } = input.boot!;
   const { root } = input.image as Extract<Image, { kind: 'linux' }>;
   const { hostCpus } = input.layout.vcpus[0]!;
+  const ring = `${input.dir}/${guestFiles.ring}`;
+  const shared = input.volumes.filter((volume) => !volume.readOnly).map((volume) => volume.source);
+  const writable = outermost([ring, ...shared]);
   const argv = [
     // All processes of the guest are its kernel's children, and stay where that is.
     ...(hostCpus.length === 0 ? [] : ['taskset', '-c', formatCpuList(hostCpus)]),
@@ -18,14 +22,8 @@ export function umlArguments(input: DriverInput): DriverPlan {
     `mem=${input.layout.nodes[0]!.memoryBytes / 1024}K`,
     `initrd=${initramfsPath}`,
     // Its own files go to the guest's directory, not to the user's home.
-    ...[`uml_dir=${input.dir}/`, 'umid=uml'],
-    ...[
-      'con=null',
-      'con0=fd:0,fd:1',
-      'ssl=null',
-      'ssl0=fd:3',
-      `iomem=mmapper,${input.dir}/${guestFiles.ring}`,
-    ],
+    ...[`uml_dir=${input.dir}/${guestFiles.scratch}/`, 'umid=uml'],
+    ...['con=null', 'con0=fd:0,fd:1', 'ssl=null', 'ssl0=fd:3', `iomem=mmapper,${ring}`],
     ...['console=tty0', 'quiet', 'panic=-1', 'noreboot', 'lodge.channel=uml', 'rdinit=/init'],
     ...(root.kind === 'block' ? [`ubd0r=${root.path}`] : []),
     ...input.spec.append.split(/\s+/).filter((word) => word !== ''),
@@ -35,6 +33,8 @@ export function umlArguments(input: DriverInput): DriverPlan {
     argv,
     // Each process of the guest is one of the host, and survives the death of the kernel that traces it.
     contain: true,
+    // The guest's root can mount any directory of the host, and again for writing what is mounted read-only.
+    ...(writable === undefined ? {} : { writable }),
     relay: true,
     disableTransparentHugePages: false,
     mounts: {
@@ -51,7 +51,11 @@ export function umlArguments(input: DriverInput): DriverPlan {
     },
     beside: [],
     notes: [
-      'user-mode Linux: the guest runs with your rights on this host and its root can read and write what you can',
+      `user-mode Linux: the guest runs with your rights on this host: its root can read what you can, and write ${
+        writable === undefined
+          ? 'what you can'
+          : 'what is shared without :ro, where a mount namespace can be made'
+      }`,
       ...(input.user.uid === 0 ? [] : ["in it, files of other users show as nobody's"]),
     ],
   };

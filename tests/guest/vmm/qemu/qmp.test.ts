@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Qmp, type QmpEvent } from '../../../../src/guest/vmm/qemu/qmp.ts';
 
 const greeting = '{"QMP": {"version": {}, "capabilities": ["oob"]}}\r\n';
@@ -118,6 +118,8 @@ describe('the monitor', () => {
     });
     const qmp = await Qmp.connect(path);
     await expect(qmp.execute('stop', undefined, { timeoutMs: 30 })).rejects.toThrow("'stop' within 30 ms");
+    // On a busy machine the command may still be on its way.
+    await vi.waitFor(() => expect(late).toHaveLength(1));
     late[0]!();
     expect(await qmp.execute('query-status')).toMatchObject({ running: true });
     qmp.close();

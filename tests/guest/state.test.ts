@@ -1,0 +1,40 @@
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import type { GuestPlan } from '../../src/guest/plan.ts';
+import { claimGuest, discardRemains, type GuestRecord, guestDir, runtimeDir } from '../../src/guest/state.ts';
+import { temporaryDirectory } from '../image/samples.ts';
+
+const root = temporaryDirectory();
+
+beforeAll(() => {
+  vi.stubEnv('LODGE_RUNTIME_DIR', join(root, 'run'));
+});
+
+afterAll(() => {
+  vi.unstubAllEnvs();
+});
+
+const made = (): string[] => readdirSync(join(runtimeDir(), 'making'));
+
+it('removes what is left of a guest, and nothing of it stays anywhere', () => {
+  const dir = guestDir('damaged');
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'plan.json'), '{"version": 1, "na');
+  writeFileSync(join(dir, 'ring'), '');
+  discardRemains(dir);
+  expect(existsSync(dir)).toBe(false);
+  expect(made()).toEqual([]);
+  discardRemains(dir);
+});
+
+it('leaves a guest where it is that has come to that name meanwhile', () => {
+  const dir = guestDir('new');
+  const owner = { pid: process.pid, startTicks: 1 };
+  const record: GuestRecord = { version: 1, mode: 'foreground', phase: 'starting', owner, createdAt: 0 };
+  claimGuest({ version: 1, name: 'new', id: '0123456789abcdef', dir } as GuestPlan, record);
+  discardRemains(dir);
+  expect(readdirSync(dir).sort()).toEqual(['plan.json', 'state.json']);
+  expect(made()).toEqual([]);
+  rmSync(dir, { recursive: true });
+});
