@@ -12,7 +12,7 @@ export interface ProgressOptions {
   quiet: boolean;
   /** Every step stays, one line each, also when standard error is no terminal. */
   verbose: boolean;
-  /** Where there is no terminal, one line at most in so many milliseconds, for work of hours; without it, none. */
+  /** Where there is no terminal, a line now and then ({@link plainProgress}), for work of hours; without it, none. */
   plainEveryMs?: number;
 }
 
@@ -28,8 +28,7 @@ export function openProgress(options: ProgressOptions): Progress {
     return { show: () => {}, clear: () => {} };
   }
   if (!stderr.isTTY) {
-    const isDue = every(plainEveryMs!, Date.now);
-    return { show: (text) => void (isDue() && stay(text)), clear: () => {} };
+    return plainProgress(stay, plainEveryMs!);
   }
   let isShown = false;
   return {
@@ -44,13 +43,37 @@ export function openProgress(options: ProgressOptions): Progress {
   };
 }
 
-/** Says yes the first time, and then no more often than once in so many milliseconds of the clock given. */
-export function every(intervalMs: number, nowMs: () => number): () => boolean {
-  let dueMs = Number.NEGATIVE_INFINITY;
-  return () => {
-    const now = nowMs();
-    if (now < dueMs) return false;
-    dueMs = now + intervalMs;
-    return true;
+/** So many intervals after it was written, a text is written again, to show that the work goes on. */
+const intervalsToRepeat = 10;
+
+/**
+ * Progress for a log: the first text at once, then the newest one at most once in `everyMs`, and the same one again
+ * after ten times as long.
+ */
+export function plainProgress(write: (text: string) => void, everyMs: number): Progress {
+  let newest: string | undefined;
+  let written: string | undefined;
+  let intervals = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const put = (): void => {
+    written = newest;
+    intervals = 0;
+    write(newest!);
+  };
+  const tick = (): void => {
+    intervals++;
+    if (newest !== undefined && (newest !== written || intervals >= intervalsToRepeat)) put();
+  };
+  return {
+    show: (text) => {
+      newest = text;
+      if (timer !== undefined) return;
+      // Nothing is kept alive by being told about.
+      timer = setInterval(tick, everyMs).unref();
+      put();
+    },
+    clear: () => {
+      newest = undefined;
+    },
   };
 }
