@@ -36,6 +36,7 @@ export const packageOfProgram: Readonly<Record<string, string>> = {
   setpriv: 'util-linux',
   newuidmap: 'uidmap',
   'mkfs.erofs': 'erofs-utils',
+  'fsck.erofs': 'erofs-utils',
   skopeo: 'skopeo',
   umoci: 'umoci',
   xz: 'xz-utils',

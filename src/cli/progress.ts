@@ -2,27 +2,36 @@
 
 export interface Progress {
   /**
-   * Replaces the line. On something that is no terminal only what takes long is shown, a plain line each, unless
-   * lodge is told to be verbose or quiet.
+   * Replaces the line. On something that is no terminal, {@link ProgressOptions} say what is shown.
+   * @param isLong it may take long: told where there is no terminal, too
    */
   show(text: string, isLong?: boolean): void;
   /** Takes the line away. */
   clear(): void;
 }
 
-/** @param verbose every step stays, one line each, also when standard error is no terminal */
-export function openProgress(options: { quiet: boolean; verbose: boolean }): Progress {
+export interface ProgressOptions {
+  /** Nothing is shown. */
+  quiet: boolean;
+  /** Every step stays, one line each, also when standard error is no terminal. */
+  verbose: boolean;
+  /**
+   * Where there is no terminal, a line now and then ({@link plainProgress}), for work of hours; without it, only what
+   * takes long.
+   */
+  plainEveryMs?: number;
+}
+
+export function openProgress(options: ProgressOptions): Progress {
   const { stderr } = process;
-  if (options.verbose) {
-    const startedMs = performance.now();
-    return {
-      show: (text) =>
-        stderr.write(`lodge: ${((performance.now() - startedMs) / 1000).toFixed(1)}s ${text}\n`),
-      clear: () => {},
-    };
-  }
+  const startedMs = performance.now();
+  const stay = (text: string): void => {
+    stderr.write(`lodge: ${((performance.now() - startedMs) / 1000).toFixed(1)}s ${text}\n`);
+  };
+  if (options.verbose) return { show: stay, clear: () => {} };
   if (options.quiet) return { show: () => {}, clear: () => {} };
   if (!stderr.isTTY) {
+    if (options.plainEveryMs !== undefined) return plainProgress(stay, options.plainEveryMs);
     const show = (text: string, isLong = false): void => {
       if (isLong) stderr.write(`lodge: ${text}\n`);
     };
@@ -37,6 +46,41 @@ export function openProgress(options: { quiet: boolean; verbose: boolean }): Pro
     clear: () => {
       if (isShown) stderr.write('\r\u001b[K');
       isShown = false;
+    },
+  };
+}
+
+/** So many intervals after it was written, a text is written again, to show that the work goes on. */
+const intervalsToRepeat = 10;
+
+/**
+ * Progress for a log: the first text at once, then the newest one at most once in `everyMs`, and the same one again
+ * after ten times as long.
+ */
+export function plainProgress(write: (text: string) => void, everyMs: number): Progress {
+  let newest: string | undefined;
+  let written: string | undefined;
+  let intervals = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const put = (): void => {
+    written = newest;
+    intervals = 0;
+    write(newest!);
+  };
+  const tick = (): void => {
+    intervals++;
+    if (newest !== undefined && (newest !== written || intervals >= intervalsToRepeat)) put();
+  };
+  return {
+    show: (text) => {
+      newest = text;
+      if (timer !== undefined) return;
+      // Nothing is kept alive by being told about.
+      timer = setInterval(tick, everyMs).unref();
+      put();
+    },
+    clear: () => {
+      newest = undefined;
     },
   };
 }

@@ -6,12 +6,14 @@ import { resolve } from 'node:path';
 import { checkValue, parseYaml, readDocument } from '../document.ts';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { sweep } from '../guest/sweep.ts';
-import { openStore } from '../image/store.ts';
+import { openStore, type Store } from '../image/store.ts';
 import { beginStudy, lookAtMachine, nodesOfCpus, pinnedCpusOf } from '../study/begin.ts';
 import { nameOfSeries } from '../study/cells.ts';
 import { groupReasons } from '../study/design.ts';
 import { announceStudy, readHead, readStudy, StudyDirectory } from '../study/directory.ts';
+import { checkImage } from '../study/guest.ts';
 import { restoreSettings } from '../study/host-settings.ts';
+import { type ImageTree, withImageTree } from '../study/image-tree.ts';
 import { leastRepeats, runStudy, type Progress as StudyProgress } from '../study/runner.ts';
 import type { Study, StudyHead } from '../study/samples.ts';
 import { type StudySpec, studySpecSchema } from '../study/spec.ts';
@@ -23,12 +25,14 @@ import { dieOf } from './stdio.ts';
 import type { CompareFlags, StudyFlags } from './study.ts';
 import { table } from './table.ts';
 
+/** Without a terminal, as in a job's log, a line so often tells that it goes on. */
+const plainEveryMs = 30_000;
+
 /** @returns the exit code: 1 when a run failed, else 0 */
 export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<number> {
   const spec = await specOf(flags);
   const store = openStore();
-  const progress = openProgress(globals);
-  const onProgress = progress.show;
+  const progress = openProgress({ ...globals, plainEveryMs });
   const path = resolve(flags.output ?? `study-${hostname()}${spec.size === 'quick' ? '-quick' : ''}`);
   if (flags.output === '')
     throw new LodgeError('usage', 'the name of a directory is missing', { where: '-o' });
@@ -38,57 +42,19 @@ export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<nu
   try {
     progress.show('looking at this host');
     restoreSettings();
-    const machine = await lookAtMachine();
-    const begun = readHead(path);
-    if (begun !== undefined) checkSame(begun, spec, machine.hostname, path);
-    const head = begun ?? (await beginStudy(spec, machine, { store, onProgress }));
-    progress.clear();
-    if (flags.dryRun === true) {
-      showPlan(head, globals);
-      return 0;
-    }
-    if (head.cells.length === 0) {
-      throw new LodgeError('spec-value', 'nothing of this study can be measured here', {
-        detail: [...new Set(head.notMeasured.map(({ reason }) => reason))].join('\n'),
-        fix: 'lodge study --dry-run lists every cell with its reason',
-      });
-    }
-    await sweep(store);
-    const directory = StudyDirectory.open(path);
-    const withdraw = announceStudy();
-    try {
-      // Read under the lock: another process may have begun it, or gone on with it, just before.
-      if (readHead(path) === undefined) directory.begin(head);
-      const study = readStudy(path);
-      checkSame(study.head, spec, machine.hostname, path);
-      const kept = study.samples.length;
-      if (kept > 0)
-        say(globals, `goes on with ${path}, where ${kept} ${kept === 1 ? 'run is' : 'runs are'} kept`);
-      await runStudy({
-        study,
-        spec: study.head.spec as StudySpec,
-        directory,
+    if (spec.image !== undefined) progress.show(`unpacking ${spec.image}`);
+    return await withImageTree(spec.image, store, (tree) =>
+      runIn({
+        path,
+        spec,
         store,
-        pinnedCpus: pinnedCpusOf(study.head, machine),
-        nodeOfCpu: nodesOfCpus(machine),
+        tree,
+        progress,
         signal: interrupt.signal,
-        onRun: (at) => progress.show(progressLine(at)),
-        onSample: (sample) => {
-          if (sample.outcome === 'failed') {
-            progress.clear();
-            const { benchmark, cores } = sample.cell;
-            const what = `${benchmark} on ${cores} ${cores === 1 ? 'core' : 'cores'}, ${nameOfSeries(sample.cell)}`;
-            say(globals, `${what}: ${sample.error?.split('\n')[0]}`);
-          }
-        },
-      });
-      progress.clear();
-      await showReport(study, path, progress, globals);
-      return study.samples.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
-    } finally {
-      withdraw();
-      directory.close();
-    }
+        isDryRun: flags.dryRun === true,
+        globals,
+      }),
+    );
   } catch (error) {
     progress.clear();
     if (interrupt.received === undefined) throw error;
@@ -99,6 +65,84 @@ export async function run(flags: StudyFlags, globals: GlobalOptions): Promise<nu
   } finally {
     interrupt.stop();
     progress.clear();
+  }
+}
+
+interface StudyRun {
+  /** Directory of the study. */
+  path: string;
+  spec: StudySpec;
+  store: Store;
+  tree: ImageTree | undefined;
+  progress: Progress;
+  signal: AbortSignal;
+  isDryRun: boolean;
+  globals: GlobalOptions;
+}
+
+async function runIn({
+  path,
+  spec,
+  store,
+  tree,
+  progress,
+  signal,
+  isDryRun,
+  globals,
+}: StudyRun): Promise<number> {
+  const onProgress = progress.show;
+  const machine = await lookAtMachine();
+  const begun = readHead(path);
+  if (begun !== undefined) checkSame(begun, spec, machine.hostname, path);
+  if (begun?.image !== undefined) await checkImage(begun.image, store);
+  const head = begun ?? (await beginStudy(spec, machine, { store, tree, onProgress }));
+  progress.clear();
+  if (isDryRun) {
+    showPlan(head, globals);
+    return 0;
+  }
+  if (head.cells.length === 0) {
+    throw new LodgeError('spec-value', 'nothing of this study can be measured here', {
+      detail: [...new Set(head.notMeasured.map(({ reason }) => reason))].join('\n'),
+      fix: 'lodge study --dry-run lists every cell with its reason',
+    });
+  }
+  await sweep(store);
+  const directory = StudyDirectory.open(path);
+  const withdraw = announceStudy();
+  try {
+    // Read under the lock: another process may have begun it, or gone on with it, just before.
+    if (readHead(path) === undefined) directory.begin(head);
+    const study = readStudy(path);
+    checkSame(study.head, spec, machine.hostname, path);
+    const kept = study.samples.length;
+    if (kept > 0)
+      say(globals, `goes on with ${path}, where ${kept} ${kept === 1 ? 'run is' : 'runs are'} kept`);
+    await runStudy({
+      study,
+      spec: study.head.spec as StudySpec,
+      directory,
+      store,
+      tree,
+      pinnedCpus: pinnedCpusOf(study.head, machine),
+      nodeOfCpu: nodesOfCpus(machine),
+      signal,
+      onRun: (at) => progress.show(progressLine(at)),
+      onSample: (sample) => {
+        if (sample.outcome === 'failed') {
+          progress.clear();
+          const { benchmark, cores } = sample.cell;
+          const what = `${benchmark} on ${cores} ${cores === 1 ? 'core' : 'cores'}, ${nameOfSeries(sample.cell)}`;
+          say(globals, `${what}: ${sample.error?.split('\n')[0]}`);
+        }
+      },
+    });
+    progress.clear();
+    await showReport(study, path, progress, globals);
+    return study.samples.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
+  } finally {
+    withdraw();
+    directory.close();
   }
 }
 
@@ -126,21 +170,26 @@ async function showReport(
     );
   }
   progress.show('writing the report');
-  const [{ verdictsOf }, { writeReport }, { renderVerdicts }, { renderValues }, { terminalLook }] =
-    await Promise.all([
-      import('../study/verdicts.ts'),
-      import('../study/report/write.ts'),
-      import('../study/report/terminal.ts'),
-      import('../study/report/terminal-values.ts'),
-      import('../study/report/terminal-text.ts'),
-    ]);
+  const [
+    { sweepVerdicts, verdictsOf },
+    { writeReport },
+    { renderVerdicts },
+    { renderValues },
+    { terminalLook },
+  ] = await Promise.all([
+    import('../study/verdicts.ts'),
+    import('../study/report/write.ts'),
+    import('../study/report/terminal.ts'),
+    import('../study/report/terminal-values.ts'),
+    import('../study/report/terminal-text.ts'),
+  ]);
   const verdicts = verdictsOf(study);
   const written = await writeReport(study, directory, verdicts);
   progress.clear();
   if (globals.json) {
     const { id, host, notMeasured } = study.head;
     process.stdout.write(
-      `${JSON.stringify({ id, directory, host, verdicts, notMeasured, ...written }, null, 2)}\n`,
+      `${JSON.stringify({ id, directory, host, verdicts, sweeps: sweepVerdicts(study), notMeasured, ...written }, null, 2)}\n`,
     );
     return;
   }
@@ -195,6 +244,12 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
     parseYaml(text, studySpecSchema, flags.spec);
     const { parse } = await import('yaml');
     fromFile = (parse(text) ?? {}) as Record<string, unknown>;
+    if (Object.keys(fromFile).length === 0) {
+      throw new LodgeError('spec-value', 'the spec says nothing, and all of a study takes hours', {
+        where: flags.spec,
+        fix: "for the paper's sizes write 'size: full', for small ones 'size: quick'",
+      });
+    }
   }
   const list = (text: string | undefined): string[] | undefined =>
     text?.split(',').map((word) => word.trim());
@@ -202,6 +257,7 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
     size: flags.quick === true ? 'quick' : undefined,
     benchmarks: list(flags.benchmarks),
     environments: list(flags.environments),
+    image: flags.image,
     pages: list(flags.pages),
     cores: list(flags.cores)?.map(Number),
     repeats: flags.repeats === undefined ? undefined : Number(flags.repeats),
@@ -210,7 +266,15 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
     seed: flags.seed === undefined ? undefined : Number(flags.seed),
   };
   const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
-  return checkValue({ ...fromFile, ...given }, studySpecSchema, (path) => `--${String(path[0] ?? 'spec')}`);
+  const spec = checkValue(
+    { ...fromFile, ...given },
+    studySpecSchema,
+    (path) => `--${String(path[0] ?? 'spec')}`,
+  );
+  const { image, ...others } = spec;
+  if (image === undefined || image === 'host') return others;
+  // As it must be found again, wherever the study is gone on with.
+  return { ...others, image: image.includes('/') ? resolve(image) : image };
 }
 
 /** What is gone on with must be what was begun. @throws LodgeError `study-directory` */

@@ -9,6 +9,7 @@ export interface StudyFlags {
   output?: string;
   benchmarks?: string;
   environments?: string;
+  image?: string;
   pages?: string;
   cores?: string;
   repeats?: string;
@@ -35,6 +36,10 @@ export function defineStudy(program: Command): void {
     )
     .option('--benchmarks <list>', 'hpcc, stream, pingpong, micro, noise, boot; separated by commas.')
     .option('--environments <list>', 'native, kvm, uml, tcg; separated by commas.')
+    .option(
+      '--image <image>',
+      'Take the benchmarks from an image, natively and in guests; from this host without it.',
+    )
     .option('--pages <list>', 'Pages of guests as host/own: 4K/4K,2M/2M.')
     .option('--cores <list>', 'Numbers of cores: 1,2,4.')
     .option('--repeats <n>', 'Runs of each cell at least.')

@@ -17,21 +17,21 @@ import { benchmarks } from './benchmarks/benchmarks.ts';
 import type { BenchmarkName } from './cells.ts';
 import { coresOf, designStudy } from './design.ts';
 import { maxMapCountPath } from './host-settings.ts';
+import { hasProgram, type ImageTree } from './image-tree.ts';
 import type { HostDescription, StudyHead } from './samples.ts';
 import { planSizes } from './sizes.ts';
 import type { StudySpec } from './spec.ts';
 
 /** Packages whose versions bear on the numbers. */
-const tellingPackages = [
+const benchmarkPackages = [
   'hpcc',
   'libopenblas0-pthread',
   'openmpi-bin',
   'netpipe-openmpi',
   'libc6',
   'libgomp1',
-  'qemu-system-x86',
-  'user-mode-linux',
 ];
+const vmmPackages = ['qemu-system-x86', 'user-mode-linux'];
 
 /**
  * Makes the head of a new study.
@@ -40,7 +40,7 @@ const tellingPackages = [
 export async function beginStudy(
   spec: StudySpec,
   machine: Machine,
-  { store, onProgress }: { store: Store; onProgress: Progress },
+  { store, tree, onProgress }: { store: Store; tree: ImageTree | undefined; onProgress: Progress },
 ): Promise<StudyHead> {
   const verdicts: AcceleratorVerdict[] = [];
   for (const environment of spec.environments) {
@@ -55,6 +55,7 @@ export async function beginStudy(
   }
   const sizes = planSizes({
     size: spec.size,
+    benchmarks: spec.benchmarks,
     // What runs on one core or between two does so whatever other numbers are asked for.
     cores: [...new Set([1, 2, ...coresOf(spec, machine)])].sort((a, b) => a - b),
     budgetBytes: machine.limits.availableMemoryBytes * spec['memory-share'],
@@ -65,7 +66,8 @@ export async function beginStudy(
     {
       machine,
       accelerators: verdicts,
-      missingPackages: missingPackages(spec),
+      missingPackages: missingPackages(spec, tree),
+      imageName: tree?.image.name,
       maxMapCount: Number(readOr(maxMapCountPath)),
     },
     sizes,
@@ -77,11 +79,15 @@ export async function beginStudy(
     spec,
     seed: spec.seed ?? randomInt(2 ** 32),
     lodgeVersion: installationVersion(),
+    ...(tree === undefined ? {} : { image: tree.image }),
     host: describeHost(machine),
     cells: design.cells,
     notMeasured: design.notMeasured,
     sizes,
-    packages: await packageVersions(),
+    packages: {
+      ...(await packageVersions(benchmarkPackages, tree)),
+      ...(await packageVersions(vmmPackages)),
+    },
   };
 }
 
@@ -128,23 +134,28 @@ function lastLevelCachesBytes(machine: Machine): number {
   return [...caches.values()].reduce((sum, bytes) => sum + bytes, 0);
 }
 
-function missingPackages(spec: StudySpec): Partial<Record<BenchmarkName, string[]>> {
+function missingPackages(
+  spec: StudySpec,
+  tree: ImageTree | undefined,
+): Partial<Record<BenchmarkName, string[]>> {
   const source = liveSource();
+  const has = (program: string): boolean =>
+    tree === undefined ? source.findProgram(program) !== undefined : hasProgram(tree, program);
   const missing: Partial<Record<BenchmarkName, string[]>> = {};
   for (const name of spec.benchmarks) {
     if (name === 'boot') continue;
-    const lacking = benchmarks[name].needs
-      .filter(({ program }) => source.findProgram(program) === undefined)
-      .map((need) => need.package);
+    const lacking = benchmarks[name].needs.filter(({ program }) => !has(program)).map((need) => need.package);
     if (lacking.length > 0) missing[name] = [...new Set(lacking)];
   }
   return missing;
 }
 
-async function packageVersions(): Promise<Record<string, string>> {
+/** @param tree whose database of packages is asked; the host's when undefined */
+async function packageVersions(names: readonly string[], tree?: ImageTree): Promise<Record<string, string>> {
   const format = `\${db:Status-Abbrev} \${Package} \${Version}\\n`;
   // On a distribution without dpkg there are no such versions to tell.
-  const listed = await runProgram(['dpkg-query', '-W', '-f', format, ...tellingPackages]).catch(
+  const database = tree === undefined ? [] : [`--admindir=${join(tree.path, 'var/lib/dpkg')}`];
+  const listed = await runProgram(['dpkg-query', ...database, '-W', '-f', format, ...names]).catch(
     () => undefined,
   );
   const versions: Record<string, string> = {};

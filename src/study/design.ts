@@ -18,8 +18,10 @@ import type { StudySpec } from './spec.ts';
 export interface DesignFacts {
   machine: Pick<Machine, 'limits' | 'topology' | 'pages' | 'user'>;
   accelerators: readonly Pick<AcceleratorVerdict, 'accelerator' | 'usable' | 'reason'>[];
-  /** Packages that a benchmark needs and this host lacks. */
+  /** Packages that a benchmark needs and that are not where the programs come from. */
   missingPackages: Readonly<Partial<Record<BenchmarkName, readonly string[]>>>;
+  /** The image that the programs come from; this host when undefined. */
+  imageName?: string | undefined;
   /** The host's vm.max_map_count. */
   maxMapCount: number;
 }
@@ -148,12 +150,20 @@ function unavailable(cell: Cell, facts: DesignFacts, sizes: StudySizes): string 
   if (cores > most) return `this job has ${most} ${most === 1 ? 'core' : 'cores'}`;
   const missing = facts.missingPackages[benchmark] ?? [];
   if (missing.length > 0) {
-    return `not installed: ${missing.join(', ')} (apt-get install ${missing.join(' ')})`;
+    return missingReason(missing, facts.imageName);
   }
   const backing = environment === 'native' ? pages.own : pages.host;
   const neededBytes =
     environment === 'native' ? workBytes(benchmark, cores, sizes) : (sizes.guestMemoryBytes[cores] ?? 0);
   return backing === undefined ? undefined : pagesUnavailable(backing, neededBytes, machine);
+}
+
+function missingReason(missing: readonly string[], imageName: string | undefined): string {
+  if (imageName !== undefined) return `the image ${imageName} has no ${missing.join(', ')}`;
+  return (
+    `not installed: ${missing.join(', ')} (apt-get install ${missing.join(' ')}; or, to use an image that has them: ` +
+    'lodge image build debian-hpc, then lodge study --image debian-hpc)'
+  );
 }
 
 function pagesUnavailable(

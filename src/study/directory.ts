@@ -8,7 +8,6 @@ import {
   existsSync,
   fstatSync,
   fsyncSync,
-  linkSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -23,12 +22,20 @@ import {
 import { dirname, join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { runtimeDir } from '../guest/state.ts';
-import { fateOf, type Owner, thisProcess } from '../image/owner.ts';
+import { fateOf, thisProcess } from '../image/owner.ts';
+import { forEachLine } from './lines.ts';
+import { ownerIn, releaseLock, takeLock } from './lock.ts';
 import type { Sample, Study, StudyHead } from './samples.ts';
 
 const headFile = 'study.json';
 const resultsFile = 'results.jsonl';
 const lockFile = 'owner.json';
+
+/** A sample has some kilobytes; what is longer is none. */
+const longestSampleBytes = 2 ** 20;
+
+/** What has more lines that are none than this is damaged as a whole. */
+const mostUnreadableTold = 10_000;
 
 /**
  * Reads a study, whole or under way. Lines that are none (cut off by a crash or a full disk, damaged, of another
@@ -75,21 +82,18 @@ export function readHead(directory: string): StudyHead | undefined {
 }
 
 function readSamples(path: string): Pick<Study, 'samples' | 'unreadableLines'> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { samples: [], unreadableLines: [] };
-    throw hostIoError('reading results', path, cause);
-  }
   const samples: Sample[] = [];
   const unreadableLines: number[] = [];
-  text.split('\n').forEach((line, i) => {
-    if (line === '') return;
-    const sample = sampleOf(line);
-    if (sample === undefined) unreadableLines.push(i + 1);
-    else samples.push(sample);
-  });
+  try {
+    forEachLine(path, longestSampleBytes, (line, number) => {
+      if (line === '') return;
+      const sample = line === undefined ? undefined : sampleOf(line);
+      if (sample !== undefined) samples.push(sample);
+      else if (unreadableLines.length < mostUnreadableTold) unreadableLines.push(number);
+    });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw hostIoError('reading results', path, cause);
+  }
   return { samples, unreadableLines };
 }
 
@@ -120,7 +124,7 @@ export class StudyDirectory {
     try {
       makeDirectory(path);
       refuseOthers(path);
-      takeLock(path);
+      lock(path);
       const results = openSync(join(path, resultsFile), 'a+');
       endLastLine(results);
       return new StudyDirectory(path, results);
@@ -156,7 +160,7 @@ export class StudyDirectory {
 
   close(): void {
     closeSync(this.#results);
-    rmSync(join(this.path, lockFile), { force: true });
+    releaseLock(join(this.path, lockFile));
   }
 }
 
@@ -195,58 +199,22 @@ function endLastLine(descriptor: number): void {
     writeSync(descriptor, '\n');
 }
 
-/** Takes the lock, which appears whole or not at all; one whose owner is gone is moved away first. */
-function takeLock(directory: string): void {
+/** @throws LodgeError `study-directory` when another process has it */
+function lock(directory: string): void {
   const path = join(directory, lockFile);
-  const own = `${path}.${process.pid}`;
-  try {
-    writeFileSync(own, JSON.stringify(thisProcess()));
-    for (let attempt = 0; attempt < 10; attempt++) {
-      if (linked(own, path)) return;
-      const owner = ownerIn(path);
-      if (owner !== undefined && fateOf(owner) !== 'gone') {
-        throw new LodgeError('study-directory', `process ${owner.pid} on ${owner.host} works on this study`, {
-          where: directory,
-          fix: `wait for it, or use another directory; if it is surely gone, remove ${path}`,
-        });
-      }
-      moveStaleLock(path, `${own}.stale`);
-    }
-  } finally {
-    rmSync(own, { force: true });
+  const refused = takeLock(path);
+  if (refused === undefined) return;
+  if (refused === 'lost') {
+    throw new LodgeError('study-directory', 'the study could not be locked', {
+      where: path,
+      fix: 'try again',
+    });
   }
-  throw new LodgeError('study-directory', 'the study could not be locked', { where: path, fix: 'try again' });
-}
-
-/** Gives a file a second name, if nothing has that name. */
-function linked(from: string, to: string): boolean {
-  try {
-    linkSync(from, to);
-    return true;
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw cause;
-  }
-}
-
-function moveStaleLock(path: string, aside: string): void {
-  try {
-    renameSync(path, aside);
-  } catch {
-    return; // Another process was quicker.
-  }
-  const owner = ownerIn(aside);
-  // Between the look and the move, somebody may have taken the lock: it is given back.
-  if (owner !== undefined && fateOf(owner) !== 'gone') linked(aside, path);
-  rmSync(aside, { force: true });
-}
-
-function ownerIn(path: string): Owner | undefined {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Owner;
-  } catch {
-    return undefined;
-  }
+  const { pid, host } = refused.held;
+  throw new LodgeError('study-directory', `process ${pid} on ${host} works on this study`, {
+    where: directory,
+    fix: `wait for it, or use another directory; if it is surely gone, remove ${path}`,
+  });
 }
 
 /** Makes known to other studies of this user on this host that one runs. @returns what takes that back */

@@ -2,10 +2,12 @@
 
 import type { BenchmarkCommand } from './benchmarks/benchmark.ts';
 import type { Cell } from './cells.ts';
-import type { Found } from './samples.ts';
+import type { Found, StudyImage } from './samples.ts';
 
 export interface EnvironmentRun {
   cell: Cell;
+  /** What guests boot from; this host's own root when undefined. */
+  image: StudyImage | undefined;
   /** Wrapped by the yardstick already; none for a guest that is only booted. */
   command: BenchmarkCommand | undefined;
   /** pCPUs for the benchmark or the vCPUs; empty when they are not pinned. */

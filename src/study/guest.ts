@@ -19,9 +19,10 @@ import {
   outputLimitBytes,
 } from './environment.ts';
 import { maxMapCountPath, withSettings } from './host-settings.ts';
+import { lookUpImage } from './image-tree.ts';
 import { hung, tooMuchOutput } from './native.ts';
 import { withPool } from './pools.ts';
-import type { Found } from './samples.ts';
+import type { Found, StudyImage } from './samples.ts';
 
 const haltGraceMs = 500;
 
@@ -48,13 +49,13 @@ export async function runInGuest(run: EnvironmentRun, store: Store): Promise<Env
 
 /** User-mode Linux maps the pages of its processes one by one, and the host's kernel limits the mappings of each. */
 function withMaps<T>(maps: number, act: () => Promise<T>): Promise<T> {
-  if (Number(readFileSync(maxMapCountPath, 'utf8')) >= maps) return act();
-  return withSettings([{ path: maxMapCountPath, value: maps }], act);
+  return withSettings([{ path: maxMapCountPath, least: maps }], act);
 }
 
 async function bootAndRun(run: EnvironmentRun, store: Store): Promise<EnvironmentResult> {
   const { cell, signal } = run;
   const onProgress = (): void => {};
+  if (run.image !== undefined) await checkImage(run.image, store);
   const plan = await resolveGuest(guestSpecSchema.parse(specOf(run)), { store, onProgress, cwd: '/' });
   const startedMs = performance.now();
   const guest = await startGuest(plan, { mode: 'foreground', store, user: thisUser(), onProgress, signal });
@@ -82,10 +83,24 @@ async function bootAndRun(run: EnvironmentRun, store: Store): Promise<Environmen
   }
 }
 
-function specOf({ cell, pinnedTo, guestMemoryBytes }: EnvironmentRun): Record<string, unknown> {
+/** A name may come to mean another image while a study goes on. @throws LodgeError `image-not-found` */
+export async function checkImage({ name, id }: StudyImage, store: Store): Promise<void> {
+  const found = await lookUpImage(name, store);
+  if (found.image.id === id) return;
+  throw new LodgeError(
+    'image-not-found',
+    `the image '${name}' is not the one that this study was begun with`,
+    {
+      fix: 'begin another study, in another directory (-o)',
+    },
+  );
+}
+
+function specOf({ cell, pinnedTo, guestMemoryBytes, image }: EnvironmentRun): Record<string, unknown> {
   const programsDir = builtProgramsDir();
   const isPinned = cell.placement === 'mirror' && pinnedTo.length > 0;
   return {
+    ...(image === undefined ? {} : { image: image.name }),
     accelerator: cell.environment,
     cpus: cell.cores,
     memory: `${Math.round(guestMemoryBytes / 2 ** 20)}M`,

@@ -16,9 +16,9 @@ export interface PoolRequest {
 }
 
 interface Pool {
+  /** Its `nr_hugepages`. */
   path: string;
   /** In pages. */
-  total: number;
   free: number;
 }
 
@@ -34,10 +34,8 @@ export async function withPool<T>(
 ): Promise<T> {
   const pools = poolsOf(pageBytes, nodes);
   const perNode = Math.ceil(bytes / pageBytes / Math.max(1, pools.length));
-  const short = pools.filter(({ free }) => free < perNode);
-  if (short.length === 0 && pools.length > 0) return act();
   return withSettings(
-    short.map(({ path, total, free }) => ({ path, value: total + perNode - free })),
+    pools.map(({ path }) => ({ path, freePages: perNode })),
     () => {
       // A kernel that is asked for more than it can find gives what it has, without an error.
       const lacking = poolsOf(pageBytes, nodes).filter(({ free }) => free < perNode);
@@ -59,9 +57,8 @@ function poolsOf(pageBytes: number, nodes: readonly number[]): Pool[] {
     .map((node) => join(nodesPath, node, 'hugepages', name))
     .flatMap((directory) => {
       try {
-        const read = (file: string): number => Number(readFileSync(join(directory, file), 'utf8'));
-        const path = join(directory, 'nr_hugepages');
-        return [{ path, total: read('nr_hugepages'), free: read('free_hugepages') }];
+        const free = Number(readFileSync(join(directory, 'free_hugepages'), 'utf8'));
+        return [{ path: join(directory, 'nr_hugepages'), free }];
       } catch {
         return []; // A node without memory has no pools.
       }

@@ -3,7 +3,7 @@
 import { LodgeError } from '../errors.ts';
 import type { Store } from '../image/store.ts';
 import { builtProgramsDir } from '../installation.ts';
-import type { RunInput } from './benchmarks/benchmark.ts';
+import type { BenchmarkCommand, RunInput } from './benchmarks/benchmark.ts';
 import { benchmarks } from './benchmarks/benchmarks.ts';
 import { readYardstick, wrap } from './benchmarks/yardstick.ts';
 import { type Cell, keyOfCell } from './cells.ts';
@@ -11,6 +11,7 @@ import { groupsOf, orderOfBlock } from './design.ts';
 import { isAnotherStudyRunning, type StudyDirectory } from './directory.ts';
 import type { EnvironmentResult, EnvironmentRun } from './environment.ts';
 import { runInGuest } from './guest.ts';
+import { type ImageTree, inTree } from './image-tree.ts';
 import { flagsOf } from './judge-run.ts';
 import { runNative } from './native.ts';
 import { seededRandom, shuffle } from './random.ts';
@@ -35,6 +36,8 @@ export interface RunnerOptions {
   spec: StudySpec;
   directory: StudyDirectory;
   store: Store;
+  /** The files of the study's image, for native runs; the host's own when undefined. */
+  tree: ImageTree | undefined;
   /** pCPUs for pinned runs, by number of cores. */
   pinnedCpus: Readonly<Record<number, number[]>>;
   /** The NUMA node of each pCPU. */
@@ -167,10 +170,11 @@ async function measure(
   let argv: string[] = [];
   let found: Sample['found'] = { cpus: [...pinnedTo] };
   try {
-    const command = benchmark === undefined ? undefined : wrap(benchmark.command(input), programsDir);
+    const command = benchmark === undefined ? undefined : commandOf(cell, benchmark.command(input), options);
     argv = command?.argv ?? [];
     const run: EnvironmentRun = {
       cell,
+      image: study.head.image,
       command,
       pinnedTo,
       poolNodes: [...new Set(pinnedTo.map((cpu) => options.nodeOfCpu.get(cpu)!))],
@@ -213,6 +217,12 @@ async function measure(
       flags: [],
     };
   }
+}
+
+function commandOf(cell: Cell, command: BenchmarkCommand, { tree }: RunnerOptions): BenchmarkCommand {
+  const programsDir = builtProgramsDir();
+  const wrapped = wrap(command, programsDir);
+  return cell.environment === 'native' && tree !== undefined ? inTree(wrapped, tree, programsDir) : wrapped;
 }
 
 function readRun(

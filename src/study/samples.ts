@@ -129,6 +129,8 @@ export interface StudyHead {
   spec: unknown;
   seed: number;
   lodgeVersion: string;
+  /** Where the programs come from, natively and in guests; the host itself when absent. */
+  image?: StudyImage;
   host: HostDescription;
   /** In the order in which blocks run them is a matter of the seed; here they are in the design's order. */
   cells: Cell[];
@@ -137,6 +139,13 @@ export interface StudyHead {
   sizes: StudySizes;
   /** Versions of the packages that the benchmarks come from, by name. */
   packages: Record<string, string>;
+}
+
+export interface StudyImage {
+  /** As it was asked for: a name in the store, or a path. */
+  name: string;
+  /** Of its content; a name may come to mean another image. */
+  id: string;
 }
 
 export interface StudySizes {

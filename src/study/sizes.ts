@@ -7,6 +7,8 @@ import type { StudySizes } from './samples.ts';
 
 export interface SizesInput {
   size: 'quick' | 'full';
+  /** Those that are asked for: the rule speaks of these, and guests are large enough for these. */
+  benchmarks: readonly BenchmarkName[];
   cores: readonly number[];
   /** What one run may take, the guest around it included. */
   budgetBytes: number;
@@ -22,6 +24,8 @@ const paperElements = 80_000_000;
 
 const quickOrder = 2600;
 const quickElements = 8_000_000;
+/** With caches of gigabytes, as hypervisors tell of, four times as much would take the minutes of all of a study. */
+const quickMostElements = 32_000_000;
 const quickRoundTrips = 100;
 
 /** A block size that suits OpenBLAS's kernels on x86-64, and divides the orders' steps. */
@@ -35,33 +39,71 @@ const matrixShare = 1.35;
 
 const leastOrder = 960;
 
+/** Memory of the benchmarks that have no size to choose. */
+const smallWorkBytes = 64 * 2 ** 20;
+
+/** A part of the rule, and the sizes it made. */
+interface Chosen<T> {
+  rules: string[];
+  chosen: T;
+}
+
 /**
  * Chooses sizes.
  * @throws LodgeError `not-enough-memory` when not even the least sizes fit
  */
-export function planSizes({ size, cores, budgetBytes, lastLevelCachesBytes }: SizesInput): StudySizes {
-  const rules: string[] = [];
+export function planSizes(input: SizesInput): StudySizes {
+  const { size, cores, benchmarks, budgetBytes } = input;
   const room = budgetBytes - guestExtraBytes;
-  const largest = Math.floor(Math.sqrt(room / (8 * matrixShare)) / blockSize) * blockSize;
-  if (!(largest >= leastOrder)) {
+  const hasHpl = benchmarks.includes('hpcc');
+  const hasStream = benchmarks.includes('stream');
+  const leastBytes = hasHpl ? Math.ceil(8 * leastOrder ** 2 * matrixShare) : smallWorkBytes;
+  if (!(room >= leastBytes)) {
     throw new LodgeError(
       'not-enough-memory',
-      `the benchmarks need ${formatSize(Math.ceil(8 * leastOrder ** 2 * matrixShare) + guestExtraBytes)} at the least, ` +
+      `the benchmarks need ${formatSize(leastBytes + guestExtraBytes)} at the least, ` +
         `and a run may take ${formatSize(Math.max(0, Math.floor(budgetBytes)))}`,
       { fix: 'free memory, get a job with more, or raise memory-share' },
     );
   }
-  rules.push(
+  const hpl = hplSizes(input, room);
+  const stream = streamSize(input, room);
+  const rules = [...(hasHpl ? hpl.rules : []), ...(hasStream ? stream.rules : [])];
+  if (size === 'quick' && benchmarks.includes('pingpong')) {
+    rules.push(`PingPong makes ${quickRoundTrips} round trips at each size`);
+  }
+  if (rules.length === 0) rules.push('what is measured has one size');
+  const guestMemoryBytes: StudySizes['guestMemoryBytes'] = {};
+  for (const count of cores) {
+    const work = Math.max(
+      smallWorkBytes,
+      hasHpl ? 8 * hpl.chosen[count]!.n ** 2 * matrixShare : 0,
+      hasStream ? stream.chosen * 8 * 3 * 1.05 : 0,
+    );
+    guestMemoryBytes[count] = roundUp(work + guestExtraBytes, 256 * 2 ** 20);
+  }
+  return {
+    rule: `${rules.join('; ')}.`,
+    hpl: hasHpl ? hpl.chosen : {},
+    streamElements: stream.chosen,
+    ...(size === 'quick' ? { pingpongRepeats: quickRoundTrips } : {}),
+    guestMemoryBytes,
+  };
+}
+
+function hplSizes({ size, cores, budgetBytes }: SizesInput, room: number): Chosen<StudySizes['hpl']> {
+  const largest = Math.floor(Math.sqrt(room / (8 * matrixShare)) / blockSize) * blockSize;
+  const rules = [
     size === 'full'
       ? "HPL's order as in the paper (10000, 15000, 20000, 30000 for 1, 2, 4, 8 cores; 10000 × √cores for others)"
       : `HPL's order ${quickOrder} × √cores`,
-  );
-  const hpl: StudySizes['hpl'] = {};
+  ];
+  const chosen: StudySizes['hpl'] = {};
   const cut: number[] = [];
   for (const count of cores) {
     const wanted = wantedOrder(size, count);
     if (wanted > largest) cut.push(count);
-    hpl[count] = { n: Math.min(wanted, largest), nb: blockSize, ...processGrid(count) };
+    chosen[count] = { n: Math.min(wanted, largest), nb: blockSize, ...processGrid(count) };
   }
   if (cut.length > 0) {
     rules.push(
@@ -69,26 +111,28 @@ export function planSizes({ size, cores, budgetBytes, lastLevelCachesBytes }: Si
         `${formatSize(guestExtraBytes)} for a guest's own fit in ${formatSize(Math.floor(budgetBytes))}`,
     );
   }
+  return { rules, chosen };
+}
+
+function streamSize({ size, lastLevelCachesBytes }: SizesInput, room: number): Chosen<number> {
   const leastElements = Math.ceil((4 * lastLevelCachesBytes) / 8);
-  const mostElements = Math.floor(room / (3 * 8 * 1.05));
-  const wantedElements = Math.max(size === 'full' ? paperElements : quickElements, leastElements);
-  const streamElements = Math.min(wantedElements, mostElements);
-  rules.push(
-    `STREAM's arrays have ${streamElements} elements: ${size === 'full' ? `the paper's ${paperElements}` : `${quickElements}`}` +
-      `, at least four times the last-level caches${wantedElements > mostElements ? ', at most what fits' : ''}`,
-  );
-  const guestMemoryBytes: StudySizes['guestMemoryBytes'] = {};
-  for (const count of cores) {
-    const work = Math.max(8 * hpl[count]!.n ** 2 * matrixShare, streamElements * 8 * 3 * 1.05);
-    guestMemoryBytes[count] = roundUp(work + guestExtraBytes, 256 * 2 ** 20);
-  }
-  if (size === 'quick') rules.push(`PingPong makes ${quickRoundTrips} round trips at each size`);
+  const fittingElements = Math.floor(room / (3 * 8 * 1.05));
+  const usual = size === 'full' ? paperElements : quickElements;
+  const wanted = Math.max(usual, leastElements);
+  const mostElements = size === 'full' ? fittingElements : Math.min(fittingElements, quickMostElements);
+  const chosen = Math.min(wanted, mostElements);
+  const cut =
+    wanted <= mostElements
+      ? ''
+      : mostElements === fittingElements
+        ? ', at most what fits'
+        : `, at most ${quickMostElements} in a quick study (the caches here would ask for ${wanted})`;
   return {
-    rule: `${rules.join('; ')}.`,
-    hpl,
-    streamElements,
-    ...(size === 'quick' ? { pingpongRepeats: quickRoundTrips } : {}),
-    guestMemoryBytes,
+    chosen,
+    rules: [
+      `STREAM's arrays have ${chosen} elements: ${size === 'full' ? `the paper's ${usual}` : `${usual}`}` +
+        `, at least four times the last-level caches${cut}`,
+    ],
   };
 }
 
@@ -108,7 +152,7 @@ export function processGrid(cores: number): { p: number; q: number } {
 export function workBytes(benchmark: BenchmarkName, cores: number, sizes: StudySizes): number {
   if (benchmark === 'hpcc') return sizes.hpl[cores]!.n ** 2 * 8 * matrixShare + cores * 64 * 2 ** 20;
   if (benchmark === 'stream') return sizes.streamElements * 24 + 16 * 2 ** 20;
-  return 64 * 2 ** 20;
+  return smallWorkBytes;
 }
 
 function roundUp(value: number, step: number): number {

@@ -57,6 +57,13 @@ export const studySpecSchema = z
       .min(1)
       .default(['native', 'kvm', 'uml'])
       .describe('Where the benchmarks run. `tcg` is measured only when named: its timings are emulated.'),
+    image: z
+      .string({ error: 'must be the name of an image, or a path' })
+      .min(1)
+      .optional()
+      .describe(
+        'Where the programs come from, natively and in guests: the name of an image, or a path. Default: this host.',
+      ),
     pages: z
       .array(z.enum(pageCombinations))
       .min(1)

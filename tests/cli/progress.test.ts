@@ -1,5 +1,5 @@
-import { afterEach, expect, it, vi } from 'vitest';
-import { openProgress } from '../../src/cli/progress.ts';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openProgress, plainProgress } from '../../src/cli/progress.ts';
 
 const wasTerminal = process.stderr.isTTY;
 
@@ -30,4 +30,40 @@ it('shows where there is no terminal what takes long, a plain line each, and not
 
 it('shows on a terminal one line that goes away again', () => {
   expect(shown(true, {})).toBe('\r\u001b[Klodge: short…\r\u001b[Klodge: long…\r\u001b[K');
+});
+
+describe('progress in a log', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('is told at once, then no more often than asked, and only the newest', () => {
+    const lines: string[] = [];
+    const progress = plainProgress((text) => lines.push(text), 1000);
+    for (const text of ['a', 'b', 'c']) progress.show(text);
+    expect(lines).toEqual(['a']);
+    vi.advanceTimersByTime(1000);
+    expect(lines).toEqual(['a', 'c']);
+    progress.show('d');
+    vi.advanceTimersByTime(999);
+    expect(lines).toEqual(['a', 'c']);
+    vi.advanceTimersByTime(1);
+    expect(lines).toEqual(['a', 'c', 'd']);
+  });
+
+  it('repeats itself while nothing changes, but seldom, and not when there is nothing to tell', () => {
+    const lines: string[] = [];
+    const progress = plainProgress((text) => lines.push(text), 1000);
+    progress.show('a long run');
+    vi.advanceTimersByTime(9999);
+    expect(lines).toEqual(['a long run']);
+    vi.advanceTimersByTime(10_001);
+    expect(lines).toEqual(['a long run', 'a long run', 'a long run']);
+    progress.clear();
+    vi.advanceTimersByTime(100_000);
+    expect(lines).toHaveLength(3);
+  });
 });

@@ -1,9 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { type BenchmarkName, benchmarkNames } from '../../src/study/cells.ts';
 import { planSizes, processGrid } from '../../src/study/sizes.ts';
 
 const gib = 2 ** 30;
-const paper = { size: 'full' as const, cores: [1, 2, 4, 8], lastLevelCachesBytes: 16 * 2 ** 20 };
+const paper = {
+  size: 'full' as const,
+  benchmarks: benchmarkNames,
+  cores: [1, 2, 4, 8],
+  lastLevelCachesBytes: 16 * 2 ** 20,
+};
 
 describe('the sizes of a study', () => {
   it("are the paper's where there is memory as there", () => {
@@ -27,6 +33,7 @@ describe('the sizes of a study', () => {
           const cores = [1, 2, 3, 8, 96];
           const { hpl, guestMemoryBytes, rule, streamElements } = planSizes({
             size,
+            benchmarks: benchmarkNames,
             cores,
             budgetBytes,
             lastLevelCachesBytes,
@@ -50,14 +57,36 @@ describe('the sizes of a study', () => {
     );
   });
 
+  it('speak only of what is asked for, and guests are no larger than that takes', () => {
+    const of = (...benchmarks: BenchmarkName[]) =>
+      planSizes({ ...paper, size: 'quick', benchmarks, budgetBytes: 20 * gib });
+    expect(of('stream').rule).not.toMatch(/HPL|PingPong/);
+    expect(of('hpcc', 'pingpong').rule).toMatch(/^HPL.*PingPong/);
+    expect(of('hpcc', 'pingpong').rule).not.toMatch(/STREAM/);
+    expect(of('micro', 'boot')).toMatchObject({ rule: 'what is measured has one size.', hpl: {} });
+    expect(of('micro').guestMemoryBytes[1]).toBe(gib / 2);
+    expect(of('hpcc').guestMemoryBytes[8]).toBeGreaterThan(of('hpcc').guestMemoryBytes[1]!);
+    expect(() => planSizes({ ...paper, benchmarks: ['micro'], budgetBytes: 2 ** 29 })).not.toThrow();
+  });
+
   it("give STREAM four times the caches (McCalpin's rule)", () => {
     const { streamElements } = planSizes({
-      size: 'quick',
+      size: 'full',
+      benchmarks: ['stream'],
       cores: [1],
       budgetBytes: 20 * gib,
       lastLevelCachesBytes: 256 * 2 ** 20,
     });
     expect(streamElements * 8).toBe(gib);
+  });
+
+  it('keep a quick study quick whatever caches a hypervisor tells of, and say so', () => {
+    const { streamElements, rule } = planSizes({
+      ...{ size: 'quick', cores: [1], budgetBytes: 40 * gib, lastLevelCachesBytes: gib },
+      benchmarks: ['stream'],
+    });
+    expect(streamElements).toBe(32_000_000);
+    expect(rule).toContain(`the caches here would ask for ${gib / 2}`);
   });
 });
 

@@ -7,6 +7,7 @@ import { type Content, type Html, html } from './html-elements.ts';
 import { lineChart } from './line-chart.ts';
 import { overheadChart } from './overhead-chart.ts';
 import { figure } from './page.ts';
+import { sweepSection } from './sweep-section.ts';
 import { walkSection } from './walk-section.ts';
 import { umlNote } from './warnings.ts';
 
@@ -57,7 +58,7 @@ export function randomAccessSection(findings: Findings): Content {
 export function messageSection(findings: Findings): Content {
   const { pingpongLatency, pingpongBandwidth } = findings.figures;
   if (pingpongLatency === undefined && pingpongBandwidth === undefined) return undefined;
-  return html`<div class="figures">${pingpongLatency && line(pingpongLatency)}${pingpongBandwidth && line(pingpongBandwidth)}${overheadOf(findings, 'pingpong-latency-us')}${overheadOf(findings, 'pingpong-bandwidth-mbps')}</div>`;
+  return html`<div class="figures">${pingpongLatency && line(pingpongLatency)}${pingpongBandwidth && line(pingpongBandwidth)}${overheadOf(findings, 'pingpong-latency-us')}${overheadOf(findings, 'pingpong-bandwidth-mbps')}</div>${sweepSection(findings)}`;
 }
 
 /** Small neighbours: the same axis, and nothing said that stands beside them already. */

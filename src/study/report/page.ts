@@ -50,7 +50,7 @@ ${section.content}</section>`,
 export function figure(draw: (drawing: Drawing) => string, options: { isSmall?: boolean } = {}): Html {
   const svg = (widthPx: number, plotHeightPx: number) =>
     ownMarkup(draw({ widthPx, plotHeightPx, colours: 'page', legend: options.isSmall !== true }));
-  if (options.isSmall === true) return html`<figure class="small">${svg(340, 170)}</figure>`;
+  if (options.isSmall === true) return html`<figure class="small">${svg(400, 190)}</figure>`;
   return html`<figure><div class="for-wide">${svg(660, 290)}</div><div class="for-narrow">${svg(372, 230)}</div></figure>`;
 }
 

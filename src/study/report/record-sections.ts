@@ -138,6 +138,7 @@ export function repeatSection({ study }: Findings): Content {
   const { sizes } = head;
   const counts = Object.keys(sizes.guestMemoryBytes).concat(Object.keys(sizes.hpl)).map(Number);
   const cores = [...new Set(counts)].sort((a, b) => a - b);
+  const hasStream = head.cells.some(({ benchmark }) => benchmark === 'stream');
   const kernels = [...new Set(study.samples.flatMap(({ found }) => found.guestKernel ?? []))];
   return [
     factTable('What made these figures.', [
@@ -146,8 +147,16 @@ export function repeatSection({ study }: Findings): Content {
       ['Seed', String(head.seed)],
       ['Host kernel', head.host.kernel],
       ['Guest kernels', kernels.length === 0 ? 'none seen' : kernels.join(', ')],
+      [
+        'Benchmarks from',
+        head.image === undefined
+          ? 'this host'
+          : html`image ${head.image.name}<br><code>${head.image.id}</code>`,
+      ],
       ['Packages', Object.entries(head.packages).map(([name, version]) => html`${name} ${version}<br>`)],
-      ['STREAM arrays', `${formatNumber(sizes.streamElements)} elements each`],
+      ...(hasStream
+        ? ([['STREAM arrays', `${formatNumber(sizes.streamElements)} elements each`]] as const)
+        : []),
       ['Rule of sizes', sizes.rule],
     ]),
     table(

@@ -83,10 +83,18 @@ describe('how hpcc is run', () => {
     const values = hpccInput({ n: 12_000, nb: 200, p: 2, q: 4 })
       .split('\n')
       .map((line) => line.split(' ')[0]);
-    expect(values.slice(2, 11)).toEqual(['HPL.out', '8', '1', '12000', '1', '200', '0', '1', '2']);
+    expect(values.slice(2, 11)).toEqual(['HPL.out', '8', '2', '12000', '1', '200', '0', '1', '2']);
     expect(values.slice(11, 13)).toEqual(['4', '16.0']);
     // Two lines of title, 29 of HPL, the separator, four for PTRANS; then the end of the last.
     expect(values).toHaveLength(37);
+  });
+
+  it('has HPL solve it twice, so that the first touch of buffers does not count', () => {
+    const lines = hpccInput({ n: 960, nb: 192, p: 1, q: 1 }).split('\n');
+    expect(lines.slice(4, 6)).toEqual([
+      expect.stringMatching(/^2 .*number of orders$/),
+      expect.stringMatching(/^960 960 .*N, order/),
+    ]);
   });
 
   it('puts each rank on the CPU that is its own', () => {

@@ -34,6 +34,15 @@ describe('what stream prints', () => {
     );
   });
 
+  it('must have taken twenty steps of the clock in each kernel', () => {
+    // The shortest time in the recorded run is that of copy.
+    const copyUs = 1078.721;
+    const withTick = (timerTickUs: number): string =>
+      replaced(one, /"timerTickUs":[^,]*/, `"timerTickUs":${timerTickUs}`);
+    expect(() => stream.parse(withTick(copyUs / 19.9), runInput())).toThrow(/copy took 19.9 steps/);
+    expect(stream.parse(withTick(copyUs / 20.1), runInput())).toHaveProperty('stream-copy-mbps');
+  });
+
   it('is refused when there is none', () => {
     expect(() => stream.parse('', runInput())).toThrow(expect.objectContaining({ code: 'benchmark-output' }));
   });

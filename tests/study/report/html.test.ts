@@ -41,6 +41,19 @@ describe('the page of a study', () => {
     for (const [, target] of page.matchAll(/href="#([^"]*)"/g)) expect(ids).toContain(target);
   });
 
+  it('has each message size of PingPong, guests beside native', () => {
+    const page = renderHtml(sampleStudy({ machine: 'paper' }));
+    const words = wordsOf(page);
+    const at = words.indexOf('Every message size');
+    expect(at).toBeGreaterThan(0);
+    // 23 sizes, the last of 4 MiB, with both sides and an interval.
+    expect(words.slice(at)).toMatch(/Guest 4K\/4K, 2 cores 1 B [\d.]+ [\d.]+ [\d.]+ [\d.]+ [+−][\d.]+ % \[/);
+    expect(words.slice(at)).toMatch(/ 4 MiB [\d.]+ [\d.]+ /);
+    for (const machine of ['uml', 'tcg', 'native'] as const) {
+      expect(renderHtml(sampleStudy({ machine }))).not.toContain('Every message size');
+    }
+  });
+
   it('is the same for the same study', () => {
     const study = sampleStudy({ machine: 'uml' });
     expect(renderHtml(study)).toBe(renderHtml(study));
