@@ -13,6 +13,8 @@ export type DirectionName = 'out' | 'in';
 export interface Requests {
   /** Makes the fabric what the plan says. What is the same already is not disturbed. All or nothing. */
   apply: { ask: { plan: FabricPlan }; answer: ApplyResult };
+  /** Connects what is not connected now, not when its turn comes: for when guests have just come up. */
+  connect: { ask: { links?: string[] }; answer: null };
   links: { ask: { links?: string[] }; answer: LinkState[] };
   matrix: { ask: MatrixRequest; answer: Matrix };
   /** Replaces the shape of a link's direction, or of both. Holds until the next shape or plan. */

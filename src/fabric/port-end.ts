@@ -16,12 +16,21 @@ export interface PortSink {
    * counted. Never throws.
    */
   frame(buffer: Buffer, offset: number, length: number): void;
+  /**
+   * As `frame`, for many frames at once, each after its length as 4 bytes, big-endian. Takes what is whole from the
+   * start; stops at a frame of which the end is missing, and at a length that no frame can have (over 65,553).
+   *
+   * @returns number of bytes taken
+   */
+  frames(buffer: Buffer, offset: number, bytes: number): number;
   /** The end can take frames from now on. Until then, and after `disconnected`, what is sent to it is dropped. */
   connected(): void;
   /** @param reason for people, as in `the socket was closed` */
   disconnected(reason: string): void;
   /** Counts frames that the end itself had to drop on their way in, because they were not whole or not allowed. */
-  dropped(reason: 'malformed' | 'giant' | 'runt' | 'denied', frames: number): void;
+  dropped(reason: 'malformed' | 'giant' | 'runt' | 'denied' | 'memory', frames: number): void;
+  /** Tells people of a peer that broke the framing, and was therefore disconnected. */
+  framingLost(detail: string): void;
 }
 
 export interface PortEnd {
@@ -49,6 +58,8 @@ export interface PortEnd {
    * They stay where they are. An end that cannot tell gives none.
    */
   waiting?(): Buffer;
+  /** Whoever waits before trying to connect again tries now. */
+  retry?(): void;
   /** Closes for good; the sink is not called again. */
   stop(): void;
 }
