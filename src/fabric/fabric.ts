@@ -64,6 +64,8 @@ export class Fabric {
   readonly #view: DataView;
   /** Of the frames that are taken in together, or fire together. */
   #nowNs = 0;
+  /** What is taken in while time stands still is held where it comes in. */
+  #isFrozen = false;
   /** The frame in work. The slot is -1 while nobody holds the frame. */
   #offset = 0;
   #length = 0;
@@ -169,6 +171,7 @@ export class Fabric {
    */
   advance(budget?: number): boolean {
     if (this.clock.isFrozen) return true;
+    this.#isFrozen = false;
     this.#nowNs = this.clock.now();
     return this.wheel.advance(this.#nowNs, this.#fire, budget);
   }
@@ -184,14 +187,25 @@ export class Fabric {
     }
   }
 
-  /** Puts a frame of a checkpoint back on its way. @returns false when there is no memory for it */
+  /** Puts a frame of a checkpoint back on its way. @returns false when there are too many */
   restoreHeld(direction: Direction, deadlineNs: number, root: number, slot: number): boolean {
     return this.#hold(direction, deadlineNs, root, slot);
   }
 
+  /** Forgets all that is on its way. */
+  dropHeld(): void {
+    for (const { slot } of this.wheel.events()) this.pool.release(slot);
+    this.wheel.clear();
+    for (const direction of this.directions) {
+      direction.heldFrames = 0;
+      direction.heldBytes = 0;
+    }
+  }
+
   #begin(): void {
     this.#nowNs = this.clock.now();
-    if (!this.clock.isFrozen) this.wheel.advance(this.#nowNs, this.#fire);
+    this.#isFrozen = this.clock.isFrozen;
+    if (!this.#isFrozen) this.wheel.advance(this.#nowNs, this.#fire);
   }
 
   #receiveForeign(port: Port, buffer: Buffer, offset: number, bytes: number): number {
@@ -257,6 +271,7 @@ export class Fabric {
     }
     const destinationEndpoint = this.macs.endpoint(found);
     if (
+      !this.#isFrozen &&
       port.switch === target.switch &&
       isPlain(port.out) &&
       isPlain(target.in) &&
@@ -327,7 +342,8 @@ export class Fabric {
       this.#drop(direction, drop.cut);
       return;
     }
-    if (!direction.isShaped && direction.heldFrames === 0) {
+    const isEmpty = direction.heldFrames === 0 && !this.#isFrozen;
+    if (!direction.isShaped && isEmpty) {
       this.#pushLeaving(direction, root);
       return;
     }
@@ -338,11 +354,11 @@ export class Fabric {
       return;
     }
     // What is not delayed may still not overtake what is.
-    if (direction.firstNs <= timeNs && (direction.heldFrames === 0 || direction.isAhead))
+    if (direction.firstNs <= timeNs && (isEmpty || (direction.isAhead && !this.#isFrozen)))
       this.#pushLeaving(direction, root);
     else this.#holdInWork(direction, direction.firstNs, root);
     if (copies === 2) {
-      if (direction.secondNs <= timeNs && direction.heldFrames === 0) this.#pushLeaving(direction, root);
+      if (direction.secondNs <= timeNs && isEmpty) this.#pushLeaving(direction, root);
       else this.#holdInWork(direction, direction.secondNs, root);
     }
   }
@@ -433,11 +449,13 @@ export class Fabric {
   };
 
   #holdInWork(direction: Direction, deadlineNs: number, root: number): void {
-    if (this.#slot < 0) {
-      if (!this.#hasRoom(direction, FramePool.slotBytesFor(this.#length))) {
-        this.#drop(direction, drop.memory);
-        return;
-      }
+    const isHeld = this.#slot >= 0;
+    const bytes = isHeld ? this.pool.slotBytes(this.#slot) : FramePool.slotBytesFor(this.#length);
+    if (!this.#hasRoom(direction, bytes)) {
+      this.#drop(direction, drop.memory);
+      return;
+    }
+    if (!isHeld) {
       const slot = this.pool.allocate(this.#length);
       if (slot < 0) {
         this.#drop(direction, drop.memory);
@@ -452,12 +470,10 @@ export class Fabric {
   }
 
   #hold(direction: Direction, deadlineNs: number, root: number, slot: number): boolean {
-    const bytes = this.pool.slotBytes(slot);
-    if (!this.#hasRoom(direction, bytes)) return false;
     if (!this.wheel.insert(deadlineNs, direction.id, slot, root)) return false;
     this.pool.hold(slot);
     direction.heldFrames++;
-    direction.heldBytes += bytes;
+    direction.heldBytes += this.pool.slotBytes(slot);
     return true;
   }
 

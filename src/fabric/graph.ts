@@ -116,7 +116,7 @@ export class Graph {
     const link = this.#addLink(plan.link.name, network);
     const id = this.#freePorts.pop() ?? this.fabric.ports.length;
     const guest = plan.end.kind === 'guest' ? { guest: plan.end.guest } : {};
-    const endpoint = this.#endpoint(link.name, { network: network.name, link: link.name, ...guest });
+    const endpoint = this.endpointId({ network: network.name, link: link.name, ...guest });
     const port = newPort(id, plan, at, link, end, endpoint);
     this.fabric.ports[id] = port;
     link.port = port;
@@ -220,6 +220,19 @@ export class Graph {
     this.fabric.onEvent({ atMs, link, ...event });
   }
 
+  /** Number of an endpoint in the matrix. Whoever was there before under the same link or address has the same. */
+  endpointId(endpoint: MatrixEndpoint): number {
+    const { network, link, mac } = endpoint;
+    const key = mac === undefined ? link : `${network} ${mac}`;
+    const known = this.#endpointIds.get(key);
+    if (known !== undefined) {
+      this.endpoints[known] = endpoint;
+      return known;
+    }
+    this.#endpointIds.set(key, this.endpoints.length);
+    return this.endpoints.push(endpoint) - 1;
+  }
+
   #addLink(name: string, network: Network): Link {
     const { directions } = this.fabric;
     const first = this.#freeDirections.pop() ?? directions.length;
@@ -291,19 +304,8 @@ export class Graph {
     const mac = macText(hi, lo);
     const known = this.endpoints.length;
     const { network, name: link } = port;
-    const endpoint = this.#endpoint(`${network.name} ${mac}`, { network: network.name, link, mac });
+    const endpoint = this.endpointId({ network: network.name, link, mac });
     if (endpoint === known) this.#trunkEndpoints++;
     return endpoint;
-  }
-
-  /** Whoever was there before under the same key is the same in the matrix. */
-  #endpoint(key: string, endpoint: MatrixEndpoint): number {
-    const known = this.#endpointIds.get(key);
-    if (known !== undefined) {
-      this.endpoints[known] = endpoint;
-      return known;
-    }
-    this.#endpointIds.set(key, this.endpoints.length);
-    return this.endpoints.push(endpoint) - 1;
   }
 }

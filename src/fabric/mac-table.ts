@@ -123,9 +123,9 @@ export class MacTable {
     }
   }
 
-  /** The address in hexadecimal, joined by colons. */
-  mac(entry: number): string {
-    return macText(this.#his[entry]!, this.#los[entry]!);
+  /** First 16 and last 32 bits of the address. */
+  key(entry: number): { hi: number; lo: number } {
+    return { hi: this.#his[entry]!, lo: this.#los[entry]! };
   }
 
   #hash(network: number, hi: number, lo: number): number {
