@@ -176,26 +176,31 @@ class Writer {
   #at = 0;
 
   u32(value: number): void {
-    this.#view.setUint32(this.#room(4), value, true);
+    const at = this.#room(4);
+    this.#view.setUint32(at, value, true);
   }
 
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#room(8), value, true);
+    const at = this.#room(8);
+    this.#view.setBigUint64(at, value, true);
   }
 
   f64(value: number): void {
-    this.#view.setFloat64(this.#room(8), value, true);
+    const at = this.#room(8);
+    this.#view.setFloat64(at, value, true);
   }
 
   text(value: string): void {
     const bytes = Buffer.from(value);
-    this.#view.setUint16(this.#room(2), bytes.length, true);
-    this.#bytes.set(bytes, this.#room(bytes.length));
+    const at = this.#room(2 + bytes.length);
+    this.#view.setUint16(at, bytes.length, true);
+    this.#bytes.set(bytes, at + 2);
   }
 
   bytes(value: Uint8Array): void {
     this.u32(value.length);
-    this.#bytes.set(value, this.#room(value.length));
+    const at = this.#room(value.length);
+    this.#bytes.set(value, at);
   }
 
   list<T>(items: readonly T[], encode: (item: T) => void): void {
@@ -207,7 +212,7 @@ class Writer {
     return this.#bytes.slice(0, this.#at);
   }
 
-  /** Where the next so many bytes go. */
+  /** Where the next so many bytes go; `#bytes` and `#view` may be others after it. */
   #room(bytes: number): number {
     const at = this.#at;
     this.#at += bytes;

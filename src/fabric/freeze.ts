@@ -60,7 +60,7 @@ export function saveFabric(graph: Graph): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Takes back what was saved. What the fabric had on its way is forgotten.
+ * Takes back what was saved. What the fabric had on its way and had learnt is forgotten.
  * @throws LodgeError `checkpoint-unreadable`, `not-enough-memory`; then nothing is changed
  */
 export function loadFabric(graph: Graph, bytes: Uint8Array): void {
@@ -227,6 +227,7 @@ function putAll(graph: Graph, frames: readonly Uint8Array[]): number[] {
 
 function loadMacs(graph: Graph, saved: Checkpoint): void {
   const { fabric } = graph;
+  graph.forgetAddresses();
   for (const { hi, lo, link } of saved.macs) {
     const { port, network } = graph.link(link);
     if (port === undefined || fabric.macs.find(network.id, hi, lo) >= 0) continue;

@@ -167,6 +167,17 @@ export class Graph {
     );
   }
 
+  /** Forgets what was learnt; ports have the addresses of the plan again. */
+  forgetAddresses(): void {
+    const ports = [...this.links.values()].flatMap(({ port }) => (port === undefined ? [] : [port]));
+    for (const port of ports) {
+      for (const entry of this.fabric.macs.ofPort(port.id)) this.fabric.macs.remove(entry);
+      port.macs = 0;
+      port.sourceEntry = -1;
+    }
+    for (const port of ports) this.#claimOwn(port);
+  }
+
   /** @throws LodgeError `usage` when the link is none of a port, or there is no such switch */
   move(link: Link, switchName: string): void {
     const { port } = link;
