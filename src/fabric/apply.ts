@@ -2,6 +2,9 @@
  * Makes a fabric what a plan says. First all that can fail is tried (checks, opening ends and captures), then the
  * graph is changed, which cannot: so a plan is applied whole or not at all. What is the same before and after is not
  * touched; frames on their way over it go on.
+ *
+ * Only a capture that takes the place of another on its link is opened after that one was closed, since both may write
+ * the same files. When it cannot be opened then, that is told as an event.
  */
 
 import { isDeepStrictEqual } from 'node:util';
@@ -31,12 +34,12 @@ interface Opened {
  * @param previous the plan applied before
  * @throws LodgeError with nothing changed
  */
-export function applyPlan(
+export async function applyPlan(
   graph: Graph,
   plan: FabricPlan,
   previous: FabricPlan | undefined,
   openers: Openers,
-): ApplyResult {
+): Promise<ApplyResult> {
   checkPlan(plan);
   const before = linkPlans(previous);
   const after = linkPlans(plan);
@@ -44,12 +47,20 @@ export function applyPlan(
     const [old, now] = [before.get(name), after.get(name)];
     return old !== undefined && now !== undefined && graph.links.has(name) && isSameLink(old, now);
   };
-  const opened = openAll(graph, plan, before, isKept, openers);
+  const opened = openAll(graph, plan, isKept, openers);
 
   const result: ApplyResult = { added: [], removed: [], changed: [] };
+  const closing: Promise<void>[] = [];
+  const isSameCapture = (name: string) =>
+    isKept(name) && isDeepStrictEqual(before.get(name)?.plan.capture, after.get(name)?.plan.capture);
+  const late = new Set<string>();
+  for (const { name } of graph.links.values()) {
+    if (!graph.captures.has(name) || isSameCapture(name)) continue;
+    closing.push(closeCapture(graph, graph.link(name)));
+    if (after.get(name)?.plan.capture !== undefined) late.add(name);
+  }
   for (const link of [...graph.links.values()]) {
     if (isKept(link.name)) continue;
-    closeCapture(graph, link);
     graph.removeLink(link);
     result.removed.push(link.name);
   }
@@ -76,12 +87,14 @@ export function applyPlan(
       if (setLink(graph, graph.link(link.name), link) && isKept(link.name)) result.changed.push(link.name);
     }
   }
-  for (const [name, { plan: linkPlan }] of after) {
-    const link = graph.link(name);
-    const capture = opened.captures.get(name);
-    const isSame = isDeepStrictEqual(before.get(name)?.plan.capture, linkPlan.capture);
-    if (!isSame || capture !== undefined) closeCapture(graph, link);
-    if (capture !== undefined) graph.setCapture(link, capture);
+  for (const [name, capture] of opened.captures) graph.setCapture(graph.link(name), capture);
+  await Promise.all(closing);
+  for (const name of late) {
+    try {
+      graph.setCapture(graph.link(name), openers.openCapture(after.get(name)!.plan));
+    } catch (error) {
+      graph.tell(name, { kind: 'capture-failed', detail: (error as Error).message }, false);
+    }
   }
   return result;
 }
@@ -115,7 +128,6 @@ function isSameLink(a: LinkInPlan, b: LinkInPlan): boolean {
 function openAll(
   graph: Graph,
   plan: FabricPlan,
-  before: Map<string, LinkInPlan>,
   isKept: (name: string) => boolean,
   openers: Openers,
 ): Opened {
@@ -128,10 +140,8 @@ function openAll(
         opened.ends.set(port.link.name, openers.openEnd(port, { network: name, subnet, mtuBytes, port }));
       }
       for (const { link } of [...network.ports, ...network.links]) {
-        if (link.capture === undefined) continue;
-        const isSame =
-          isKept(link.name) && isDeepStrictEqual(before.get(link.name)?.plan.capture, link.capture);
-        if (isSame && graph.captures.has(link.name)) continue;
+        // One that runs is gone on with, or replaced later.
+        if (link.capture === undefined || graph.captures.has(link.name)) continue;
         opened.captures.set(link.name, openers.openCapture(link));
       }
     }
@@ -186,11 +196,12 @@ function setLink(graph: Graph, link: Link, plan: LinkPlan): boolean {
   return isChanged;
 }
 
-function closeCapture(graph: Graph, link: Link): void {
-  graph
-    .takeCapture(link)
-    ?.close()
-    .catch((error: Error) => graph.tell(link.name, { kind: 'capture-failed', detail: error.message }));
+async function closeCapture(graph: Graph, link: Link): Promise<void> {
+  try {
+    await graph.takeCapture(link)?.close();
+  } catch (error) {
+    graph.tell(link.name, { kind: 'capture-failed', detail: (error as Error).message }, false);
+  }
 }
 
 /** For a kind of end that this fabric was not given the means for. */

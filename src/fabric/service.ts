@@ -87,8 +87,8 @@ export class FabricService {
   }
 
   readonly #handlers: Handlers = {
-    apply: ({ plan }) => {
-      const result = applyPlan(this.graph, plan, this.#plan, this.#openers);
+    apply: async ({ plan }) => {
+      const result = await applyPlan(this.graph, plan, this.#plan, this.#openers);
       this.#plan = plan;
       if (this.fabric.clock.isFrozen) for (const end of this.#ends()) end.pause();
       return result;

@@ -144,6 +144,47 @@ describe('applying a plan', () => {
     expect(rig.end(2).texts.at(-1)).toBe('at c');
   });
 
+  it('begins, replaces and ends captures, never two of one link at once', async () => {
+    const log: string[] = [];
+    const rig = new Rig({
+      openCapture: (plan, link) => {
+        const name = `${link} ${plan.directory}`;
+        if (plan.directory === 'full') throw new Error('no room');
+        log.push(`open ${name}`);
+        const observer = { observe: () => {} };
+        const close = async () => {
+          await new Promise((resolve) => setImmediate(resolve));
+          log.push(`close ${name}`);
+        };
+        return { out: observer, in: observer, close };
+      },
+    });
+    const plan = (directory?: string, socketPath = '/a') => {
+      const port = portPlan(1, { socketPath });
+      const capture = { directory: directory!, snapLengthBytes: 100, files: 1, fileBytes: 1e6 };
+      return planOf(
+        lan([{ ...port, link: { ...port.link, ...(directory === undefined ? {} : { capture }) } }]),
+      );
+    };
+    await rig.apply(plan('one'));
+    await rig.apply(plan('one'));
+    expect(log.splice(0)).toEqual(['open lan/v1 one']);
+    await rig.apply(plan('two'));
+    await rig.apply(plan('two', '/b'));
+    expect(log.splice(0)).toEqual([
+      'close lan/v1 one',
+      'open lan/v1 two',
+      'close lan/v1 two',
+      'open lan/v1 two',
+    ]);
+    await rig.apply(plan('full'));
+    expect(rig.events.at(-1)).toMatchObject({ kind: 'capture-failed', link: 'lan/v1', detail: 'no room' });
+    await expect(rig.apply(plan('full', '/c'))).rejects.toThrow('no room');
+    expect(log.splice(0)).toEqual(['close lan/v1 two']);
+    await rig.apply(plan());
+    expect((await rig.link('lan/v1')).capturing).toBe(false);
+  });
+
   it('does all or nothing', async () => {
     const opened: FakeEnd[] = [];
     const rig = new Rig({
