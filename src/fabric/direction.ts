@@ -125,7 +125,7 @@ export class Direction {
     return 2;
   }
 
-  /** When a frame that was queued or on its way under another shape leaves under this one; see `Fabric.setShape`. */
+  /** When a frame that was queued or on its way under another shape leaves under this one; see `Graph.setShape`. */
   replan(timeNs: number, sentNs: number, deadlineNs: number, length: number): number {
     if (sentNs <= timeNs) return Math.min(deadlineNs, timeNs + this.#delayNs);
     this.freeNs = Math.max(timeNs, this.freeNs) + length * this.#nsPerByte;

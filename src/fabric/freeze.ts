@@ -71,7 +71,7 @@ export function loadFabric(graph: Graph, bytes: Uint8Array): void {
   const slots = putAll(graph, [...saved.frames, ...waiting.flat()]);
   const { fabric } = graph;
   const nowNs = fabric.clock.now();
-  fabric.dropHeld();
+  fabric.travel.dropHeld();
   let nextWaiting = saved.frames.length;
   for (const [index, link] of saved.links.entries()) {
     const live = links.get(link.name)!;
@@ -79,7 +79,7 @@ export function loadFabric(graph: Graph, bytes: Uint8Array): void {
     for (const name of ['out', 'in'] as const) loadDirection(graph, live, name, link[name], nowNs);
     // What the guest had not read goes to it first, and was counted as delivered before.
     for (const frame of waiting[index]!) {
-      fabric.restoreHeld(live.in, nowNs, -1, slots[nextWaiting++]!);
+      fabric.travel.restoreHeld(live.in, nowNs, -1, slots[nextWaiting++]!);
       live.in.deliveredFrames--;
       live.in.deliveredBytes -= frame.length;
     }
@@ -95,7 +95,7 @@ export function loadFabric(graph: Graph, bytes: Uint8Array): void {
     nowNs,
   );
   for (const { frame, link, direction, root, remainingNs } of saved.events) {
-    fabric.restoreHeld(links.get(link)![direction], nowNs + remainingNs, root, slots[frame]!);
+    fabric.travel.restoreHeld(links.get(link)![direction], nowNs + remainingNs, root, slots[frame]!);
   }
   for (const slot of slots) fabric.pool.release(slot);
 }

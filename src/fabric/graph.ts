@@ -137,6 +137,7 @@ export class Graph {
       port.switch.ports.splice(port.switch.ports.indexOf(port), 1);
       for (const entry of this.fabric.macs.ofPort(port.id)) this.fabric.macs.remove(entry);
       this.#freePorts.push(port.id);
+      delete this.fabric.ports[port.id];
     }
     for (const direction of [link.out, link.in]) {
       for (const event of this.fabric.wheel.take(direction.id)) this.fabric.pool.release(event.slot);

@@ -222,7 +222,7 @@ class GuestEnd implements PortEnd {
     const size = FramePool.slotBytesFor(bytes);
     if (size < 0) return false;
     if (this.#outSlot >= 0 && size <= this.#outCapacity) return true;
-    // No more than is free, as for directions of links: see Fabric.
+    // No more than is free, as for directions of links: see Travel.
     const held = this.#writingSlot < 0 ? 0 : this.#pool.slotBytes(this.#writingSlot);
     if (held + size > this.#pool.freeBytes) return false;
     const slot = this.#pool.allocate(size);

@@ -81,6 +81,24 @@ describe('a LAN', () => {
     expect(rig.end(2).got).toHaveLength(1);
   });
 
+  it('takes the answer that an end gives at once, after the frame that is answered', async () => {
+    const rig = await lanOf({}, {}, {});
+    const answering = rig.end(2);
+    const send = answering.send.bind(answering);
+    answering.send = (buffer, offset, length) => {
+      answering.emit(frameOf(broadcast, macOf(2), 'answer'));
+      return send(buffer, offset, length);
+    };
+    rig.end(1).emit(frameOf(broadcast, macOf(1), 'question'));
+    rig.emitMany(1, [frameOf(macOf(2), macOf(1), 'one'), frameOf(macOf(3), macOf(1), 'two')]);
+    expect(heard(rig, 1, 2, 3)).toEqual([[], ['question', 'one'], ['question', 'two']]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(heard(rig, 1, 3)).toEqual([
+      ['answer', 'answer'],
+      ['question', 'two', 'answer', 'answer'],
+    ]);
+  });
+
   it('is apart from other networks, whatever address is used', async () => {
     const rig = new Rig();
     await rig.apply(
