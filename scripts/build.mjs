@@ -29,26 +29,36 @@ execFileSync(process.execPath, [join(root, 'scripts/build-programs.mjs'), join(d
   stdio: 'inherit',
 });
 
-// One CommonJS file: on a shared file system each file opened at the start counts, and Node's loader of ES modules
-// alone costs more than lodge does. Verbs are still evaluated only when they are called.
-await build({
-  entryPoints: [join(root, 'src/cli/main.ts')],
-  outfile: join(dist, 'lodge.cjs.new'),
-  bundle: true,
-  platform: 'node',
-  format: 'cjs',
-  target: 'node20',
-  minify: true,
-  legalComments: 'none',
-  define: { 'import.meta.url': 'lodgeFileUrl' },
-  banner: { js: "const lodgeFileUrl = require('node:url').pathToFileURL(__filename).href;" },
-  logLevel: 'warning',
-});
-// Replaced whole, because another lodge may be starting from it at this moment.
-renameSync(join(dist, 'lodge.cjs.new'), join(dist, 'lodge.cjs'));
+// The bundles are CommonJS files: on a shared file system each file opened at the start counts, and Node's loader of
+// ES modules alone costs more than lodge does. Verbs are still evaluated only when they are called.
+for (const [name, entry] of [
+  ['fabric', 'src/fabric/worker.ts'],
+  ['lodge', 'src/cli/main.ts'],
+]) {
+  await bundle(join(root, entry), join(dist, `${name}.cjs`));
+}
 copyFileSync(join(root, 'scripts/start.cjs'), join(dist, 'start.cjs'));
 warmUp();
 writeFileSync(join(dist, 'stamp'), '');
+
+/** Makes one file of an entry and all that it imports. */
+async function bundle(entry, outfile) {
+  await build({
+    entryPoints: [entry],
+    outfile: `${outfile}.new`,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    minify: true,
+    legalComments: 'none',
+    define: { 'import.meta.url': 'lodgeFileUrl' },
+    banner: { js: "const lodgeFileUrl = require('node:url').pathToFileURL(__filename).href;" },
+    logLevel: 'warning',
+  });
+  // Replaced whole, because another lodge may be starting from it at this moment.
+  renameSync(`${outfile}.new`, outfile);
+}
 
 /** Runs lodge once, up to where it finds no program at all, so that what it compiled on the way is kept. */
 function warmUp() {

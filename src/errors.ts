@@ -84,6 +84,14 @@ export const catalogue = {
     exit: refused,
     meaning: 'A study cannot be begun, gone on with or read in this directory.',
   },
+  'fabric-unavailable': {
+    exit: refused,
+    meaning: 'The fabric of a cluster is not running, or cannot do this in the state it is in.',
+  },
+  'checkpoint-unreadable': {
+    exit: refused,
+    meaning: 'A checkpoint is damaged, of another version, or not of this cluster.',
+  },
   'guest-setup': {
     exit: guestDied,
     meaning: 'The guest booted but could not be set up (a mount or module failed in it).',

@@ -45,6 +45,21 @@ export function builtProgramsDir(): string {
   return path;
 }
 
+/**
+ * The fabric's worker, a bundle of its own.
+ * @throws LodgeError `missing-program` when lodge was not built
+ */
+export function builtFabric(): string {
+  const path = join(installationDir, 'dist', 'fabric.cjs');
+  if (!existsSync(path)) {
+    throw new LodgeError('missing-program', "lodge's own program 'fabric.cjs' is not built", {
+      where: path,
+      fix: 'npm run build',
+    });
+  }
+  return path;
+}
+
 /** What this installation is: another build of lodge has another one. */
 export function installationVersion(): string {
   const { version } = JSON.parse(readFileSync(join(installationDir, 'package.json'), 'utf8')) as {

@@ -17,7 +17,7 @@
  */
 
 import { LodgeError } from '../errors.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../random.ts';
 import { quantile } from './spread.ts';
 import { normalReach, studentReach } from './student.ts';
 

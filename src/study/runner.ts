@@ -3,6 +3,7 @@
 import { LodgeError } from '../errors.ts';
 import type { Store } from '../image/store.ts';
 import { builtProgramsDir } from '../installation.ts';
+import { seededRandom, shuffle } from '../random.ts';
 import type { BenchmarkCommand, RunInput } from './benchmarks/benchmark.ts';
 import { benchmarks } from './benchmarks/benchmarks.ts';
 import { readYardstick, wrap } from './benchmarks/yardstick.ts';
@@ -14,7 +15,6 @@ import { runInGuest } from './guest.ts';
 import { type ImageTree, inTree } from './image-tree.ts';
 import { flagsOf } from './judge-run.ts';
 import { runNative } from './native.ts';
-import { seededRandom, shuffle } from './random.ts';
 import type { Measured, Sample, Study } from './samples.ts';
 import { workBytes } from './sizes.ts';
 import { defaultRepeats, type StudySpec } from './spec.ts';

@@ -14,8 +14,8 @@
  */
 
 import { LodgeError } from '../errors.ts';
+import { seededRandom } from '../random.ts';
 import { type Interval, intervalOfDifference, intervalOfMiddle } from './bootstrap.ts';
-import { seededRandom } from './random.ts';
 import { median, type Spread, spreadOf } from './spread.ts';
 import { fewestToJudge, type Verdict, verdictOf } from './verdict.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LodgeError } from '../../src/errors.ts';
+import { seededRandom } from '../../src/random.ts';
 import { type Interval, intervalOfDifference, intervalOfMiddle } from '../../src/study/bootstrap.ts';
-import { seededRandom } from '../../src/study/random.ts';
 import { studentReach } from '../../src/study/student.ts';
 import { type Noise, noisy, normal } from './synthetic.ts';
 

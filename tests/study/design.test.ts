@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { seededRandom, shuffle } from '../../src/random.ts';
 import { type Cell, keyOfCell, nameOfSeries, nativeOf } from '../../src/study/cells.ts';
 import {
   coresOf,
@@ -9,7 +10,6 @@ import {
   groupsOf,
   orderOfBlock,
 } from '../../src/study/design.ts';
-import { seededRandom, shuffle } from '../../src/study/random.ts';
 import { planSizes } from '../../src/study/sizes.ts';
 import { type StudySpec, studySpecSchema } from '../../src/study/spec.ts';
 import { machineOf } from '../guest/layout-machines.ts';

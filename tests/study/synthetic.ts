@@ -1,6 +1,6 @@
 /** Measured values with a truth that the test knows. */
 
-import { type Random, seededRandom } from '../../src/study/random.ts';
+import { type Random, seededRandom } from '../../src/random.ts';
 
 /** Normal noise by the method of Box and Muller. */
 export function normal(random: Random): number {

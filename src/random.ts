@@ -1,13 +1,14 @@
 /**
- * Random numbers from a seed, for the order of runs and for resampling. The same seed gives the same numbers on every
- * machine, and the seed is in the study's head, so that what came of chance can be repeated.
+ * Random numbers from a seed: for the order of runs and for resampling in studies, and for what links of a fabric do by
+ * chance. The same seed gives the same numbers on every machine, and results name it, so that what came of chance can
+ * be repeated.
  *
  * The generator is xoshiro128** 1.1, its state filled by SplitMix64 as its authors advise. Sources: D. Blackman and
  * S. Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47(4), 2021; G. Steele, D. Lea and C. Flood,
  * "Fast splittable pseudorandom number generators", OOPSLA 2014. Not for secrets.
  */
 
-import { LodgeError } from '../errors.ts';
+import { LodgeError } from './errors.ts';
 
 const twoTo32 = 2 ** 32;
 const low64 = (1n << 64n) - 1n;
@@ -61,6 +62,11 @@ export class Random {
     this.#c ^= shifted;
     this.#d = (this.#d << 11) | (this.#d >>> 21);
     return result >>> 0;
+  }
+
+  /** The state, from which the constructor makes a stream that goes on as this one would. */
+  state(): [number, number, number, number] {
+    return [this.#a, this.#b, this.#c, this.#d];
   }
 
   /**

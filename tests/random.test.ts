@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LodgeError } from '../../src/errors.ts';
-import { fnv1a64, Random, seededRandom, shuffle, splitMix64 } from '../../src/study/random.ts';
+import { LodgeError } from '../src/errors.ts';
+import { fnv1a64, Random, seededRandom, shuffle, splitMix64 } from '../src/random.ts';
 
 describe('the generators', () => {
   it('give what their authors published', () => {
@@ -21,6 +21,15 @@ describe('the generators', () => {
       0xaf63dc4c8601ec8cn,
       0x85944171f73967e8n,
     ]);
+  });
+});
+
+describe('a stream', () => {
+  it('goes on from its state', () => {
+    const random = seededRandom(3, 'link');
+    for (let i = 0; i < 5; i++) random.uint32();
+    const again = new Random(...random.state());
+    expect([again.uint32(), again.fraction()]).toEqual([random.uint32(), random.fraction()]);
   });
 });
 
