@@ -1,12 +1,11 @@
 /**
- * One side of a trunk's connection, from the moment that TLS stands: takes the other's hello, then carries frames. Writing collects in two slots of the fabric's pool: one is being written, one is being filled. When both are
- * full the network between the hosts is too slow, and frames are dropped.
+ * One side of a trunk's connection, from the moment that TLS stands: takes the other's hello, then carries frames.
  */
 
 import type { TLSSocket } from 'node:tls';
-import { largestSlotBytes } from '../frame-pool.ts';
 import { readBufferBytes, type SocketIo } from '../guest-end.ts';
 import type { PortSink } from '../port-end.ts';
+import { SlotWriter } from '../slot-writer.ts';
 import {
   aliveMessage,
   encodeHello,
@@ -18,8 +17,6 @@ import {
   trunkVersion,
 } from './wire.ts';
 
-/** Written at once when so much has collected, not at the end of the turn. */
-const writeAtBytes = 131_072;
 /** Each side is heard within three of these, or the connection is given up. */
 export const aliveEveryMs = 5000;
 const silentTicks = 3;
@@ -48,10 +45,7 @@ export class Connection {
   /** By the other side's ids. */
   #sinks: (PortSink | undefined)[] = [];
   #peer: Hello | undefined;
-  #fillSlot = -1;
-  #fillBytes = 0;
-  #writingSlot = -1;
-  #isDirty = false;
+  readonly #writer: SlotWriter;
   #isClosed = false;
   #isPaused = false;
   readonly #timer: NodeJS.Timeout;
@@ -68,6 +62,10 @@ export class Connection {
       frame: (id, buffer, offset, length) => this.#frame(id, buffer, offset, length),
       control: (payload) => this.#control(payload),
     });
+    this.#writer = new SlotWriter(owner.io, (piece, done) =>
+      // Of one that is closing, the memory is given back when it is closed.
+      socket.write(piece, () => socket.destroyed || done()),
+    );
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('error', (error) => {
@@ -121,43 +119,23 @@ export class Connection {
   send(id: number, buffer: Buffer, offset: number, length: number): boolean {
     if (this.#peer === undefined || this.#isClosed) return false;
     const bytes = messageHeaderBytes + length;
-    if (this.#fillSlot >= 0 && this.#fillBytes + bytes > largestSlotBytes) {
-      if (this.#writingSlot >= 0) return false;
-      this.#write();
-    }
+    const at = this.#writer.reserve(bytes);
+    if (at < 0) return false;
     const { pool } = this.#owner.io.fabric;
-    if (this.#fillSlot < 0) {
-      this.#fillSlot = pool.allocate(largestSlotBytes);
-      this.#fillBytes = 0;
-      if (this.#fillSlot < 0) return false;
-    }
-    const at = pool.offset(this.#fillSlot) + this.#fillBytes;
     pool.view.setUint32(at, 2 + length);
     pool.view.setUint16(at + 4, id);
     const begin = at + messageHeaderBytes;
     if (buffer === pool.bytes) buffer.copyWithin(begin, offset, offset + length);
     else buffer.copy(pool.bytes, begin, offset, offset + length);
-    this.#fillBytes += bytes;
-    if (this.#fillBytes >= writeAtBytes && this.#writingSlot < 0) this.#write();
-    else if (!this.#isDirty) {
-      this.#isDirty = true;
-      this.#owner.io.turns.flushLater(this);
-    }
+    this.#writer.filled(bytes);
     return true;
-  }
-
-  /** Writes what has collected, unless something is being written. */
-  flush(): void {
-    this.#isDirty = false;
-    if (this.#fillSlot >= 0 && this.#writingSlot < 0) this.#write();
   }
 
   /** Frames of one network that have not begun to go out, each after its length as 4 bytes. */
   waiting(id: number): Buffer {
     const frames: Buffer[] = [];
     const { pool } = this.#owner.io.fabric;
-    const begin = this.#fillSlot < 0 ? 0 : pool.offset(this.#fillSlot);
-    const end = this.#fillSlot < 0 ? 0 : begin + this.#fillBytes;
+    const { begin, end } = this.#writer.waiting();
     for (let at = begin; at < end; ) {
       const length = pool.view.getUint32(at) - 2;
       if (pool.view.getUint16(at + 4) === id) {
@@ -168,22 +146,6 @@ export class Connection {
       at += messageHeaderBytes + length;
     }
     return Buffer.concat(frames);
-  }
-
-  #write(): void {
-    const { pool } = this.#owner.io.fabric;
-    const begin = pool.bytes.byteOffset + pool.offset(this.#fillSlot);
-    const piece = Buffer.from(pool.bytes.buffer, begin, this.#fillBytes);
-    this.#writingSlot = this.#fillSlot;
-    this.#fillSlot = -1;
-    this.#fillBytes = 0;
-    this.#socket.write(piece, () => {
-      // Of one that is closing, the memory is given back when it is closed.
-      if (this.#isClosed || this.#socket.destroyed) return;
-      pool.release(this.#writingSlot);
-      this.#writingSlot = -1;
-      if (this.#fillSlot >= 0) this.#write();
-    });
   }
 
   #received(chunk: Buffer): void {
@@ -247,11 +209,7 @@ export class Connection {
     this.#isClosed = true;
     clearInterval(this.#timer);
     clearTimeout(this.#helloTimer);
-    const { pool } = this.#owner.io.fabric;
-    if (this.#fillSlot >= 0) pool.release(this.#fillSlot);
-    if (this.#writingSlot >= 0) pool.release(this.#writingSlot);
-    this.#fillSlot = -1;
-    this.#writingSlot = -1;
+    this.#writer.release();
     this.#sinks = [];
     this.#owner.closed(this, this.#reason, this.#isRefusal);
   }

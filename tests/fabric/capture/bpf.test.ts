@@ -6,7 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { parseBpf, runBpf } from '../../../src/fabric/capture/bpf.ts';
 import { compileFilter } from '../../../src/fabric/capture/filter.ts';
 import { hasProgram } from '../../image/samples.ts';
-import { arpRequest, ethernet, icmpEcho, ipv4, tcp, temporaryDirectory, udp } from '../frames.ts';
+import { temporaryDirectory } from '../frames.ts';
+import { arpRequest, ethernet, icmpEcho, ipv4, tcp, udp } from '../packets.ts';
 
 const program = (...instructions: string[]) => `${instructions.length}\n${instructions.join('\n')}\n`;
 const keepAll = '6 0 0 262144';

@@ -14,7 +14,8 @@ import { capturePath, leastFileBytes, openCapture } from '../../../src/fabric/ca
 import { compileFilter } from '../../../src/fabric/capture/filter.ts';
 import type { CapturePlan } from '../../../src/fabric/plan.ts';
 import { hasProgram } from '../../image/samples.ts';
-import { ethernet, ipv4, temporaryDirectory, tshark, udp } from '../frames.ts';
+import { temporaryDirectory, tshark } from '../frames.ts';
+import { ethernet, ipv4, udp } from '../packets.ts';
 
 const root = temporaryDirectory();
 let directories = 0;

@@ -13,7 +13,8 @@ import {
   serverSecurity,
 } from '../../../src/fabric/trunk/secure.ts';
 import { encodeHello } from '../../../src/fabric/trunk/wire.ts';
-import { ethernet, temporaryDirectory } from '../frames.ts';
+import { temporaryDirectory } from '../frames.ts';
+import { ethernet } from '../packets.ts';
 import { guestMac, type Host, type HostOptions, startHost, until } from './host.ts';
 
 const root = temporaryDirectory();
