@@ -477,7 +477,7 @@ describe('whatever comes', () => {
     let passedOut = 0;
     let passedIn = 0;
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.boolean(), anyFrame), { maxLength: 20 }), (frames) => {
+      fc.property(fc.array(fc.tuple(fc.boolean(), anyFrame), { minLength: 8, maxLength: 20 }), (frames) => {
         filter = makeFilter();
         const flows = new Map<string, { guest: string; port: number }>();
         const answer = (key: string) => key.split(' ');
@@ -531,10 +531,10 @@ describe('whatever comes', () => {
           }
         }
       }),
-      { numRuns: 1500 },
+      { numRuns: 300 },
     );
     // Else nothing of this was tried.
-    expect(passedOut).toBeGreaterThan(500);
-    expect(passedIn).toBeGreaterThan(100);
+    expect(passedOut).toBeGreaterThan(100);
+    expect(passedIn).toBeGreaterThan(20);
   });
 });
