@@ -32,6 +32,8 @@ export const packageOfProgram: Readonly<Record<string, string>> = {
   mksquashfs: 'squashfs-tools',
   sqfstar: 'squashfs-tools',
   unsquashfs: 'squashfs-tools',
+  tcpdump: 'tcpdump',
+  passt: 'passt',
   unshare: 'util-linux',
   setpriv: 'util-linux',
   newuidmap: 'uidmap',

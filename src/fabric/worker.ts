@@ -1,21 +1,21 @@
 /** The fabric's worker thread: `dist/fabric.cjs`. Its event loop is its own, so nothing else delays a frame. */
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { LodgeError } from '../errors.ts';
 import { cannotOpen } from './apply.ts';
+import { openCapture } from './capture/capture.ts';
 import type { RequestMessage, WorkerData, WorkerMessage } from './control.ts';
 import { openGuestEnd } from './guest-end.ts';
 import { FabricService, type Means } from './service.ts';
+import { openUplinkEnd } from './uplink/uplink-end.ts';
 
 const means: Means = {
   openEnd: (plan, context, io) => {
     const { end, link } = plan;
     if (end.kind === 'guest') return openGuestEnd(end, context, io);
+    if (end.kind === 'uplink') return openUplinkEnd(end, context, io);
     return cannotOpen(end.kind, link.name);
   },
-  openCapture: (_plan, link) => {
-    throw new LodgeError('internal', 'this fabric cannot capture', { where: link });
-  },
+  openCapture,
 };
 
 const port = parentPort!;

@@ -1,0 +1,143 @@
+/** The traffic matrix and the counters of links as rows for a terminal and as values for `--json`. Pure. */
+
+import type { DirectionState, LinkState, Matrix, MatrixEndpoint } from './control.ts';
+import { toAll } from './control.ts';
+
+/** One pair of the matrix, as `--json` gives it. */
+export interface PairRecord {
+  network: string;
+  from: string;
+  /** `all` for broadcast, multicast and frames to unknown addresses. */
+  to: string;
+  frames: number;
+  bytes: number;
+  bytesPerSecond: number;
+}
+
+export interface MatrixRecord {
+  /** Seconds that the window has lasted, by the fabric's clock. */
+  windowSeconds: number;
+  halfLifeMs: number;
+  pairs: PairRecord[];
+}
+
+/** The name of an endpoint: its link, and behind a trunk the address too; unique in the fabric. */
+export function endpointName({ link, mac }: MatrixEndpoint): string {
+  return mac === undefined ? link : `${link} ${mac}`;
+}
+
+/** Pairs in the order of their bytes, largest first; equal ones by name. */
+export function matrixRecord(matrix: Matrix): MatrixRecord {
+  const names = matrix.endpoints.map(endpointName);
+  const pairs = Array.from(matrix.source, (source, index): PairRecord => {
+    const destination = matrix.destination[index]!;
+    return {
+      network: matrix.endpoints[source]?.network ?? '',
+      from: names[source] ?? '',
+      to: destination === toAll ? 'all' : (names[destination] ?? ''),
+      frames: matrix.frames[index]!,
+      bytes: matrix.bytes[index]!,
+      bytesPerSecond: matrix.bytesPerSecond[index]!,
+    };
+  });
+  pairs.sort((a, b) => b.bytes - a.bytes || compareText(a.from, b.from) || compareText(a.to, b.to));
+  return {
+    windowSeconds: (matrix.timeNs - matrix.sinceNs) / 1e9,
+    halfLifeMs: matrix.halfLifeMs,
+    pairs,
+  };
+}
+
+/** Rows of a table, its head first. The share is of all bytes of the window. */
+export function matrixRows(matrix: Matrix): string[][] {
+  const { pairs } = matrixRecord(matrix);
+  const total = pairs.reduce((sum, pair) => sum + pair.bytes, 0);
+  return [
+    ['FROM', 'TO', 'FRAMES', 'BYTES', 'SHARE', 'RATE'],
+    ...pairs.map((pair) => [
+      pair.from,
+      pair.to,
+      String(pair.frames),
+      formatBytes(pair.bytes),
+      total === 0 ? '-' : `${((100 * pair.bytes) / total).toFixed(1)}%`,
+      formatBitRate(8 * pair.bytesPerSecond),
+    ]),
+  ];
+}
+
+/** Rows of a table with two rows for each link, `out` and `in`; the head first. */
+export function linkRows(links: readonly LinkState[]): string[][] {
+  return [
+    ['LINK', 'DIRECTION', 'STATE', 'FRAMES', 'BYTES', 'DELIVERED', 'DROPPED', 'WAITING', 'SHAPE'],
+    ...links.flatMap((link) => [directionRow(link, 'out'), directionRow(link, 'in')]),
+  ];
+}
+
+function directionRow(link: LinkState, direction: 'out' | 'in'): string[] {
+  const state = link[direction];
+  return [
+    link.name,
+    direction,
+    stateWord(link, state),
+    String(state.frames),
+    formatBytes(state.bytes),
+    String(state.deliveredFrames),
+    formatDrops(state),
+    state.heldFrames === 0 ? '-' : `${state.heldFrames} (${formatBytes(state.queueBytes)})`,
+    formatShape(state),
+  ];
+}
+
+function stateWord({ port, capturing }: LinkState, { isCut }: DirectionState): string {
+  const word = isCut ? 'cut' : port === undefined || port.isConnected ? 'up' : 'down';
+  return capturing ? `${word}, captured` : word;
+}
+
+/** Such as `12 (loss 10, queue 2)`. */
+export function formatDrops({ dropped }: DirectionState): string {
+  const reasons = Object.entries(dropped).filter(([, count]) => count > 0);
+  if (reasons.length === 0) return '0';
+  const sum = reasons.reduce((total, [, count]) => total + count, 0);
+  return `${sum} (${reasons.map(([reason, count]) => `${reason} ${count}`).join(', ')})`;
+}
+
+/** Such as `10Mbit/s, 20ms ± 2ms, loss 1%`. */
+export function formatShape({ shape }: DirectionState): string {
+  const parts: string[] = [];
+  const percent = (share: number) => `${Number((100 * share).toPrecision(6))}%`;
+  if (shape.bandwidthBitsPerSecond !== undefined) parts.push(formatBitRate(shape.bandwidthBitsPerSecond));
+  if (shape.delayMs !== undefined || shape.jitterMs !== undefined) {
+    const jitter = shape.jitterMs === undefined ? '' : ` ± ${shape.jitterMs}ms`;
+    parts.push(`${shape.delayMs ?? 0}ms${jitter}`);
+  }
+  for (const key of ['loss', 'duplicate', 'reorder'] as const) {
+    if (shape[key] !== undefined) parts.push(`${key} ${percent(shape[key])}`);
+  }
+  if (shape.queueBytes !== undefined) parts.push(`queue ${formatBytes(shape.queueBytes)}`);
+  return parts.length === 0 ? '-' : parts.join(', ');
+}
+
+/** Bytes for people, in powers of 1000 as networks are counted: `999B`, `1.5kB`, `12.0MB`. */
+export function formatBytes(bytes: number): string {
+  return scaled(bytes, ['B', 'kB', 'MB', 'GB', 'TB', 'PB']);
+}
+
+/** `0bit/s`, `1.5Mbit/s`. */
+export function formatBitRate(bitsPerSecond: number): string {
+  return `${scaled(bitsPerSecond, ['bit', 'kbit', 'Mbit', 'Gbit', 'Tbit'])}/s`;
+}
+
+function scaled(value: number, units: readonly string[]): string {
+  let unit = 0;
+  let rest = value;
+  // 999.95 would be shown as 1000.0.
+  while (rest >= (unit === 0 ? 1000 : 999.95) && unit < units.length - 1) {
+    rest /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || Number.isInteger(rest) ? Math.round(rest) : rest.toFixed(1)}${units[unit]}`;
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

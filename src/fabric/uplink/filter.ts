@@ -1,0 +1,303 @@
+/**
+ * What goes through an uplink and what does not: a frame in, a verdict out. Nothing of a frame is believed. Pure but for
+ * its table of flows, and the clock is the caller's.
+ *
+ * Out go TCP, UDP and ICMP echo requests over IPv4, to the gateway's MAC address, from an address of the network, to a
+ * destination that a rule names. Fragments are refused: only the first tells its ports. So are header options (a source
+ * route would go elsewhere). In come answers to these alone. ARP for the gateway is answered here; passt never sees
+ * frames of guests that were not allowed.
+ *
+ * The source becomes the one address that passt knows (see flows.ts), on the way back it becomes the guest's again;
+ * checksums are adjusted, not made anew, so a frame that was damaged on the way stays so.
+ */
+
+import {
+  adjusted,
+  checksumOf,
+  etherTypeArp,
+  etherTypeIpv4,
+  ipv4Address,
+  ipv4Prefix,
+  isInPrefix,
+  macBytes,
+  read16,
+  read32,
+  sum16,
+  write16,
+  write32,
+} from '../ipv4.ts';
+import type { UplinkEnd } from '../plan.ts';
+import { Flows, firstPort, flowStates } from './flows.ts';
+import { compileRules, type Destinations, protocolNumbers } from './rules.ts';
+
+/** What becomes of a frame. The first are about all frames, those from `denied` on are reasons. */
+export const verdicts = [
+  /** Not for the uplink: a frame to another guest or to everybody. */
+  'ignored',
+  /** Goes on, as it now lies in `bytes`. */
+  'pass',
+  /** The answer, which now lies in `bytes`, goes back to where the frame came from. */
+  'answer',
+  /** No rule names the destination. */
+  'not-allowed',
+  /** Not TCP, UDP, or an ICMP echo. */
+  'other-protocol',
+  'fragment',
+  'malformed',
+  /** The source is no address of a guest in the network. */
+  'foreign-source',
+  /** It belongs to no connection that was opened through the uplink. */
+  'no-flow',
+  /** There is no room for another flow, or none for one of this guest. */
+  'too-many-flows',
+  'giant',
+] as const;
+export type Verdict = (typeof verdicts)[number];
+
+export interface UplinkFilterOptions {
+  end: Pick<UplinkEnd, 'gateway' | 'mac' | 'allow'>;
+  subnet: string;
+  mtuBytes: number;
+  isHostAddress: (address: number) => boolean;
+}
+
+const ethernetBytes = 14;
+const ipBytes = 20;
+/** MAC addresses between us and passt; nobody else sees them. */
+export const passtMac = '02:4c:ff:00:00:01';
+const insideMac = macBytes('02:4c:ff:00:00:02');
+
+const icmpEchoRequest = 8;
+const icmpEchoReply = 0;
+const tcpFin = 1;
+const tcpSyn = 2;
+const tcpRst = 4;
+const tcpAck = 16;
+
+export class UplinkFilter {
+  /** The frame after `pass` or `answer`: its first `length` bytes. */
+  readonly bytes: Buffer;
+  length = 0;
+  readonly flows = new Flows();
+  readonly #destinations: Destinations;
+  readonly #isHostAddress: (address: number) => boolean;
+  readonly #gateway: number;
+  readonly #gatewayMac: Uint8Array;
+  readonly #passtMac = macBytes(passtMac);
+  readonly #subnet: ReturnType<typeof ipv4Prefix>;
+  readonly #longestFrameBytes: number;
+  /** Where the header of the transport protocol begins in `bytes`. */
+  #transport = 0;
+
+  /** @throws LodgeError `spec-value` when an address or a rule is none */
+  constructor({ end, subnet, mtuBytes, isHostAddress }: UplinkFilterOptions) {
+    this.#subnet = ipv4Prefix(subnet);
+    this.#destinations = compileRules(end.allow, this.#subnet);
+    this.#isHostAddress = isHostAddress;
+    this.#gateway = ipv4Address(end.gateway);
+    this.#gatewayMac = macBytes(end.mac);
+    this.#longestFrameBytes = ethernetBytes + mtuBytes;
+    this.bytes = Buffer.alloc(this.#longestFrameBytes);
+  }
+
+  /** The address that all guests have towards passt: the gateway's, which is no destination of any guest. */
+  get outsideAddress(): number {
+    return this.#gateway;
+  }
+
+  /** Judges a frame of a guest. It is not written to. */
+  outgoing(buffer: Buffer, offset: number, length: number, nowMs: number): Verdict {
+    if (length < ethernetBytes) return 'malformed';
+    const type = read16(buffer, offset + 12);
+    if (type === etherTypeArp) return this.#answerArp(buffer, offset, length);
+    if (type !== etherTypeIpv4 || !this.#isTo(this.#gatewayMac, buffer, offset)) return 'ignored';
+    const fault = this.#takeIpv4(buffer, offset, length);
+    if (fault !== undefined) return fault;
+    const { bytes } = this;
+    const source = read32(bytes, 26);
+    const destination = read32(bytes, 30);
+    if (!this.#isGuest(source)) return 'foreign-source';
+
+    const protocol = bytes[23]!;
+    const at = this.#transport;
+    const flags = protocol === protocolNumbers.tcp ? bytes[at + 13]! : 0;
+    if (protocol === protocolNumbers.icmp && (bytes[at] !== icmpEchoRequest || bytes[at + 1] !== 0)) {
+      return 'other-protocol';
+    }
+    const isIcmp = protocol === protocolNumbers.icmp;
+    const sourcePort = read16(bytes, isIcmp ? at + 4 : at);
+    const port = isIcmp ? 0 : read16(bytes, at + 2);
+    const macHigh = read16(bytes, 6);
+    const macLow = read32(bytes, 8);
+    let flow = this.flows.find(protocol, macHigh, macLow, source, sourcePort, destination, port);
+    if (flow < 0) {
+      const isHost = this.#isHostAddress(destination);
+      if (!this.#destinations.allows(protocol, destination, port, isHost)) return 'not-allowed';
+      let state: number = isIcmp ? flowStates.icmp : flowStates.udp;
+      if (protocol === protocolNumbers.tcp) {
+        if ((flags & (tcpSyn | tcpAck | tcpRst | tcpFin)) !== tcpSyn) return 'no-flow';
+        state = flowStates.opening;
+      }
+      flow = this.flows.add(protocol, macHigh, macLow, source, sourcePort, destination, port, state, nowMs);
+      if (flow < 0) return 'too-many-flows';
+    } else {
+      this.flows.touch(flow, nowMs);
+      this.#follow(flow, flags, tcpSyn);
+    }
+    bytes.set(this.#passtMac, 0);
+    bytes.set(insideMac, 6);
+    this.#replaceAddress(26, this.#gateway);
+    this.#replacePort(isIcmp ? at + 4 : at, firstPort + flow);
+    return 'pass';
+  }
+
+  /** Judges a frame of passt. */
+  incoming(buffer: Buffer, offset: number, length: number, nowMs: number): Verdict {
+    if (length < ethernetBytes) return 'malformed';
+    if (read16(buffer, offset + 12) !== etherTypeIpv4) return 'ignored';
+    if (length > this.#longestFrameBytes) return 'giant';
+    const fault = this.#takeIpv4(buffer, offset, length);
+    if (fault !== undefined) return fault;
+    const { bytes, flows } = this;
+    if (read32(bytes, 30) !== this.#gateway) return 'no-flow';
+    const protocol = bytes[23]!;
+    const at = this.#transport;
+    const isIcmp = protocol === protocolNumbers.icmp;
+    if (isIcmp && (bytes[at] !== icmpEchoReply || bytes[at + 1] !== 0)) return 'other-protocol';
+    const outsidePort = read16(bytes, isIcmp ? at + 4 : at + 2);
+    const port = isIcmp ? 0 : read16(bytes, at);
+    const flow = flows.ofAnswer(protocol, outsidePort, read32(bytes, 26), port);
+    if (flow < 0) return 'no-flow';
+    flows.touch(flow, nowMs);
+    this.#follow(flow, protocol === protocolNumbers.tcp ? bytes[at + 13]! : 0, 0);
+    write16(bytes, 0, flows.guestMacHigh[flow]!);
+    write32(bytes, 2, flows.guestMacLow[flow]!);
+    bytes.set(this.#gatewayMac, 6);
+    this.#replaceAddress(30, flows.guestAddress[flow]!);
+    this.#replacePort(isIcmp ? at + 4 : at + 2, flows.guestPort[flow]!);
+    return 'pass';
+  }
+
+  /**
+   * A connection that ends is soon forgotten, one that is used lives long.
+   * @param reopens flags by which one that ended begins anew
+   */
+  #follow(flow: number, flags: number, reopens: number): void {
+    const { state } = this.flows;
+    if ((flags & (tcpFin | tcpRst)) !== 0) state[flow] = flowStates.closing;
+    else if (state[flow] === flowStates.closing && reopens !== 0 && (flags & reopens) !== 0) {
+      state[flow] = flowStates.opening;
+    } else if (state[flow] === flowStates.opening && (flags & tcpAck) !== 0) state[flow] = flowStates.open;
+  }
+
+  /** Copies a frame with an IPv4 packet, checked, into `bytes`. @returns what is wrong with it, if anything */
+  #takeIpv4(buffer: Buffer, offset: number, length: number): Verdict | undefined {
+    const at = offset + ethernetBytes;
+    if (length < ethernetBytes + ipBytes || buffer[at]! >>> 4 !== 4) return 'malformed';
+    // Options make the header longer; there is no honest use for them here.
+    if (buffer[at] !== 0x45) return 'malformed';
+    const packetBytes = read16(buffer, at + 2);
+    if (packetBytes < ipBytes || packetBytes > length - ethernetBytes) return 'malformed';
+    if (ethernetBytes + packetBytes > this.#longestFrameBytes) return 'giant';
+    if (checksumOf(sum16(buffer, at, ipBytes)) !== 0) return 'malformed';
+    // More fragments, or not the first.
+    if ((read16(buffer, at + 6) & 0x3fff) !== 0) return 'fragment';
+    const transportBytes = packetBytes - ipBytes;
+    const transport = at + ipBytes;
+    switch (buffer[at + 9]) {
+      case protocolNumbers.tcp: {
+        const headerBytes = transportBytes < 20 ? 0 : (buffer[transport + 12]! >>> 4) * 4;
+        if (headerBytes < 20 || headerBytes > transportBytes) return 'malformed';
+        break;
+      }
+      case protocolNumbers.udp:
+        if (transportBytes < 8 || read16(buffer, transport + 4) !== transportBytes) return 'malformed';
+        break;
+      case protocolNumbers.icmp:
+        if (transportBytes < 8) return 'malformed';
+        break;
+      default:
+        return 'other-protocol';
+    }
+    // What follows the packet (padding of short frames) is not passed on.
+    this.length = ethernetBytes + packetBytes;
+    buffer.copy(this.bytes, 0, offset, offset + this.length);
+    this.#transport = ethernetBytes + ipBytes;
+    return undefined;
+  }
+
+  #isTo(mac: Uint8Array, buffer: Buffer, offset: number): boolean {
+    for (let i = 0; i < 6; i++) if (buffer[offset + i] !== mac[i]) return false;
+    return true;
+  }
+
+  /** An address of the network that a guest can have: not the network's own, not that of all, not the gateway's. */
+  #isGuest(address: number): boolean {
+    const { address: first, mask } = this.#subnet;
+    if (!isInPrefix(this.#subnet, address) || address === this.#gateway) return false;
+    return address !== first && address !== (first | ~mask) >>> 0;
+  }
+
+  #answerArp(buffer: Buffer, offset: number, length: number): Verdict {
+    const at = offset + ethernetBytes;
+    if (length < ethernetBytes + 28) return 'ignored';
+    // Ethernet, IPv4, lengths of 6 and 4, a request.
+    if (read32(buffer, at) !== 0x00010800 || read32(buffer, at + 4) !== 0x06040001) return 'ignored';
+    if (read32(buffer, at + 24) !== this.#gateway) return 'ignored';
+    const sender = read32(buffer, at + 14);
+    // The address 0 asks whether somebody has the gateway's address already.
+    if (sender !== 0 && !this.#isGuest(sender)) return 'foreign-source';
+    const { bytes } = this;
+    this.length = ethernetBytes + 28;
+    buffer.copy(bytes, 0, offset + 6, offset + 12);
+    bytes.set(this.#gatewayMac, 6);
+    write16(bytes, 12, etherTypeArp);
+    write32(bytes, 14, 0x00010800);
+    write32(bytes, 18, 0x06040002);
+    bytes.set(this.#gatewayMac, 22);
+    write32(bytes, 28, this.#gateway);
+    buffer.copy(bytes, 32, at + 8, at + 14);
+    write32(bytes, 38, sender);
+    return 'answer';
+  }
+
+  #replaceAddress(at: number, address: number): void {
+    const { bytes } = this;
+    const before = read32(bytes, at);
+    write32(bytes, at, address);
+    this.#adjust(24, before >>> 16, address >>> 16);
+    this.#adjust(24, before & 0xffff, address & 0xffff);
+    const checksum = this.#pseudoChecksum();
+    if (checksum < 0) return;
+    this.#adjustTransport(checksum, before >>> 16, address >>> 16);
+    this.#adjustTransport(checksum, before & 0xffff, address & 0xffff);
+  }
+
+  #replacePort(at: number, port: number): void {
+    const before = read16(this.bytes, at);
+    write16(this.bytes, at, port);
+    const isIcmp = this.bytes[23] === protocolNumbers.icmp;
+    const checksum = isIcmp ? this.#transport + 2 : this.#pseudoChecksum();
+    if (checksum >= 0) this.#adjustTransport(checksum, before, port);
+  }
+
+  /** Where the checksum is that covers the addresses too; -1 when there is none. */
+  #pseudoChecksum(): number {
+    const at = this.#transport;
+    if (this.bytes[23] === protocolNumbers.tcp) return at + 16;
+    // A UDP checksum of 0 says that none was made.
+    if (this.bytes[23] === protocolNumbers.udp && read16(this.bytes, at + 6) !== 0) return at + 6;
+    return -1;
+  }
+
+  #adjust(at: number, before: number, after: number): void {
+    write16(this.bytes, at, adjusted(read16(this.bytes, at), before, after));
+  }
+
+  #adjustTransport(at: number, before: number, after: number): void {
+    this.#adjust(at, before, after);
+    // For UDP, 0 would mean that there is none; both are zero in this arithmetic.
+    if (this.bytes[23] === protocolNumbers.udp && read16(this.bytes, at) === 0)
+      write16(this.bytes, at, 0xffff);
+  }
+}

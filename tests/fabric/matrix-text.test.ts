@@ -1,0 +1,149 @@
+import { describe, expect, it } from 'vitest';
+import {
+  formatBitRate,
+  formatBytes,
+  linkRows,
+  matrixRecord,
+  matrixRows,
+} from '../../src/fabric/matrix-text.ts';
+import { prometheusText } from '../../src/fabric/prometheus.ts';
+import { direction, links, matrix } from './sample-counters.ts';
+
+describe('the matrix', () => {
+  it('has rows in the order of bytes, with shares and rates', () => {
+    expect(matrixRows(matrix)).toEqual([
+      ['FROM', 'TO', 'FRAMES', 'BYTES', 'SHARE', 'RATE'],
+      ['lan/trunk-n2 02:4c:00:00:00:09', 'lan/v01', '1099511627776', '80kB', '80.0%', '0bit/s'],
+      ['lan/v01', 'lan/v02', '10', '15kB', '15.0%', '8kbit/s'],
+      ['lan/v02', 'all', '1', '5kB', '5.0%', '4bit/s'],
+    ]);
+  });
+
+  it('is a value that survives JSON', () => {
+    const record = matrixRecord(matrix);
+    expect(JSON.parse(JSON.stringify(record))).toEqual(record);
+    expect(record).toMatchObject({ windowSeconds: 10, halfLifeMs: 5000 });
+    expect(record.pairs[1]).toEqual({
+      network: 'lan',
+      from: 'lan/v01',
+      to: 'lan/v02',
+      frames: 10,
+      bytes: 15_000,
+      bytesPerSecond: 1000,
+    });
+  });
+
+  it('is a head alone when nothing was sent', () => {
+    const none = { source: new Uint32Array(), destination: new Uint32Array() };
+    const empty = { ...matrix, ...none, frames: new Float64Array(), bytes: new Float64Array() };
+    expect(matrixRows({ ...empty, bytesPerSecond: new Float64Array() })).toHaveLength(1);
+  });
+});
+
+it('links have a row for each direction', () => {
+  expect(linkRows(links).slice(1)).toEqual([
+    [
+      'lan/v01',
+      'out',
+      'up, captured',
+      '12',
+      '1.5kB',
+      '9',
+      '3 (loss 2, queue 1)',
+      '3 (1.5MB)',
+      '1.5Mbit/s, 20ms ± 2ms, loss 0.1%, reorder 50%, queue 64kB',
+    ],
+    ['lan/v01', 'in', 'cut, captured', '0', '0B', '0', '0', '-', '-'],
+    ['lan/s1-s2', 'out', 'up', '0', '0B', '0', '0', '-', '-'],
+    ['lan/s1-s2', 'in', 'up', '0', '0B', '0', '0', '-', '-'],
+  ]);
+});
+
+it.each([
+  [0, '0B', '0bit/s'],
+  [999, '999B', '999bit/s'],
+  [999.7, '1000B', '1000bit/s'],
+  [1000, '1kB', '1kbit/s'],
+  [999_949, '999.9kB', '999.9kbit/s'],
+  [999_951, '1.0MB', '1.0Mbit/s'],
+  [1.25e9, '1.3GB', '1.3Gbit/s'],
+  [1e19, '10000PB', '10000000Tbit/s'],
+])('%s is shown as %s', (value, bytes, rate) => {
+  expect(formatBytes(value)).toBe(bytes);
+  expect(formatBitRate(value)).toBe(rate);
+});
+
+describe('the text for Prometheus', () => {
+  /** Reads the format by its own rules; any line that breaks them fails the test. */
+  function read(text: string): Map<string, number> {
+    const samples = new Map<string, number>();
+    let declared = '';
+    expect(text.endsWith('\n')).toBe(true);
+    for (const line of text.slice(0, -1).split('\n')) {
+      const head = /^# (HELP|TYPE) ([a-z_]+) (.+)$/.exec(line);
+      if (head !== null) {
+        if (head[1] === 'TYPE') {
+          expect(head[2]).toBe(declared);
+          expect(head[3]).toBe(declared.endsWith('_total') ? 'counter' : 'gauge');
+        }
+        declared = head[2]!;
+        continue;
+      }
+      const match = /^([a-z_]+)\{((?:[a-z_]+="(?:[^"\\]|\\["\\n])*",?)*)\} (\S+)$/.exec(line);
+      expect(match, line).not.toBeNull();
+      expect(match![1]).toBe(declared);
+      const key = `${match![1]}{${match![2]}}`;
+      expect(samples.has(key), key).toBe(false);
+      samples.set(key, Number(match![3]));
+    }
+    return samples;
+  }
+
+  it('has the counters of links, pairs and the fabric', () => {
+    const samples = read(
+      prometheusText({
+        cluster: 'lab',
+        links,
+        matrix,
+        status: {
+          timeNs: 1,
+          isFrozen: true,
+          links: 2,
+          connectedPorts: 1,
+          ports: 2,
+          switches: 1,
+          memoryBytes: 100,
+          memoryLimitBytes: 1000,
+          heldFrames: 0,
+        },
+      }),
+    );
+    const of = (name: string, labels: string) => samples.get(`${name}{${labels}}`);
+    const out = 'cluster="lab",network="lan",link="lan/v01",direction="out"';
+    expect(of('lodge_link_frames_total', out)).toBe(12);
+    expect(of('lodge_link_dropped_frames_total', `${out},reason="queue"`)).toBe(1);
+    expect(of('lodge_link_cut', out.replace('out', 'in'))).toBe(1);
+    expect(of('lodge_port_connected', 'cluster="lab",network="lan",link="lan/v01"')).toBe(1);
+    expect(
+      of('lodge_pair_bytes_total', 'cluster="lab",network="lan",source="lan/v02",destination="all"'),
+    ).toBe(5000);
+    expect(
+      of(
+        'lodge_pair_frames_total',
+        'cluster="lab",network="lan",source="lan/trunk-n2",source_mac="02:4c:00:00:00:09",destination="lan/v01"',
+      ),
+    ).toBe(2 ** 40);
+    expect(of('lodge_fabric_frozen', 'cluster="lab"')).toBe(1);
+    expect(of('lodge_fabric_memory_bytes', 'cluster="lab"')).toBe(100);
+  });
+
+  it('escapes whatever stands in a name', () => {
+    const name = 'a"b\\c\nd';
+    const text = prometheusText({
+      cluster: name,
+      links: [{ name, network: name, out: direction(), in: direction(), capturing: false }],
+    });
+    read(text);
+    expect(text).toContain('cluster="a\\"b\\\\c\\nd"');
+  });
+});
