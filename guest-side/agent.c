@@ -20,7 +20,7 @@
 
 enum { RING_BYTES = (4 << 20) + 4096, MAX_WAIT_MS = 1000 * 3600 };
 
-bool is_init;
+bool is_init, in_namespaces;
 static int64_t wake;
 
 int64_t now_ms(void) {
@@ -142,8 +142,17 @@ static void __attribute__((noreturn)) run(int signals) {
   }
 }
 
-/* For tests on the host: the protocol on a socket that was inherited, and the ring in a file. */
+/*
+ * In namespaces, and for tests on the host: the protocol on a socket that was inherited, and the ring in a file.
+ * The directory after --namespaces only stands there to be seen on the host.
+ */
 static bool use_arguments(int argc, char **argv) {
+  if (argc == 4 && strcmp(argv[1], "--namespaces") == 0 && getpid() == 1) {
+    if (fcntl(atoi(argv[2]), F_GETFD) < 0) return false;
+    is_init = in_namespaces = true;
+    channel_use(atoi(argv[2]), ON_SOCKET, NULL);
+    return true;
+  }
   bool on_ring = argc == 5 && strcmp(argv[1], "--uml-fd") == 0 && strcmp(argv[3], "--ring") == 0;
   if (!on_ring && !(argc == 3 && strcmp(argv[1], "--fd") == 0)) return false;
   int fd = atoi(argv[2]);
@@ -168,14 +177,14 @@ int main(int argc, char **argv) {
     init_channel();
     if (chdir("/") < 0) say("can't go to /: %s", strerror(errno));
   } else if (!use_arguments(argc, argv)) {
-    say("this is the init of a guest; --fd N and --uml-fd N --ring FILE are for its tests");
+    say("this is the init of a guest; --namespaces is for the keeper, --fd N and --uml-fd N --ring FILE for tests");
     return 2;
   }
   umask(0);
   be_patient(true);
   struct rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    if (is_init) files.rlim_max = 1048576;
+    if (is_init && !in_namespaces) files.rlim_max = 1048576;
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
   }

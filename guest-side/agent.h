@@ -7,6 +7,8 @@
  *   input.c     their standard input
  *   spawn.c     from an EXEC frame to a process
  *   steps.c     CONFIGURE and READ
+ *   network.c   the steps of network interfaces
+ *   probe.c     the steps that look what can be reached
  *   halt.c      HALT
  *   agent.c     the event loop
  *
@@ -95,6 +97,8 @@ static inline size_t least(size_t a, size_t b) {
 
 /* agent.c */
 extern bool is_init; /* PID 1 of a guest; otherwise under test, where the machine is not ours */
+/* PID 1 of a guest that is namespaces of the host: its files, processes and network are ours, the kernel is not. */
+extern bool in_namespaces;
 int64_t now_ms(void);
 /* One line on the console. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -129,7 +129,8 @@ void data_send(unsigned stream, uint32_t session, size_t length) {
 }
 
 void channel_lost(void) {
-  if (!is_init) {
+  /* The keeper of namespaces holds the other end for as long as the guest may live; process 1 takes all with it. */
+  if (!is_init || in_namespaces) {
     sessions_kill();
     exit(0);
   }

@@ -27,6 +27,9 @@ static void enter(int next, int64_t ends) {
 /* In a process of its own: what a share's server does not take any more must not keep the machine up. */
 static void start_writing(int64_t now) {
   enter(WRITING, now + WRITTEN_MS);
+  writer = -1;
+  /* The host's kernel has what was written already, and sync(2) would have it write for everybody. */
+  if (in_namespaces) return;
   writer = fork();
   if (writer == 0) {
     if (mode == ONLY_SYNC) sync();
@@ -80,7 +83,7 @@ void halt_pump(int64_t now) {
     channel_flush();
   }
   if (phase == TOLD && (!channel_has_output() || late)) {
-    if (!is_init) exit(0);
+    if (!is_init || in_namespaces) exit(0);
     machine_down(mode == REBOOT);
   }
   if (phase != RUNNING) wake_at(phase_ends);

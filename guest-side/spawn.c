@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -134,7 +135,11 @@ static int run_program(const struct request *request) {
 static void become(const struct request *request) {
   /* Under test without root there is only one user to be. */
   if (geteuid() != 0 && request->uid == getuid() && request->gid == getgid()) return;
-  if (setgroups(request->group_count, request->groups) < 0) refuse(errno, BAD_USER, "groups");
+  /* Where only one user is mapped, groups stay what they are. */
+  bool is_ours = in_namespaces && request->uid == getuid() && request->gid == getgid();
+  if (setgroups(request->group_count, request->groups) < 0 && !(is_ours && errno == EPERM)) {
+    refuse(errno, BAD_USER, "groups");
+  }
   if (setgid(request->gid) < 0) refuse(errno, BAD_USER, "group");
   if (setuid(request->uid) < 0) refuse(errno, BAD_USER, "user");
 }
@@ -162,7 +167,9 @@ static void __attribute__((noreturn)) child(const struct request *request, const
   setsid();
   if ((request->flags & WITH_TERMINAL) != 0 && ioctl(0, TIOCSCTTY, 0) < 0) refuse(errno, NO_SESSION, "terminal");
 
-  if (is_init) {
+  if (in_namespaces) {
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* they are the agent's alone */
+  } else if (is_init) {
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, "0", 1) == 1) close(fd);
   }

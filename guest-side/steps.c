@@ -1,16 +1,16 @@
 /* CONFIGURE: the steps a host makes a guest ready with. And READ. */
-#include "agent.h"
+#include "steps.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,10 +18,7 @@
 /* <linux/random.h>, which musl does not bring. */
 #define ADD_ENTROPY _IOW('R', 0x03, int[2])
 
-enum { MAX_ARGUMENTS = 5, STEP_RETRY_MS = 10, NOT_YET = -1 };
-
-/* A step takes its arguments and gives 0, an errno, or NOT_YET. */
-typedef int step_function(char **arguments);
+enum { MAX_ARGUMENTS = 5, STEP_RETRY_MS = 10 };
 
 int make_directories(const char *path, mode_t mode) {
   char part[PATH_MAX];
@@ -40,7 +37,7 @@ int make_directories(const char *path, mode_t mode) {
   return mkdir(part, mode) < 0 ? errno : 0;
 }
 
-static int read_number(const char *text, int base, uint64_t limit, uint64_t *number) {
+int read_number(const char *text, int base, uint64_t limit, uint64_t *number) {
   char *end;
   errno = 0;
   *number = strtoull(text, &end, base);
@@ -99,11 +96,16 @@ static int step_mount(char **arguments) {
   if (mount(arguments[0], arguments[1], arguments[2], flags, data) < 0) return errno;
   /* A bind takes no other flags at first. */
   unsigned long others = flags & ~(unsigned long)(MS_BIND | MS_REC);
-  if ((flags & (MS_BIND | MS_REMOUNT)) == MS_BIND && others != 0 &&
-      mount(NULL, arguments[1], NULL, MS_REMOUNT | MS_BIND | others, NULL) < 0) {
-    return errno;
-  }
-  return 0;
+  if ((flags & (MS_BIND | MS_REMOUNT)) != MS_BIND || others == 0) return 0;
+  /* What it came with stays: where the mount is another namespace's, nothing else is allowed. */
+  struct statvfs kept;
+  if (statvfs(arguments[1], &kept) < 0) return errno;
+  others |= kept.f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  return mount(NULL, arguments[1], NULL, MS_REMOUNT | MS_BIND | others, NULL) < 0 ? errno : 0;
+}
+
+static int step_unmount(char **arguments) {
+  return umount2(arguments[0], MNT_DETACH) < 0 ? errno : 0;
 }
 
 /*
@@ -127,15 +129,31 @@ static void forget_start(int old) {
   closedir(dir);
 }
 
+/* Namespaces: the old root stays at /run/start, and can be unmounted. What came with the namespace can't be moved. */
+static int change_root(const char *root) {
+  static const char start[] = "run/start";
+  if (chdir(root) < 0) return errno;
+  int error = make_directories(start, 0700);
+  if (error != 0) return error;
+  if (syscall(SYS_pivot_root, ".", start) < 0 || chdir("/") < 0) return errno;
+  return 0;
+}
+
+static int step_release(char **arguments) {
+  return umount2(arguments[0], UMOUNT_NOFOLLOW) < 0 ? errno : 0;
+}
+
 static int step_root(char **arguments) {
   static const char *const moved[] = {"/dev", "/proc", "/sys", "/run"};
+  unsigned long how = in_namespaces ? MS_BIND | MS_REC : MS_MOVE;
   for (size_t i = 0; i < 4; i++) {
     char target[PATH_MAX];
     if (snprintf(target, sizeof target, "%s%s", arguments[0], moved[i]) >= PATH_MAX) return ENAMETOOLONG;
     int error = make_directories(target, 0755);
     if (error != 0) return error;
-    if (mount(moved[i], target, NULL, MS_MOVE, NULL) < 0) return errno;
+    if (mount(moved[i], target, NULL, how, NULL) < 0) return errno;
   }
+  if (in_namespaces) return change_root(arguments[0]);
   int old = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (chdir(arguments[0]) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0) {
     int error = errno;
@@ -152,19 +170,6 @@ static int step_hostname(char **arguments) {
   return sethostname(arguments[0], strlen(arguments[0])) < 0 ? errno : 0;
 }
 
-static int step_up(char **arguments) {
-  struct ifreq request = {0};
-  if (strlen(arguments[0]) >= sizeof request.ifr_name) return ENODEV;
-  strcpy(request.ifr_name, arguments[0]);
-  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
-  if (fd < 0) return errno;
-  if (ioctl(fd, SIOCGIFFLAGS, &request) < 0) error = errno;
-  request.ifr_flags |= IFF_UP;
-  if (error == 0 && ioctl(fd, SIOCSIFFLAGS, &request) < 0) error = errno;
-  close(fd);
-  return error;
-}
-
 static int step_clock(char **arguments) {
   uint64_t seconds, nanoseconds;
   if (read_number(arguments[0], 10, INT64_MAX, &seconds) != 0) return EINVAL;
@@ -173,7 +178,7 @@ static int step_clock(char **arguments) {
   return clock_settime(CLOCK_REALTIME, &time) < 0 ? errno : 0;
 }
 
-static int digit(char c) {
+int digit(char c) {
   return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
 }
 
@@ -226,26 +231,44 @@ static int step_symlink(char **arguments) {
 
 static int64_t waits_until; /* of the step at hand; 0: it has not begun */
 
+int wait_or_fail(uint64_t ms, int error) {
+  if (waits_until == 0) waits_until = now_ms() + (int64_t)ms;
+  return now_ms() >= waits_until ? error : NOT_YET;
+}
+
 static int step_wait(char **arguments) {
   uint64_t ms;
   struct stat st;
   if (read_number(arguments[1], 10, UINT32_MAX, &ms) != 0) return EINVAL;
   if (stat(arguments[0], &st) == 0) return 0;
-  if (waits_until == 0) waits_until = now_ms() + (int64_t)ms;
-  return now_ms() >= waits_until ? ETIMEDOUT : NOT_YET;
+  return wait_or_fail(ms, ETIMEDOUT);
 }
+
+/* What a step changes: a part of this guest alone, which a test may try, or more. */
+enum scope { FILES, GUEST, KERNEL };
 
 static const struct verb {
   const char *name;
   step_function *run;
   uint8_t arguments;
-  bool of_machine; /* changes the machine: not done where that is not ours */
+  enum scope scope;
 } verbs[] = {
-    {"module", step_module, 2, true}, {"mkdir", step_mkdir, 2, false},      {"mount", step_mount, 5, true},
-    {"root", step_root, 1, true},     {"hostname", step_hostname, 1, true}, {"up", step_up, 1, true},
-    {"clock", step_clock, 2, true},   {"entropy", step_entropy, 1, true},   {"write", step_write, 3, false},
-    {"symlink", step_symlink, 2, false}, {"wait", step_wait, 2, false},
+    {"module", step_module, 2, KERNEL},      {"mkdir", step_mkdir, 2, FILES},
+    {"mount", step_mount, 5, GUEST},         {"unmount", step_unmount, 1, GUEST},
+    {"root", step_root, 1, GUEST},           {"hostname", step_hostname, 1, GUEST},
+    {"interface", step_interface, 3, GUEST}, {"address", step_address, 2, GUEST},
+    {"up", step_up, 1, GUEST},               {"route", step_route, 2, GUEST},
+    {"clock", step_clock, 2, KERNEL},        {"entropy", step_entropy, 1, KERNEL},
+    {"write", step_write, 3, FILES},         {"symlink", step_symlink, 2, FILES},
+    {"wait", step_wait, 2, FILES},
+    {"connect", step_connect, 3, FILES},     {"datagram", step_datagram, 3, FILES},
+    {"release", step_release, 1, GUEST},
 };
+
+/* Under test nothing but files is ours; in namespaces the kernel is the host's. */
+static bool may_do(enum scope scope) {
+  return scope == FILES || (is_init && (scope == GUEST || !in_namespaces));
+}
 
 static char *texts, *texts_end, *next;
 static uint32_t index_of_step, session_of_steps;
@@ -259,6 +282,7 @@ void steps_forget(void) {
   free(texts);
   texts = NULL;
   waits_until = 0;
+  probe_forget();
 }
 
 bool steps_pending(void) {
@@ -283,7 +307,7 @@ static void run_steps(void) {
       arguments[i] = text;
       text += strlen(text) + 1;
     }
-    int error = verb->of_machine && !is_init ? EPERM : verb->run(arguments);
+    int error = may_do(verb->scope) ? verb->run(arguments) : EPERM;
     if (error == NOT_YET) return wake_at(now_ms() + STEP_RETRY_MS);
     if (error != 0) {
       /* Of a mount the target says more than the source. */

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "beside.h"
+#include "listen.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -31,16 +32,6 @@ static long long now_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
-int listen_at(const char *name) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  /* The current directory is DIR, so the name is short however long DIR is. */
-  snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  unlink(name);
-  if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0) return -1;
-  return fd;
 }
 
 int beside_add(int argc, char **argv) {

@@ -8,9 +8,6 @@ struct beside_end {
   int index, code;
 };
 
-/* A listening socket with this name in the current directory, which is DIR; -1 with errno. */
-int listen_at(const char *name);
-
 /* Takes SOCKET N PROGRAM [ARG...] off a command line. How many words that were, or 0 where it makes no sense. */
 int beside_add(int argc, char **argv);
 

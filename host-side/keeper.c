@@ -1,8 +1,9 @@
 /*
  * keeper: stays with one virtual machine process, whatever becomes of the rest of lodge.
  *
- *   keeper [--lifeline] [--contain [--scratch PATH [--writable PATH]...]] [--relay] [--small-pages] --dir DIR
- *          [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
+ *   keeper [--lifeline] [--contain [--scratch PATH [--writable PATH]...]] [--relay] [--small-pages] [--apart]
+ *          [--wire MAC | --stream-wire MAC]... [--netns | --netns-as-is] --dir DIR [--log-bytes N]
+ *          [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
  *
  * It starts PROGRAM, keeps the console (PROGRAM's standard input and output) and its complaints (standard
  * error) in files of bounded size, lets others watch and type at DIR/console.sock, and writes DIR/exit when
@@ -20,6 +21,15 @@
  *                the kernel gives PROGRAM no transparent huge pages
  *   --beside     N words that start another program first, with a socket that listens at DIR/SOCKET as descriptor
  *                3; PROGRAM is killed when it ends, and it when PROGRAM ends
+ *   --apart      keeper and PROGRAM are in a network namespace with nothing in it
+ *   --wire       PROGRAM gets a socket for the frames of a network interface, joined to whoever connects to
+ *                DIR/netN.sock (wire.h), N counting from 0; the sockets are descriptors 4 and up
+ *   --stream-wire
+ *                the same, with a stream instead of datagrams
+ *   --netns      PROGRAM, a static binary, is process 1 of namespaces of its own in a tree of its own (tree.h), as root;
+ *                wires are TAP devices with the given hardware addresses, and its console is a terminal
+ *   --netns-as-is
+ *                the same without rights over the host's mounts: in the tree there is no lodge/lower
  *
  * DIR/keeper holds "PID START", START being its start time in clock ticks since boot (proc(5), stat field 22).
  * On standard output comes one line: {"pid":N,"contained":true|false,"confined":true|false}, or {"error":"..."}.
@@ -43,15 +53,18 @@
 #include <unistd.h>
 
 #include "beside.h"
+#include "listen.h"
 #include "log.h"
 #include "namespaces.h"
+#include "netns.h"
 #include "relay.h"
+#include "wire.h"
 #include "write-limits.h"
 
 enum { MAX_WATCHERS = 16, PIECE = 65536, TYPED = 65536 };
 
 static const char *dir;
-static int lifeline, contain, relay, small_pages;
+static int lifeline, contain, relay, small_pages, apart, netns, layered;
 static char *scratch, **writable;
 static int writable_count;
 
@@ -178,9 +191,15 @@ static void exec_program(char **argv, int in, int out, int err, int channel, int
   dup2(in, 0);
   dup2(out, 1);
   dup2(err, 2);
-  if (channel >= 0) {
-    if (report == 3) report = fcntl(report, F_DUPFD_CLOEXEC, 4);
-    dup2(channel, 3);
+  /* All out of the way first, whatever numbers they have. */
+  int above = 4 + MAX_WIRES, ends[MAX_WIRES];
+  report = fcntl(report, F_DUPFD_CLOEXEC, above);
+  for (int i = 0; i < wire_count(); i++) ends[i] = fcntl(wire_program_end(i), F_DUPFD_CLOEXEC, above);
+  if (channel >= 0) dup2(channel, 3);
+  for (int i = 0; i < wire_count(); i++) {
+    dup2(ends[i], 4 + i);
+    /* The program's own affair: user-mode Linux expects a socket that waits. */
+    fcntl(4 + i, F_SETFL, fcntl(4 + i, F_GETFL) & ~O_NONBLOCK);
   }
   execvp(argv[0], argv);
   int why = errno;
@@ -197,6 +216,7 @@ static void be_init(char **argv, int in, int out, int err, int channel, int repo
   close(err);
   close(report);
   if (channel >= 0) close(channel);
+  wires_close_program_ends();
   for (;;) {
     int status;
     pid_t ended = wait(&status);
@@ -204,6 +224,25 @@ static void be_init(char **argv, int in, int out, int err, int channel, int repo
     /* A signal cannot be passed on by dying of it: process 1 is immune. 128 + n says it as a shell does. */
     _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
   }
+}
+
+/* The console is a terminal, and complaints go there too. */
+static void start_namespaces(char **argv, const int pair[2], int fds[3]) {
+  const struct netns how = {.dir = dir, .layered = layered, .argv = argv, .channel = pair[1]};
+  int terminal;
+  program = netns_start(&how, &terminal);
+  if (program < 0) {
+    char what[256];
+    snprintf(what, sizeof what, "namespaces: %s", netns_failed);
+    die(what);
+  }
+  wires_close_program_ends();
+  if (relay) close(pair[1]);
+  if (relay) set_nonblocking(pair[0]);
+  set_nonblocking(terminal);
+  typing = fds[0] = terminal;
+  fds[1] = -1;
+  fds[2] = pair[0];
 }
 
 static void start(char **argv, int fds[3]) {
@@ -215,6 +254,10 @@ static void start(char **argv, int fds[3]) {
     int bytes = 1 << 20;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die("socketpair");
     for (int i = 0; i < 2; i++) setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  }
+  if (netns) {
+    start_namespaces(argv, pair, fds);
+    return;
   }
   if (beside_start(err[1]) < 0) die("a program beside the guest");
   pid_t self = getpid();
@@ -240,6 +283,7 @@ static void start(char **argv, int fds[3]) {
   close(err[1]);
   close(report[1]);
   if (relay) close(pair[1]);
+  wires_close_program_ends();
   int why;
   if (read(report[0], &why, sizeof why) == sizeof why) {
     errno = why;
@@ -302,13 +346,18 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[i], "--small-pages")) small_pages = 1;
     else if (!strcmp(argv[i], "--scratch") && i + 1 < argc) scratch = argv[++i];
     else if (!strcmp(argv[i], "--writable") && i + 1 < argc) writable[writable_count++] = argv[++i];
+    else if (!strcmp(argv[i], "--apart")) apart = 1;
+    else if (!strcmp(argv[i], "--netns")) netns = layered = 1;
+    else if (!strcmp(argv[i], "--netns-as-is")) netns = 1;
+    else if (!strcmp(argv[i], "--wire") && i + 1 < argc && wire_add(argv[i + 1], 0)) i++;
+    else if (!strcmp(argv[i], "--stream-wire") && i + 1 < argc && wire_add(argv[i + 1], 1)) i++;
     else if (!strcmp(argv[i], "--dir") && i + 1 < argc) dir = argv[++i];
     else if (!strcmp(argv[i], "--log-bytes") && i + 1 < argc) log_bytes = atol(argv[++i]);
     else if (!strcmp(argv[i], "--beside") && (words = beside_add(argc - i - 1, argv + i + 1)) > 0) i += words;
     else break;
   }
   if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || !dir || dir[0] != '/' || log_bytes < 4096) {
-    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
+    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] [--apart] [--wire MAC | --stream-wire MAC]... [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
     return 125;
   }
   char **program_argv = argv + i + 1;
@@ -330,6 +379,8 @@ int main(int argc, char **argv) {
   int channel = relay ? listen_or_die("channel.sock") : -1;
 
   write_identity();
+  if (apart && enter_network_namespace() < 0) die("namespaces: a network namespace");
+  if (wires_open() < 0) die("network sockets");
   /* Inherited through fork and exec. */
   if (small_pages && prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) < 0) die("PR_SET_THP_DISABLE");
 
@@ -344,10 +395,10 @@ int main(int argc, char **argv) {
   dup2(null, 1);
   dup2(null, 2);
 
-  int out_open = 1, err_open = 1, orphaned = 0, status = -1;
+  int out_open = 1, err_open = fds[1] >= 0, orphaned = 0, status = -1;
   for (;;) {
-    enum { LIFELINE, SIGNALS, OUT, ERR, TYPING, CONSOLE, RELAY, WATCHERS = RELAY + RELAY_POLLED };
-    struct pollfd polled[WATCHERS + MAX_WATCHERS];
+    enum { LIFELINE, SIGNALS, OUT, ERR, TYPING, CONSOLE, RELAY, WIRES = RELAY + RELAY_POLLED, MOST = WIRES + WIRES_POLLED };
+    struct pollfd polled[MOST + MAX_WATCHERS];
     polled[LIFELINE] = (struct pollfd){lifeline && !orphaned ? 0 : -1, POLLIN, 0};
     polled[SIGNALS] = (struct pollfd){signals, POLLIN, 0};
     polled[OUT] = (struct pollfd){out_open ? fds[0] : -1, POLLIN, 0};
@@ -355,14 +406,16 @@ int main(int argc, char **argv) {
     polled[TYPING] = (struct pollfd){typed_bytes > 0 ? typing : -1, POLLOUT, 0};
     polled[CONSOLE] = (struct pollfd){watcher_count < MAX_WATCHERS ? console : -1, POLLIN, 0};
     relay_poll(polled + RELAY);
+    struct pollfd *watched_fds = polled + WIRES + wires_poll(polled + WIRES);
     int shown = watcher_count;
-    for (int w = 0; w < shown; w++) polled[WATCHERS + w] = (struct pollfd){watchers[w], POLLIN, 0};
-    if (poll(polled, WATCHERS + shown, beside_patience()) < 0 && errno != EINTR) die("poll");
+    for (int w = 0; w < shown; w++) watched_fds[w] = (struct pollfd){watchers[w], POLLIN, 0};
+    if (poll(polled, watched_fds + shown - polled, beside_patience()) < 0 && errno != EINTR) die("poll");
 
     relay_serve(polled + RELAY);
+    wires_serve(polled + WIRES);
     /* Backwards, because dropping one moves the last into its place. */
     for (int w = shown - 1; w >= 0; w--)
-      if (polled[WATCHERS + w].revents && w < watcher_count) from_watcher(w);
+      if (watched_fds[w].revents && w < watcher_count) from_watcher(w);
     if (polled[OUT].revents) out_open = pump(fds[0], &console_log, 1);
     if (polled[ERR].revents) err_open = pump(fds[1], &vmm_log, 0);
     if (polled[TYPING].revents) type_pending();
@@ -396,6 +449,7 @@ int main(int argc, char **argv) {
       /* The last words of the guest are still in the pipes. */
       while (out_open && poll(&(struct pollfd){fds[0], POLLIN, 0}, 1, 0) > 0) out_open = pump(fds[0], &console_log, 1);
       while (err_open && poll(&(struct pollfd){fds[1], POLLIN, 0}, 1, 0) > 0) err_open = pump(fds[1], &vmm_log, 0);
+      relay_finish();
       finish(status);
       if (orphaned) remove_dir();
       return 0;

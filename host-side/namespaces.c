@@ -15,11 +15,8 @@ static int write_map(const char *path, const char *text) {
   return ok ? 0 : -1;
 }
 
-int enter_as_oneself(int flags) {
+int map_one(uid_t uid, gid_t gid) {
   char map[64];
-  uid_t uid = getuid();
-  gid_t gid = getgid();
-  if (unshare(flags) < 0) return -1;
   if (write_map("/proc/self/setgroups", "deny") < 0) return -1;
   snprintf(map, sizeof map, "%d %d 1", gid, gid);
   if (write_map("/proc/self/gid_map", map) < 0) return -1;
@@ -27,7 +24,17 @@ int enter_as_oneself(int flags) {
   return write_map("/proc/self/uid_map", map);
 }
 
-int enter_pid_namespace(void) {
-  if (unshare(CLONE_NEWPID) == 0) return 0;
-  return enter_as_oneself(CLONE_NEWUSER | CLONE_NEWPID);
+int enter_as_oneself(int flags) {
+  uid_t uid = getuid();
+  gid_t gid = getgid();
+  return unshare(flags) < 0 ? -1 : map_one(uid, gid);
 }
+
+static int enter(int flag) {
+  if (unshare(flag) == 0) return 0;
+  return enter_as_oneself(CLONE_NEWUSER | flag);
+}
+
+int enter_pid_namespace(void) { return enter(CLONE_NEWPID); }
+
+int enter_network_namespace(void) { return enter(CLONE_NEWNET); }

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { PATIENCE_MS = 1000 };
+
 struct lane {
   char bytes[262144];
   int from, to;
@@ -60,5 +62,13 @@ void relay_serve(const struct pollfd polled[RELAY_POLLED]) {
       if (client >= 0) drop_client();
       client = fd;
     }
+  }
+}
+
+void relay_finish(void) {
+  while (client >= 0 && carry(&to_client, line, client)) {
+    int waits = to_client.from < to_client.to;
+    struct pollfd next = {waits ? client : line, waits ? POLLOUT : POLLIN, 0};
+    if (poll(&next, 1, waits ? PATIENCE_MS : 0) <= 0) return;
   }
 }

@@ -14,3 +14,6 @@ void relay_poll(struct pollfd polled[RELAY_POLLED]);
 
 /* Does what can be done after the wait. */
 void relay_serve(const struct pollfd polled[RELAY_POLLED]);
+
+/* PROGRAM has ended: hands over what it still has said, to a client that takes it. */
+void relay_finish(void);

@@ -10,11 +10,13 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
 rmSync(join(dist, 'stamp'), { force: true });
 
-const sourcesOf = {
-  agent: readdirSync(join(root, 'guest-side'))
+const sourcesIn = (folder) =>
+  readdirSync(join(root, folder))
     .filter((file) => file.endsWith('.c'))
-    .map((file) => join('guest-side', file)),
-  keeper: ['keeper', 'beside', 'log', 'namespaces', 'relay', 'write-limits'].map((file) => `host-side/${file}.c`),
+    .map((file) => join(folder, file));
+const sourcesOf = {
+  agent: sourcesIn('guest-side'),
+  keeper: sourcesIn('host-side').filter((file) => file !== 'host-side/confine.c'),
   confine: ['confine', 'namespaces'].map((file) => `host-side/${file}.c`),
 };
 for (const [name, files] of Object.entries(sourcesOf)) {

@@ -43,6 +43,24 @@ export function readDocument(file: string, where: string): string {
  * @throws LodgeError `spec-syntax`, `spec-unknown-key` or `spec-value`, `where` being `file:line:column`
  */
 export function parseYaml<S extends z.ZodType>(text: string, schema: S, file: string): z.output<S> {
+  return parseLocatedYaml(text, schema, file).value;
+}
+
+/** What a file says, and where it says it. */
+export interface LocatedDocument<T> {
+  value: T;
+  /** As it was written, without defaults. */
+  written: unknown;
+  /** `file:line:column` of what is at a path in `written`. */
+  locate: Locate;
+}
+
+/** As {@link parseYaml}, for specs that are checked further: faults found later are told with their place too. */
+export function parseLocatedYaml<S extends z.ZodType>(
+  text: string,
+  schema: S,
+  file: string,
+): LocatedDocument<z.output<S>> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, merge: false });
   const fault = document.errors[0];
@@ -53,6 +71,10 @@ export function parseYaml<S extends z.ZodType>(text: string, schema: S, file: st
       fault.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, ''),
       {
         where: `${file}:${position.line}:${position.col}`,
+        // Between braces, a bracket begins a list, unless it is quoted.
+        ...(/\bflow map\b/i.test(fault.message) && /[\w-]\[/.test(text)
+          ? { fix: "quote names with ranges: {'v[01-04]': …}" }
+          : {}),
       },
     );
   }
@@ -85,7 +107,7 @@ export function parseYaml<S extends z.ZodType>(text: string, schema: S, file: st
   } catch (cause) {
     throw new LodgeError('spec-syntax', (cause as Error).message, { where: file, cause });
   }
-  return checkValue(value, schema, locate);
+  return { value: checkValue(value, schema, locate), written: value, locate };
 }
 
 /** Turns a path in a value into what a person knows it by: a file position, a flag. */
@@ -130,6 +152,11 @@ function faultOf(issue: z.core.$ZodIssue, schema: z.ZodType, locate: Locate): Lo
       where: locate([...issue.path, unknown], 'key'),
       fix: near === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${near}'?`,
     });
+  }
+  if (issue.code === 'invalid_key') {
+    const inner = issue.issues[0];
+    const wanted = inner === undefined ? 'is none of the known ones' : wantedBy(inner);
+    return new LodgeError('spec-value', of(wanted), { where: locate(issue.path, 'key') });
   }
   if (issue.code === 'invalid_union') {
     // The branch that got furthest is the one the person meant.

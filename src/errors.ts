@@ -48,6 +48,10 @@ export const catalogue = {
     exit: refused,
     meaning: 'A strict placement (pages, pins, NUMA) cannot be met, or was not met.',
   },
+  'isolation-unmet': {
+    exit: refused,
+    meaning: 'A guest with a network cannot be kept apart from the network of the host.',
+  },
   'not-enough-memory': {
     exit: refused,
     meaning: 'The guest needs more memory than this host or job can give.',
@@ -92,6 +96,14 @@ export const catalogue = {
     exit: refused,
     meaning: 'A checkpoint is damaged, of another version, or not of this cluster.',
   },
+  'no-such-cluster': { exit: refused, meaning: 'There is no cluster of that name.' },
+  'no-such-link': { exit: refused, meaning: 'There is no link of that name in the fabric.' },
+  'cluster-exists': { exit: refused, meaning: 'There is a cluster of that name, made from another file.' },
+  'cluster-busy': { exit: refused, meaning: 'Another lodge is changing the cluster at this moment.' },
+  'cluster-incomplete': {
+    exit: guestDied,
+    meaning: 'Some guests of a cluster did not come up or could not be set up; the others run.',
+  },
   'guest-setup': {
     exit: guestDied,
     meaning: 'The guest booted but could not be set up (a mount or module failed in it).',
@@ -113,6 +125,7 @@ export const catalogue = {
     meaning: 'The command could not be started in the guest.',
   },
   'command-not-found': { exit: notFound, meaning: 'The command does not exist in the guest.' },
+  checkpoint: { exit: refused, meaning: 'A cluster cannot be saved, or cannot go on from what was saved.' },
   internal: { exit: refused, meaning: 'A fault in lodge itself.' },
 } as const satisfies Record<string, CatalogueEntry>;
 

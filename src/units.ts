@@ -52,6 +52,80 @@ export function parseTimeMs(text: string, where?: string): number {
   return ms;
 }
 
+/** Decimal, as networks count; the letters are those of tc(8). */
+const bandwidthUnits: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
+
+/** Reads a bandwidth in bits per second: a number with `bit`, `kbit`, `Mbit`, `Gbit` or `Tbit`, powers of 1000. */
+export function parseBandwidthBitsPerSecond(text: string, where?: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)bit(?:\/s)?$/i.exec(text);
+  const factor = match === null ? undefined : bandwidthUnits[match[2]!.toLowerCase()];
+  const bits = match === null ? 0 : Math.round(Number(match[1]) * factor!);
+  if (match === null || bits < 1 || !Number.isSafeInteger(bits)) {
+    throw new LodgeError('spec-value', `'${text}' is not a bandwidth`, {
+      ...(where === undefined ? {} : { where }),
+      fix: 'write a number of bits per second with its unit: 100Mbit, 10Gbit',
+    });
+  }
+  return bits;
+}
+
+const delayUnits: Record<string, number> = { us: 1e-3, ms: 1, s: 1000 };
+
+/** Frames that wait are kept in memory: no network delays them for longer. */
+const longestDelayMs = 60_000;
+
+/** Reads a delay in milliseconds, with a fraction for microseconds: a number with `us`, `ms` or `s`, up to 60s. */
+export function parseDelayMs(text: string, where?: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(us|ms|s)$/.exec(text);
+  // Whole nanoseconds: 0.1us times 1e-3 is not what it seems.
+  const ms = match === null ? 0 : Math.round(Number(match[1]) * delayUnits[match[2]!]! * 1e6) / 1e6;
+  if (match === null || ms > longestDelayMs) {
+    throw new LodgeError(
+      'spec-value',
+      match === null ? `'${text}' is not a delay` : `'${text}' is longer than a frame can wait`,
+      {
+        ...(where === undefined ? {} : { where }),
+        fix: match === null ? 'write a number with its unit: 50us, 10ms, 1s' : 'at most 60s',
+      },
+    );
+  }
+  return ms;
+}
+
+/** Reads a probability from 0 to 1, written as a percentage: `0.1%`. A bare number is refused. */
+export function parsePercentage(text: string, where?: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*%$/.exec(text);
+  const share = match === null ? 2 : Number(match[1]) / 100;
+  if (share > 1) {
+    throw new LodgeError('spec-value', `'${text}' is not a percentage from 0% to 100%`, {
+      ...(where === undefined ? {} : { where }),
+      fix: 'write a number with its sign: 0.1%, 5%',
+    });
+  }
+  return share;
+}
+
+/** A bandwidth for people, exact: `10Gbit`, `1.5Mbit`. */
+export function formatBandwidth(bitsPerSecond: number): string {
+  for (const unit of ['T', 'G', 'M', 'k']) {
+    const value = bitsPerSecond / bandwidthUnits[unit.toLowerCase()]!;
+    if (value >= 1) return `${Number(value.toPrecision(12))}${unit}bit`;
+  }
+  return `${bitsPerSecond}bit`;
+}
+
+/** A delay for people: `50us`, `10ms`, `1.5s`. */
+export function formatDelay(ms: number): string {
+  const short = (value: number): number => Number(value.toPrecision(12));
+  if (ms > 0 && ms < 1) return `${short(ms * 1000)}us`;
+  return ms < 1000 ? `${short(ms)}ms` : `${short(ms / 1000)}s`;
+}
+
+/** A probability for people: `0.1%`. */
+export function formatPercentage(share: number): string {
+  return `${Number((share * 100).toPrecision(9))}%`;
+}
+
 /** A size for people: the largest unit that keeps it exact or to one decimal, as in `2M` or `1.5G`. */
 export function formatSize(bytes: number): string {
   for (const unit of ['T', 'G', 'M', 'K']) {

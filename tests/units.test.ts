@@ -2,10 +2,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LodgeError } from '../src/errors.ts';
 import {
+  formatBandwidth,
   formatCpuList,
+  formatDelay,
+  formatPercentage,
   formatSize,
   formatTime,
+  parseBandwidthBitsPerSecond,
   parseCpuList,
+  parseDelayMs,
+  parsePercentage,
   parseSizeBytes,
   parseTimeMs,
 } from '../src/units.ts';
@@ -66,5 +72,55 @@ describe('lists of CPUs', () => {
   });
   it.each(['3-1', 'a', '1-2-3', '0-99999999'])('refuse %j', (text) => {
     expect(() => parseCpuList(text)).toThrow(LodgeError);
+  });
+});
+
+describe('what links do to frames', () => {
+  it.each([
+    ['10Gbit', 1e10],
+    ['1.5mbit', 1.5e6],
+    ['64kbit/s', 64_000],
+    ['9600bit', 9600],
+  ])('has a bandwidth: %s', (text, bits) => {
+    expect(parseBandwidthBitsPerSecond(text)).toBe(bits);
+  });
+  it.each([
+    ['50us', 0.05],
+    ['10ms', 10],
+    ['1.5s', 1500],
+    ['0s', 0],
+    ['0.1us', 0.0001],
+  ])('has a delay: %s', (text, ms) => {
+    expect(parseDelayMs(text)).toBe(ms);
+  });
+  it.each([
+    ['0.1%', 0.001],
+    ['100%', 1],
+    ['0 %', 0],
+  ])('has a share: %s', (text, share) => {
+    expect(parsePercentage(text)).toBeCloseTo(share, 12);
+  });
+  it.each(['10', '10G', '0bit', '10GB', '-1Mbit', '99999999Tbit', ''])('is not the bandwidth %j', (text) => {
+    expect(() => parseBandwidthBitsPerSecond(text)).toThrow(LodgeError);
+  });
+  it.each(['10', '1m', '61s', '-1ms', 'ms'])('is not the delay %j', (text) => {
+    expect(() => parseDelayMs(text)).toThrow(LodgeError);
+  });
+  it.each(['0.1', '101%', '-1%', '%'])('is not the share %j', (text) => {
+    expect(() => parsePercentage(text)).toThrow(LodgeError);
+  });
+  it('is written as it is read', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 1e13 }),
+        fc.integer({ min: 0, max: 6e10 }),
+        fc.nat(1e6),
+        (bits, ns, n) => {
+          expect(parseBandwidthBitsPerSecond(formatBandwidth(bits))).toBeCloseTo(bits, -2);
+          expect(parseDelayMs(formatDelay(ns / 1e6))).toBeCloseTo(ns / 1e6, 5);
+          expect(parsePercentage(formatPercentage(n / 1e6))).toBeCloseTo(n / 1e6, 9);
+        },
+      ),
+    );
   });
 });

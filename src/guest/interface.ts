@@ -12,3 +12,34 @@ export interface InterfacePlan {
   address: string;
   mtuBytes: number;
 }
+
+export interface RoutePlan {
+  /** IPv4 prefix, such as 10.2.0.0/16. */
+  destination: string;
+  /** Address of the guest that passes it on. */
+  gateway: string;
+}
+
+/** What a guest is in its cluster. A guest of its own has none of it. */
+export interface Membership {
+  /** Unique on the host: `CLUSTER.GUEST`. */
+  name: string;
+  /** What the guest calls itself. */
+  hostname: string;
+  interfaces: readonly InterfacePlan[];
+  /** Lines of /etc/hosts for all members: an address and names. */
+  hosts: readonly string[];
+  routes: readonly RoutePlan[];
+  /** Whether it passes packets on between its networks. */
+  forward: boolean;
+  /** Of which version of which cluster; see `lodge apply`. */
+  cluster?: { name: string; digest: string };
+}
+
+/** As many as the keeper takes. */
+export const maxInterfaces = 32;
+
+/** The socket of an interface in its guest's directory: frames with their length before them; see fabric/plan.ts. */
+export function interfaceSocket(index: number): string {
+  return `net${index}.sock`;
+}

@@ -10,7 +10,7 @@ import { missingProgram } from '../process.ts';
 import { environmentWith, temporaryPlace } from '../temporary-place.ts';
 import { ringBytes, ringHeaderBytes } from './channel/transport.ts';
 import { outermost } from './confinement.ts';
-import { type GuestPlan, guestFiles } from './plan.ts';
+import { channelAddress, type GuestPlan, guestFiles } from './plan.ts';
 import type { GuestMode } from './state.ts';
 
 export interface Keeper {
@@ -43,7 +43,8 @@ function confinementFlags({ dir, writable }: GuestPlan, place: string | undefine
  * @throws LodgeError `missing-program` or `vmm-failed` when it cannot be started
  */
 export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Keeper> {
-  if (plan.relay) makeRing(join(plan.dir, guestFiles.ring));
+  const { ringPath } = channelAddress(plan);
+  if (ringPath !== undefined) makeRing(ringPath);
   if (plan.writable !== undefined) makeScratch(join(plan.dir, guestFiles.scratch));
   // User-mode Linux keeps the guest's memory there; a confined one without, in its scratch directory.
   const { path: place, notes } = temporaryPlace();
@@ -53,6 +54,10 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
     ...confinementFlags(plan, place),
     ...(plan.relay ? ['--relay'] : []),
     ...(plan.disableTransparentHugePages ? ['--small-pages'] : []),
+    // In a network namespace with nothing in it, whoever takes over a guest's process has no network.
+    ...(plan.interfaces.length > 0 && plan.namespaces === undefined ? ['--apart'] : []),
+    ...plan.interfaces.flatMap(({ mac }) => [plan.wire === 'stream' ? '--stream-wire' : '--wire', mac]),
+    ...(plan.namespaces === undefined ? [] : [plan.namespaces.layered ? '--netns' : '--netns-as-is']),
   ];
   const besides = plan.beside.flatMap(({ socket, argv }) => [
     '--beside',
@@ -82,6 +87,15 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
   if (report.pid === undefined) {
     await ended;
     const program = plan.argv[0]!;
+    if (report.error?.startsWith('namespaces: ') === true) {
+      throw new LodgeError(
+        'isolation-unmet',
+        `the guest cannot be kept apart from the network: ${report.error}`,
+        {
+          fix: 'as root: sysctl user.max_user_namespaces=10000, or run without a network: lodge run',
+        },
+      );
+    }
     if (report.error?.includes('No such file') === true) throw missingProgram(program);
     throw new LodgeError('vmm-failed', `the guest's process could not be started: ${report.error}`);
   }

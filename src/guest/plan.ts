@@ -1,12 +1,15 @@
 /** What will be done to run one guest: a plain value that can be printed, stored, sent and tested. */
 
+import { join } from 'node:path';
 import type { CommandDefaults, Image } from '../image/image.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
 import type { Step } from './channel/channel.ts';
+import type { ChannelAddress } from './channel/transport.ts';
+import type { InterfacePlan } from './interface.ts';
 import type { Layout } from './layout.ts';
 import type { Volume } from './spec.ts';
 
-export type DriverName = 'qemu' | 'uml';
+export type DriverName = 'qemu' | 'uml' | 'netns';
 
 /** Files in a guest's directory; programs of the guest run with that directory as theirs. */
 export const guestFiles = {
@@ -35,7 +38,9 @@ export interface Beside {
 
 export interface GuestPlan {
   version: 1;
+  /** Unique on this host; `CLUSTER.GUEST` for the guests of a cluster. */
   name: string;
+  hostname: string;
   /** Unlike any other guest's, also of the same name at another time: 16 hexadecimal digits. */
   id: string;
   driver: DriverName;
@@ -56,6 +61,14 @@ export interface GuestPlan {
   writable?: string[];
   /** The channel goes through the keeper, because the program cannot listen itself. */
   relay: boolean;
+  /** Its sockets are at {@link interfaceSocket} in `dir`; with any, all its processes have no network but these. */
+  interfaces: InterfacePlan[];
+  /** The frames of interfaces go through the keeper, too: what the program takes them as. */
+  wire: 'datagrams' | 'stream';
+  /** The guest is namespaces of the host; `layered` when it can write to its root, and that is thrown away. */
+  namespaces?: { layered: boolean };
+  /** The cluster that it is of. */
+  cluster?: { name: string; digest: string };
   /** Ask the kernel for no transparent huge pages, where 4K pages were asked for. */
   disableTransparentHugePages: boolean;
   cpus: number;
@@ -75,8 +88,18 @@ export interface GuestPlan {
   setup: Step[];
   volumeSetup: Step[];
   bootTimeoutMs: number;
+  /** File that the guest's state was saved in: it goes on from there instead of booting. */
+  savedState?: string;
   /** Ids of store objects in use, so that they are not removed under the guest. */
   objects: string[];
   /** Which ways were taken where there were several, and what they cost. */
   notes: string[];
+}
+
+/** Where the agent of a guest is reached. */
+export function channelAddress({ dir, driver }: Pick<GuestPlan, 'dir' | 'driver'>): ChannelAddress {
+  return {
+    socketPath: join(dir, guestFiles.channel),
+    ...(driver === 'uml' ? { ringPath: join(dir, guestFiles.ring) } : {}),
+  };
 }

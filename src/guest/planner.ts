@@ -5,12 +5,14 @@ import type { Image, Kernel } from '../image/image.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
 import type { Machine, MachineBasics } from '../machine/machine.ts';
 import { formatSize } from '../units.ts';
+import { type Membership, maxInterfaces } from './interface.ts';
 import { checkMemory, freeLayout, type Layout, planLayout } from './layout.ts';
 import type { DriverName, GuestPlan } from './plan.ts';
 import { planSetup, planVolumeSetup } from './setup.ts';
-import type { GuestSpec } from './spec.ts';
+import type { GuestSpec, Volume } from './spec.ts';
 import type { HostUser } from './user.ts';
-import type { DriverInput } from './vmm/driver.ts';
+import type { DriverInput, DriverPlan } from './vmm/driver.ts';
+import { netnsArguments, netnsRefusal } from './vmm/netns/arguments.ts';
 import { qemuArguments } from './vmm/qemu/arguments.ts';
 import { umlArguments, umlRefusal } from './vmm/uml/arguments.ts';
 import { planVolumes } from './volumes.ts';
@@ -38,21 +40,31 @@ export interface PlanInput {
   virtiofs?: NonNullable<DriverInput['virtiofs']>;
   /** See {@link planVolumes}. */
   sharedHome?: { source: string; target: string } | 'none';
+  /** For namespaces of the host: what they start with. */
+  namespaces?: NonNullable<DriverInput['namespaces']>;
+  /** Of a cluster: its interfaces and names. */
+  member?: Membership;
   /** Host CPUs that other guests of this user are pinned to. */
   takenCpus: readonly number[];
   uefi?: NonNullable<DriverInput['uefi']>;
   objects: readonly string[];
 }
 
-const bootTimeoutMs: Record<Accelerator, number> = { kvm: 60_000, uml: 60_000, tcg: 300_000 };
+const bootTimeoutMs: Record<Accelerator, number> = { kvm: 60_000, uml: 60_000, tcg: 300_000, netns: 30_000 };
 
 /** Whether a spec asks where on the host the guest sits. */
 export function asksPlacement(spec: GuestSpec): boolean {
   return spec.pin !== false || spec.numa !== 'none' || spec.pages.host !== 'any';
 }
 
+const drivers: Readonly<Record<DriverName, (input: DriverInput) => DriverPlan>> = {
+  qemu: qemuArguments,
+  uml: umlArguments,
+  netns: netnsArguments,
+};
+
 export function driverOf(accelerator: Accelerator): DriverName {
-  return accelerator === 'uml' ? 'uml' : 'qemu';
+  return accelerator === 'uml' || accelerator === 'netns' ? accelerator : 'qemu';
 }
 
 /**
@@ -64,6 +76,7 @@ export function refusal(
   image: Image,
 ): { what: string; fix: string } | undefined {
   if (accelerator === 'uml') return umlRefusal({ spec, image });
+  if (accelerator === 'netns') return netnsRefusal({ spec, image });
   // With less, a Debian kernel hangs before it can say so.
   if (image.kind === 'linux' && spec.memory < leastLinuxBytes) {
     return {
@@ -99,7 +112,14 @@ export function planGuest(input: PlanInput): GuestPlan {
       fix: 'apt-get install ovmf, or --firmware bios',
     });
   }
-  checkMemory(spec.memory, input.basics, spec.pages.host);
+  const interfaces = [...(input.member?.interfaces ?? [])];
+  if (interfaces.length > maxInterfaces) {
+    throw new LodgeError('driver-cannot', `a guest cannot have ${interfaces.length} network interfaces`, {
+      fix: `put it in at most ${maxInterfaces} networks`,
+    });
+  }
+  // What is not set apart cannot be missing.
+  if (accelerator !== 'netns') checkMemory(spec.memory, input.basics, spec.pages.host);
   const layout = layoutOf(input);
   const volumes =
     image.kind === 'linux'
@@ -117,12 +137,15 @@ export function planGuest(input: PlanInput): GuestPlan {
     ...input,
     layout,
     volumes,
+    interfaces,
     startPaused: verifyPlacement && driver === 'qemu',
   };
-  const drive = driver === 'uml' ? umlArguments(driverInput) : qemuArguments(driverInput);
+  const drive = drivers[driver](driverInput);
+  const rootKind = drive.mounts?.root.kind ?? 'mounted';
   return {
     version: 1,
     name: input.name,
+    hostname: hostnameOf(input),
     id: input.id,
     driver,
     accelerator,
@@ -133,6 +156,10 @@ export function planGuest(input: PlanInput): GuestPlan {
     contain: drive.contain,
     ...(drive.writable === undefined ? {} : { writable: drive.writable }),
     relay: drive.relay,
+    interfaces,
+    wire: drive.wire,
+    ...(rootKind === 'mounted' ? {} : { namespaces: { layered: rootKind === 'layered' } }),
+    ...(input.member?.cluster === undefined ? {} : { cluster: input.member.cluster }),
     disableTransparentHugePages: drive.disableTransparentHugePages,
     cpus: spec.cpus,
     memoryBytes: spec.memory,
@@ -142,11 +169,7 @@ export function planGuest(input: PlanInput): GuestPlan {
     isHostRoot: image.kind === 'linux' && image.root.kind === 'host',
     ...(image.kind === 'linux' && image.defaults !== undefined ? { defaults: image.defaults } : {}),
     agent: image.kind === 'linux',
-    setup: image.kind === 'linux' ? setupOf(input, drive.mounts!) : [],
-    volumeSetup:
-      image.kind === 'linux'
-        ? planVolumeSetup(volumes.map((volume, i) => ({ ...volume, mount: drive.mounts!.volumes[i]! })))
-        : [],
+    ...(image.kind === 'linux' ? stepsOf(input, volumes, drive.mounts!) : { setup: [], volumeSetup: [] }),
     bootTimeoutMs: spec['boot-timeout'] ?? bootTimeoutMs[accelerator],
     objects: [...input.objects],
     notes: [...input.passedOver, ...layout.notes, ...layout.shortfalls, ...drive.notes],
@@ -160,18 +183,33 @@ function layoutOf({ spec, image, machine, takenCpus, virtiofs }: PlanInput): Lay
   return planLayout({ cpus, memoryBytes, pages, pin, numa, placement, sharedMemory, takenCpus }, machine!);
 }
 
-function setupOf(input: PlanInput, mounts: { root: DriverMount; modules?: DriverMount }): GuestPlan['setup'] {
-  return planSetup({
-    name: input.name,
-    rootSource: mounts.root,
-    ...(mounts.modules === undefined
-      ? {}
-      : { modules: { release: input.boot!.kernel.release, mount: mounts.modules } }),
-    layerSize: '50%',
-  });
+function stepsOf(
+  input: PlanInput,
+  volumes: readonly Volume[],
+  mounts: NonNullable<DriverPlan['mounts']>,
+): Pick<GuestPlan, 'setup' | 'volumeSetup'> {
+  const modules =
+    mounts.modules === undefined ? undefined : { release: input.boot!.kernel.release, mount: mounts.modules };
+  return {
+    setup: planSetup({
+      hostname: hostnameOf(input),
+      root: mounts.root,
+      ...(modules === undefined ? {} : { modules }),
+      // Half of the memory there is, which under namespaces would be half of the host's.
+      layerSize: input.accelerator === 'netns' ? String(input.spec.memory) : '50%',
+      ...(input.member === undefined ? {} : { member: input.member }),
+    }),
+    volumeSetup: planVolumeSetup(
+      volumes.map((volume, i) => ({ ...volume, mount: mounts.volumes[i]! })),
+      mounts.root.kind,
+      modules,
+    ),
+  };
 }
 
-type DriverMount = NonNullable<ReturnType<typeof qemuArguments>['mounts']>['root'];
+function hostnameOf({ name, member }: PlanInput): string {
+  return member?.hostname ?? name;
+}
 
 function firmwareOf(image: Image): 'bios' | 'uefi' | undefined {
   return image.kind === 'disk' || image.kind === 'iso' ? image.firmware : undefined;

@@ -1,7 +1,7 @@
 /** Looks at what a plan needs to know (image, kernel, accelerators, machine) and hands it to the planner. */
 
 import { randomBytes } from 'node:crypto';
-import { existsSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { Image, Kernel, Root } from '../image/image.ts';
@@ -12,9 +12,10 @@ import { kernelFromFile } from '../image/kernel-file.ts';
 import { resolveImage } from '../image/resolve.ts';
 import type { Store } from '../image/store.ts';
 import { builtFile } from '../installation.ts';
-import { type Accelerator, accelerators, proveAccelerator } from '../machine/accelerators.ts';
+import { type Accelerator, accelerators, mayLayerRoot, proveAccelerator } from '../machine/accelerators.ts';
 import { probeLimits } from '../machine/basics.ts';
 import { probeMachine } from '../machine/probe.ts';
+import type { Membership } from './interface.ts';
 import type { GuestPlan } from './plan.ts';
 import { asksPlacement, type PlanInput, planGuest, refusal } from './planner.ts';
 import type { GuestSpec, Volume } from './spec.ts';
@@ -26,35 +27,71 @@ export interface ResolveOptions {
   store: Store;
   onProgress: Progress;
   cwd: string;
+  /** What the guest is in a cluster; its name then is that of the member. */
+  member?: Membership;
 }
+
+/** All that a plan needs, but for what is each guest's own. */
+export type GuestLook = Omit<PlanInput, 'name' | 'id' | 'dir' | 'member'>;
 
 /**
  * Completes a spec with what is found here, and plans it.
  * @throws LodgeError for whatever is missing or cannot be had; nothing is left behind
  */
 export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Promise<GuestPlan> {
-  const { store, onProgress } = options;
+  const { member } = options;
+  const look = await lookForGuest(spec, options, (member?.interfaces.length ?? 0) > 0);
+  const plan = planFromLook(look, member === undefined ? {} : { member });
+  options.onProgress(`${plan.accelerator} guest of ${plan.image.name}`);
+  return plan;
+}
+
+/**
+ * Plans a guest from what was found for its spec; many guests may have one look, unless they ask for a placement of
+ * their own.
+ * @throws LodgeError for what cannot be had
+ */
+export function planFromLook(look: GuestLook, { member }: { member?: Membership }): GuestPlan {
+  const id = randomBytes(8).toString('hex');
+  const name = member?.name ?? look.spec.name ?? `g-${id.slice(0, 8)}`;
+  const plan = planGuest({
+    ...look,
+    name,
+    id,
+    dir: guestDir(name),
+    ...(member === undefined ? {} : { member }),
+  });
+  for (const volume of look.spec.volumes) checkVolume(volume, plan);
+  if (plan.namespaces?.layered === false) checkTargets(plan.volumes);
+  return plan;
+}
+
+/** Looks at what a guest of this spec would get here. @throws LodgeError for whatever is missing */
+export async function lookForGuest(
+  spec: GuestSpec,
+  options: ResolveOptions,
+  hasInterfaces: boolean,
+): Promise<GuestLook> {
+  const { store } = options;
   const image = withFirmware(await resolveImage(spec.image, store), spec);
   const { accelerator, passedOver } = await chooseAccelerator(spec, image, options);
-  const boot = image.kind === 'linux' ? await bootOf(image, spec, accelerator, options) : undefined;
-  const id = randomBytes(8).toString('hex');
-  const name = spec.name ?? `g-${id.slice(0, 8)}`;
-  const basics = probeLimits();
+  const boot =
+    image.kind === 'linux' && accelerator !== 'netns'
+      ? await bootOf(image, spec, accelerator, options, hasInterfaces)
+      : undefined;
   const user = thisUser();
   const volumes = spec.volumes.map((volume) => ({
     ...volume,
     source: realPath(resolve(options.cwd, expandHome(volume.source, user.home))) ?? volume.source,
   }));
-  const input: PlanInput = {
+  return {
     spec: { ...spec, volumes },
-    name,
-    id,
-    dir: guestDir(name),
     image,
     accelerator,
     passedOver,
     ...(boot === undefined ? {} : { boot }),
-    basics,
+    ...(accelerator === 'netns' ? { namespaces: lookAtRoot() } : {}),
+    basics: probeLimits(),
     ...(asksPlacement(spec) ? { machine: await probeMachine() } : {}),
     user,
     cwd: options.cwd,
@@ -64,10 +101,6 @@ export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Pr
     ...(await findVirtiofs(spec, image, user)),
     objects: objectsOf(store, image, boot),
   };
-  const plan = planGuest(input);
-  for (const volume of volumes) checkVolume(volume, plan);
-  onProgress(`${accelerator} guest of ${image.name}`);
-  return plan;
 }
 
 function withFirmware(image: Image, spec: GuestSpec): Image {
@@ -122,18 +155,52 @@ async function chooseAccelerator(
   });
 }
 
+/** File systems that a guest has of its own, or that mean nothing outside of the mounts that made them. */
+const ownPlaces = /^\/(?:dev|proc|sys|run|tmp|lodge)(?:\/|$)/;
+
+/** What a guest of namespaces shows of the host. */
+function lookAtRoot(): NonNullable<PlanInput['namespaces']> {
+  const layered = mayLayerRoot();
+  return {
+    agentPath: builtFile('agent'),
+    layered,
+    hostMounts: layered ? mountPoints(readFileSync('/proc/self/mountinfo', 'utf8')) : [],
+    ownFiles: ['/etc/hostname', '/etc/hosts'].filter((path) => existsSync(path)),
+  };
+}
+
+/** Where file systems are mounted that a guest is to see, parents first. Format of mountinfo: proc(5). */
+export function mountPoints(mountinfo: string): string[] {
+  const points = mountinfo.split('\n').flatMap((line) => {
+    const [, , , , point, ...rest] = line.split(' ');
+    const type = rest[rest.indexOf('-') + 1];
+    if (point === undefined || point === '/' || ownPlaces.test(point) || type === 'autofs') return [];
+    return [
+      point.replaceAll(/\\([0-7]{3})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8))),
+    ];
+  });
+  // One that is mounted over another hides it. By its path a parent comes before what is in it.
+  return [...new Set(points)].sort((a, b) => (a < b ? -1 : 1));
+}
+
 /** It only tells QEMU of a panic, which the console tells as well. */
 const optionalModules = ['pvpanic-pci'];
 const virtioModules = ['virtio_pci', 'virtio_console', 'pvpanic-pci', '9pnet_virtio', '9p', 'overlay'];
 
 /** Modules that must be there before the guest's root is. */
-function bootModules(accelerator: Accelerator, root: Root, spec: GuestSpec): string[] {
+function bootModules(
+  accelerator: Accelerator,
+  root: Root,
+  spec: GuestSpec,
+  hasInterfaces: boolean,
+): string[] {
   const filesystem = root.kind === 'block' ? [root.filesystem] : [];
   if (accelerator === 'uml') return ['overlay', ...filesystem];
   return [
     ...virtioModules,
     ...(root.kind === 'block' ? ['virtio_blk', ...filesystem] : []),
     ...(spec['mount-type'] === 'virtiofs' ? ['virtiofs'] : []),
+    ...(hasInterfaces ? ['virtio_net'] : []),
   ];
 }
 
@@ -142,6 +209,7 @@ async function bootOf(
   spec: GuestSpec,
   accelerator: Accelerator,
   options: ResolveOptions,
+  hasInterfaces: boolean,
 ): Promise<NonNullable<PlanInput['boot']>> {
   const { store, onProgress } = options;
   let kernel: Kernel;
@@ -156,7 +224,7 @@ async function bootOf(
   const initramfs = await buildInitramfs({
     agentPath: builtFile('agent'),
     kernel,
-    modules: bootModules(accelerator, image.root, spec),
+    modules: bootModules(accelerator, image.root, spec, hasInterfaces),
     optional: optionalModules,
     store,
   });
@@ -231,6 +299,18 @@ function realPath(path: string): string | undefined {
     return realpathSync(path);
   } catch {
     return undefined;
+  }
+}
+
+/** On a root that nobody can write to, volumes need a place that is there. */
+function checkTargets(volumes: readonly Volume[]): void {
+  for (const { source, target } of volumes) {
+    if (statSync(target, { throwIfNoEntry: false })?.isDirectory() === true || target.startsWith('/tmp/'))
+      continue;
+    throw new LodgeError('share-unusable', `there is no directory '${target}' to mount on in the guest`, {
+      where: `-v ${source}:${target}`,
+      fix: 'without root, a guest of namespaces has the root of this host: share at a path that is there, or under /tmp',
+    });
   }
 }
 

@@ -9,7 +9,7 @@ import { parseCpuList, parseSizeBytes, parseTimeMs } from '../units.ts';
 import type { HostPages } from './layout.ts';
 
 /** A value read by one of the parsers of units.ts; its error becomes the schema's. */
-function unit<T>(parse: (text: string) => T, what: string) {
+export function unit<T>(parse: (text: string) => T, what: string) {
   return z
     .union([z.string(), z.number()], { error: `must be ${what}` })
     .transform((value, context) => {
@@ -26,7 +26,7 @@ function unit<T>(parse: (text: string) => T, what: string) {
     .meta({ examples: [what] });
 }
 
-const size = unit(parseSizeBytes, 'a size such as 512M or 4G');
+export const size = unit(parseSizeBytes, 'a size such as 512M or 4G');
 const time = unit(parseTimeMs, 'a time such as 500ms, 30s or 2m').refine((ms) => ms > 0, {
   error: 'must be more than 0',
 });
@@ -56,6 +56,15 @@ export interface Volume {
 
 export const guestNamePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
+const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
+
+/** A guest's own name, or `CLUSTER.GUEST`, which clusters alone give. */
+export const fullNamePattern = new RegExp(`^${label}(?:\\.${label})?$`);
+
+export const fullName = z.string().regex(fullNamePattern, {
+  error: 'must be the name of a guest, or CLUSTER.GUEST',
+});
+
 export const guestName = z.string().regex(guestNamePattern, {
   error: 'must be 1 to 63 lower-case letters, digits and dashes, as in a host name',
 });
@@ -80,9 +89,11 @@ export const guestSpecSchema = z.strictObject({
     .optional()
     .describe("A Linux kernel to boot the image with, instead of lodge's default."),
   accelerator: z
-    .enum(['auto', 'kvm', 'uml', 'tcg'])
+    .enum(['auto', 'kvm', 'uml', 'tcg', 'netns'])
     .default('auto')
-    .describe('`auto` takes the first of kvm, uml, tcg that is usable and can give what is asked.'),
+    .describe(
+      '`auto` takes the first of kvm, uml, tcg that is usable and can give what is asked. `netns` is no virtual machine: namespaces of the host, with its kernel.',
+    ),
   cpus: z
     .int({ error: 'must be a whole number from 1 to 4096' })
     .min(1)
@@ -127,7 +138,7 @@ export const guestSpecSchema = z.strictObject({
     .describe('Firmware for disks and ISOs; found from the image by default.'),
   'boot-timeout': time
     .optional()
-    .describe('How long the guest may take to come up; by default 1 min, 5 min under tcg.'),
+    .describe('How long the guest may take to come up; by default 1 min, 5 min under tcg, 30 s under netns.'),
 });
 
 /** A guest spec as people write it. */

@@ -9,7 +9,7 @@ import { identify } from '../process-identity.ts';
 import { Channel, type Step } from './channel/channel.ts';
 import { deathOf } from './death.ts';
 import { type Keeper, startKeeper } from './keeper.ts';
-import { type GuestPlan, guestFiles } from './plan.ts';
+import { channelAddress, type GuestPlan, guestFiles } from './plan.ts';
 import {
   claimGuest,
   discardGuest,
@@ -19,7 +19,9 @@ import {
   writeRecord,
 } from './state.ts';
 import { type HostUser, userSteps } from './user.ts';
+import { pinProcess, verifyAffinity } from './vmm/affinity.ts';
 import { Qmp } from './vmm/qemu/qmp.ts';
+import { loadState } from './vmm/qemu/saved-state.ts';
 import {
   applyLayout,
   compareGuestTopology,
@@ -27,7 +29,6 @@ import {
   requireMet,
   verifyLayout,
 } from './vmm/qemu/verify.ts';
-import { verifyAffinity } from './vmm/uml/verify.ts';
 
 export interface StartOptions {
   mode: GuestMode;
@@ -36,6 +37,8 @@ export interface StartOptions {
   onProgress: (text: string) => void;
   /** Gives up and undoes all; the promise is then rejected with the signal's reason. */
   signal?: AbortSignal;
+  /** A guest that goes on from a saved state waits for this before it does: others may have to go on with it. */
+  beforeGoingOn?: () => Promise<void>;
 }
 
 /** A guest that runs and is ready. */
@@ -112,7 +115,9 @@ class GuestStart {
         "no mount namespace can be made here: the guest's root can write what you can, also where :ro is asked",
       );
     }
-    if (plan.verifyPlacement && plan.driver === 'qemu') await this.#untilDeath(() => this.#place());
+    if (plan.savedState !== undefined || (plan.verifyPlacement && plan.driver === 'qemu')) {
+      await this.#untilDeath(() => this.#letRun());
+    }
     if (plan.agent) await this.#untilDeath((giveUp) => this.#joinAgent(giveUp));
     this.#record.phase = 'running';
     this.#record.runningAt = Date.now();
@@ -168,35 +173,54 @@ class GuestStart {
     });
   }
 
-  /** Pins and checks the paused guest, then lets it run. */
-  async #place(): Promise<void> {
-    const { layout, dir } = this.#plan;
-    this.#options.onProgress('placing');
+  /** What is to be done with a guest that was started paused, before it runs. */
+  async #letRun(): Promise<void> {
+    const { dir, verifyPlacement, savedState } = this.#plan;
     const qmp = await Qmp.connect(join(dir, guestFiles.monitor));
     try {
-      await applyLayout({ pid: this.#keeper!.vmmPid, qmp, layout });
-      const found = await verifyLayout({ pid: this.#keeper!.vmmPid, qmp, layout });
-      this.#record.placement = found;
-      requireMet(found, layout);
+      if (verifyPlacement) await this.#place(qmp);
+      if (savedState !== undefined) {
+        this.#options.onProgress('loading its state');
+        await loadState(qmp, dir, savedState);
+        await this.#options.beforeGoingOn?.();
+      }
       await qmp.execute('cont');
     } finally {
       qmp.close();
     }
   }
 
+  /** Pins and checks. */
+  async #place(qmp: Qmp): Promise<void> {
+    const { layout } = this.#plan;
+    this.#options.onProgress('placing');
+    await applyLayout({ pid: this.#keeper!.vmmPid, qmp, layout });
+    const found = await verifyLayout({ pid: this.#keeper!.vmmPid, qmp, layout });
+    this.#record.placement = found;
+    requireMet(found, layout);
+  }
+
   async #joinAgent(giveUp: AbortSignal): Promise<void> {
-    const { dir, relay, bootTimeoutMs, setup, volumeSetup, layout, verifyPlacement } = this.#plan;
-    this.#options.onProgress('booting');
-    const address = {
-      socketPath: join(dir, guestFiles.channel),
-      ...(relay ? { ringPath: join(dir, guestFiles.ring) } : {}),
-    };
-    this.#channel = await Channel.connect(address, bootTimeoutMs, { signal: giveUp, isFresh: true });
+    const { bootTimeoutMs, setup, volumeSetup, layout, verifyPlacement, namespaces, savedState } = this.#plan;
+    this.#options.onProgress(savedState === undefined ? 'booting' : 'joining');
+    const isFresh = savedState === undefined;
+    this.#channel = await Channel.connect(channelAddress(this.#plan), bootTimeoutMs, {
+      signal: giveUp,
+      isFresh,
+    });
     this.#record.guestKernel = this.#channel.kernelRelease;
-    await this.#channel.configure([...freshness(), ...setup]);
-    const user = await userStepsIn(this.#channel, this.#options.user);
+    // The clock and the randomness of the host's kernel are the host's.
+    const fresh = namespaces === undefined ? freshness() : [];
+    // A guest that goes on is set up already; it only let go of the host's directories before it was saved.
+    await this.#channel.configure(isFresh ? [...fresh, ...setup] : fresh);
+    const isUserKnown = !isFresh || namespaces?.layered === false;
+    const user = isUserKnown ? [] : await userStepsIn(this.#channel, this.#options.user);
     await this.#channel.configure([...user, ...volumeSetup]);
-    if (verifyPlacement && this.#plan.driver === 'uml') {
+    if (verifyPlacement && this.#plan.driver === 'netns') {
+      // Before anything is started in it: all inherit it.
+      await pinProcess(this.#keeper!.vmmPid, layout);
+    }
+    if (verifyPlacement && this.#plan.driver !== 'qemu') {
       this.#record.placement = verifyAffinity(this.#keeper!.vmmPid, this.#keeper!.contained, layout);
       requireMet(this.#record.placement, layout);
     }

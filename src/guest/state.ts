@@ -166,8 +166,11 @@ export function writeRecord(dir: string, record: GuestRecord): void {
   }
 }
 
-/** All guests of this user on this host, by name. */
-export function listGuests(): GuestView[] {
+/**
+ * All guests of this user on this host, by name.
+ * @param isWanted looks at names, so that what nobody asked for is not read
+ */
+export function listGuests(isWanted: (name: string) => boolean = () => true): GuestView[] {
   let names: string[];
   try {
     names = readdirSync(guestsDir()).sort();
@@ -175,7 +178,10 @@ export function listGuests(): GuestView[] {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw hostIoError('listing guests', guestsDir(), error);
   }
-  return names.map((name) => viewGuest(name)).filter((view) => view !== undefined);
+  return names
+    .filter(isWanted)
+    .map((name) => viewGuest(name))
+    .filter((view) => view !== undefined);
 }
 
 /** @throws LodgeError `no-such-guest`, with the guests there are */

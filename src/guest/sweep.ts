@@ -99,7 +99,9 @@ function killLeftovers(dir: string): void {
     }
     const [program = ''] = line.split('\0');
     const isVmm =
-      program.includes('qemu-system') || program.includes('linux.uml') || /\/(keeper|confine)$/.test(program);
+      program.includes('qemu-system') ||
+      program.includes('linux.uml') ||
+      /\/(?:keeper|agent|confine)$/.test(program);
     if (isVmm && (line.includes(`${dir}/`) || line.includes(`${dir}\0`))) {
       try {
         process.kill(pid, 'SIGKILL');

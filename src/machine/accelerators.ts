@@ -8,15 +8,18 @@
  */
 
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { hostIoError } from '../errors.ts';
+import { installationDir } from '../installation.ts';
 import type { ProbeGuest, ProbeOutcome, ProbeTimeLimits } from './probe-guest.ts';
 import { liveSource, type MachineSource } from './source.ts';
 
-export type Accelerator = 'kvm' | 'uml' | 'tcg';
+/** What runs virtual machines, and `netns`, which runs a guest as namespaces of the host. */
+export type Accelerator = VirtualAccelerator | 'netns';
+export type VirtualAccelerator = 'kvm' | 'uml' | 'tcg';
 
-/** In the order they are to be tried: the fastest first. */
-export const accelerators: readonly Accelerator[] = ['kvm', 'uml', 'tcg'];
+/** In the order they are to be tried when nobody says which: the fastest first. No virtual machine is never tried. */
+export const accelerators: readonly VirtualAccelerator[] = ['kvm', 'uml', 'tcg'];
 
 export interface AcceleratorVerdict {
   accelerator: Accelerator;
@@ -26,7 +29,7 @@ export interface AcceleratorVerdict {
   /** What a person can do about an unusable one. */
   fix?: string;
   /** What was booted; `nothing` when it was clear without. */
-  proof: 'kernel' | 'firmware' | 'nothing';
+  proof: 'kernel' | 'firmware' | 'namespaces' | 'nothing';
   /** When it was found out, as ISO 8601. */
   provedAt: string;
   /** How long the probe took. */
@@ -36,8 +39,8 @@ export interface AcceleratorVerdict {
 export interface AcceleratorOptions {
   /** Where verdicts are remembered; made when it is not there. */
   stateDir: string;
-  /** Paths of the VMMs; without, they are looked for in PATH. */
-  vmms?: { qemu?: string; uml?: string };
+  /** Paths of the VMMs; without, they are looked for in PATH, and the keeper where lodge lies. */
+  vmms?: { qemu?: string; uml?: string; keeper?: string };
   /** The kernel to prove KVM with; asked for only when a probe must be booted. */
   kernel?: () => Promise<{ path: string } | undefined>;
   /** Boots even when a verdict is remembered. */
@@ -71,7 +74,9 @@ interface RememberedVerdict {
 export async function usableAccelerators(options: AcceleratorOptions): Promise<AcceleratorVerdict[]> {
   const verdicts: AcceleratorVerdict[] = [];
   // One after the other: probes that compete for the CPUs would take each other's time.
-  for (const accelerator of accelerators) verdicts.push(await proveAccelerator(accelerator, options));
+  for (const accelerator of [...accelerators, 'netns'] as const) {
+    verdicts.push(await proveAccelerator(accelerator, options));
+  }
   return verdicts;
 }
 
@@ -119,34 +124,57 @@ async function probe(
   kernelPath: string | undefined,
   options: AcceleratorOptions,
 ): Promise<AcceleratorVerdict> {
+  const { guest, proof } = await probeGuestOf(accelerator, vmm, kernelPath, options);
   // Loaded late: a run with a remembered verdict boots nothing.
-  const { bootProbe, firmwareProbe, kernelProbe, umlProbe } = await import('./probe-guest.ts');
-  const withKernel = accelerator === 'uml' || kernelPath !== undefined;
-  const guest =
-    accelerator === 'uml'
-      ? umlProbe(vmm)
-      : kernelPath !== undefined
-        ? kernelProbe(vmm, accelerator, kernelPath)
-        : firmwareProbe(vmm, accelerator);
   options.onProbe?.(accelerator);
+  const { bootProbe } = await import('./probe-guest.ts');
   const outcome = await (options.boot ?? bootProbe)(guest, options.timeLimits);
-  const doubt = accelerator === 'kvm' && !withKernel ? ' (firmware only: no kernel was at hand)' : '';
+  const doubt =
+    accelerator === 'kvm' && proof === 'firmware' ? ' (firmware only: no kernel was at hand)' : '';
   const fix = outcome.booted ? undefined : fixAfterProbe[accelerator];
   return {
     accelerator,
     usable: outcome.booted,
     reason: outcome.reason + doubt,
     ...(fix === undefined ? {} : { fix }),
-    proof: withKernel ? 'kernel' : 'firmware',
+    proof,
     provedAt: new Date().toISOString(),
     seconds: outcome.seconds,
   };
+}
+
+async function probeGuestOf(
+  accelerator: Accelerator,
+  vmm: string,
+  kernelPath: string | undefined,
+  { source = liveSource() }: AcceleratorOptions,
+): Promise<{ guest: ProbeGuest; proof: AcceleratorVerdict['proof'] }> {
+  const { firmwareProbe, kernelProbe, namespaceProbe, umlProbe } = await import('./probe-guest.ts');
+  if (accelerator === 'uml') return { guest: umlProbe(vmm), proof: 'kernel' };
+  if (accelerator === 'netns') {
+    const guest = namespaceProbe(vmm, join(dirname(vmm), 'agent'), mayLayerRoot(source));
+    return { guest, proof: 'namespaces' };
+  }
+  return kernelPath === undefined
+    ? { guest: firmwareProbe(vmm, accelerator), proof: 'firmware' }
+    : { guest: kernelProbe(vmm, accelerator, kernelPath), proof: 'kernel' };
+}
+
+/**
+ * Whether this process may do to the host's mounts what a guest of namespaces needs for a root that it can write to:
+ * it has CAP_SYS_ADMIN (capabilities(7), bit 21 of `CapEff` in proc(5)).
+ */
+export function mayLayerRoot(source: MachineSource = liveSource()): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(source.readText('/proc/self/status') ?? '')?.[1] ?? '0';
+  return ((BigInt(`0x${effective}`) >> 21n) & 1n) === 1n;
 }
 
 const fixAfterProbe: Readonly<Record<Accelerator, string>> = {
   kvm: "this host's KVM does not run guests: use uml or tcg; `lodge doctor` tries it again",
   uml: 'see that /dev/shm (or TMPDIR) is not mounted noexec and that ptrace is allowed',
   tcg: 'reinstall QEMU: apt-get install --reinstall qemu-system-x86',
+  netns:
+    'it wants user namespaces (sysctl user.max_user_namespaces), /dev/net/tun (modprobe tun) and Linux 5.12',
 };
 
 interface Obstacle {
@@ -155,7 +183,7 @@ interface Obstacle {
 }
 
 /** Program of an accelerator, and the Debian package that brings it. */
-const vmmPrograms: Readonly<Record<Accelerator, { program: string; debianPackage: string }>> = {
+const vmmPrograms: Readonly<Record<VirtualAccelerator, { program: string; debianPackage: string }>> = {
   kvm: { program: 'qemu-system-x86_64', debianPackage: 'qemu-system-x86' },
   tcg: { program: 'qemu-system-x86_64', debianPackage: 'qemu-system-x86' },
   uml: { program: 'linux.uml', debianPackage: 'user-mode-linux' },
@@ -166,6 +194,7 @@ function vmmOf(
   source: MachineSource,
   vmms: AcceleratorOptions['vmms'],
 ): string | undefined {
+  if (accelerator === 'netns') return vmms?.keeper ?? join(installationDir, 'dist', 'keeper');
   const given = accelerator === 'uml' ? vmms?.uml : vmms?.qemu;
   return given ?? source.findProgram(vmmPrograms[accelerator].program);
 }
@@ -176,6 +205,7 @@ function obstacleTo(
   source: MachineSource,
   vmm: string | undefined,
 ): Obstacle | undefined {
+  if (accelerator === 'netns') return undefined;
   const { program, debianPackage } = vmmPrograms[accelerator];
   if (vmm === undefined) {
     return { reason: `'${program}' is not installed`, fix: `apt-get install ${debianPackage}` };

@@ -98,6 +98,16 @@ export function umlProbe(uml: string): ProbeGuest {
 }
 
 /**
+ * A probe for namespaces: the keeper says `pid` when the agent runs in them, with a network interface. It has no
+ * lifeline, so that it ends all of it at once.
+ */
+export function namespaceProbe(keeper: string, agent: string, layered: boolean): ProbeGuest {
+  const way = layered ? '--netns' : '--netns-as-is';
+  const line = `exec "$0" --lifeline --relay ${way} --wire 02:4c:00:00:00:00 --dir "$PWD" -- "$1" --namespaces 3 "$PWD/"`;
+  return { argv: ['sh', '-c', line, keeper, agent], bootedOutput: /^\{"pid":\d+/ };
+}
+
+/**
  * A firmware of 64 KiB whose first instruction, at the reset vector 16 bytes below its end, ends the machine:
  * `mov ax, value; out port, ax; hlt; jmp back`.
  */

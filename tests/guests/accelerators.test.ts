@@ -22,7 +22,7 @@ async function hostKernel(): Promise<{ path: string } | undefined> {
 }
 
 describe('accelerators of this machine', () => {
-  it.each(['tcg', 'uml'] as const)('%s boots a probe guest, once', async (accelerator) => {
+  it.each(['tcg', 'uml', 'netns'] as const)('%s boots a probe guest, once', async (accelerator) => {
     const before = leftovers();
     const verdict = await proveAccelerator(accelerator, { stateDir });
     expect(verdict).toMatchObject({ accelerator, usable: true });

@@ -11,6 +11,6 @@ const thisHost: Host = {
   },
 };
 
-describe.each(['uml', 'tcg'] as const)('%s', (accelerator) => {
+describe.each(['uml', 'netns', 'tcg'] as const)('%s', (accelerator) => {
   defineConformance(accelerator, { openHost: async () => thisHost });
 });

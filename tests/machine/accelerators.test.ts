@@ -64,6 +64,8 @@ describe('what needs no boot to be known', () => {
       ['kvm', false, 'apt-get install qemu-system-x86'],
       ['uml', false, 'apt-get install user-mode-linux'],
       ['tcg', false, 'apt-get install qemu-system-x86'],
+      // Its programs are lodge's own.
+      ['netns', true, undefined],
     ]);
   });
 });

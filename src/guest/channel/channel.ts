@@ -87,12 +87,9 @@ export class Channel {
   /** Has steps done in the guest, in order. @throws LodgeError `guest-setup` naming the step that failed */
   async configure(steps: readonly Step[]): Promise<void> {
     for (const batch of batches(steps)) {
-      const answer = await this.#link.ask(frameTypes.CONFIGURE, batch.payload, frameTypes.CONFIGURED);
-      if (answer.length < 8) throw this.#link.broken('a CONFIGURED frame that is too short');
-      const errno = answer.readUInt32LE(0);
+      const { errno, index, why } = await this.#have(batch.payload);
       if (errno === 0) continue;
-      const step = batch.steps[answer.readUInt32LE(4)];
-      const why = textOf(answer.subarray(8));
+      const step = batch.steps[index];
       throw new LodgeError(
         'guest-setup',
         `the guest could not do '${step?.join(' ')}': ${why} (errno ${errno})`,
@@ -101,6 +98,17 @@ export class Channel {
         },
       );
     }
+  }
+
+  /** Has one step done that may fail. @returns its errno, 0 when it succeeded */
+  async attempt(step: Step): Promise<number> {
+    return (await this.#have(encodeTexts(step))).errno;
+  }
+
+  async #have(steps: Buffer): Promise<{ errno: number; index: number; why: string }> {
+    const answer = await this.#link.ask(frameTypes.CONFIGURE, steps, frameTypes.CONFIGURED);
+    if (answer.length < 8) throw this.#link.broken('a CONFIGURED frame that is too short');
+    return { errno: answer.readUInt32LE(0), index: answer.readUInt32LE(4), why: textOf(answer.subarray(8)) };
   }
 
   /** Starts a command; its output flows when the session's `output` is called. */

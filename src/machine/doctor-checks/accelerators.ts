@@ -12,11 +12,15 @@ const whatFor: Readonly<Record<AcceleratorVerdict['accelerator'], string>> = {
   kvm: 'guests run at the speed of the machine, with any number of vCPUs, large pages and NUMA',
   uml: 'Linux guests of one vCPU compute at native speed, without KVM and without root',
   tcg: 'any guest runs, emulated: many times slower than the machine',
+  netns:
+    'clusters may have members that are namespaces of this host: no virtual machines, some hundred kB each',
 };
 
 export function checkAccelerators(facts: DoctorFacts): Finding[] {
   const { verdicts, machine } = facts;
-  const usable = verdicts.filter((verdict) => verdict.usable).map((verdict) => verdict.accelerator);
+  const usable = verdicts
+    .filter(({ accelerator, usable }) => usable && accelerator !== 'netns')
+    .map((verdict) => verdict.accelerator);
   const findings = [
     usable.length > 0
       ? finding('pass', 'any', `guests boot on ${usable.join(', ')}`, 'lodge works on this machine')

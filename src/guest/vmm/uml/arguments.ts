@@ -26,6 +26,10 @@ export function umlArguments(input: DriverInput): DriverPlan {
     ...['con=null', 'con0=fd:0,fd:1', 'ssl=null', 'ssl0=fd:3', `iomem=mmapper,${ring}`],
     ...['console=tty0', 'quiet', 'panic=-1', 'noreboot', 'lodge.channel=uml', 'rdinit=/init'],
     ...(root.kind === 'block' ? [`ubd0r=${root.path}`] : []),
+    // The keeper's end of each is at netN.sock. Descriptor 3 is the channel.
+    ...input.interfaces.map(
+      ({ mac, mtuBytes }, i) => `vec${i}:transport=fd,fd=${4 + i},mac=${mac},mtu=${mtuBytes}`,
+    ),
     ...input.spec.append.split(/\s+/).filter((word) => word !== ''),
   ];
   const hostfs = (path: string): MountSource => ({ source: 'hostfs', type: 'hostfs', options: path });
@@ -36,9 +40,13 @@ export function umlArguments(input: DriverInput): DriverPlan {
     // The guest's root can mount any directory of the host, and again for writing what is mounted read-only.
     ...(writable === undefined ? {} : { writable }),
     relay: true,
+    wire: 'datagrams',
     disableTransparentHugePages: false,
     mounts: {
-      root: root.kind === 'host' ? hostfs('/') : { source: '/dev/ubda', type: root.filesystem, options: '' },
+      root: {
+        kind: 'mounted',
+        ...(root.kind === 'host' ? hostfs('/') : { source: '/dev/ubda', type: root.filesystem, options: '' }),
+      },
       volumes: input.volumes.map((volume) => hostfs(volume.source)),
       ...(kernel.modulesPath === undefined
         ? {}

@@ -1,0 +1,57 @@
+/** Guests whose whole state is saved in a file, to go on later: what can be saved, and the plan of one that goes on. Pure. */
+
+import type { Step } from './channel/channel.ts';
+import type { GuestPlan } from './plan.ts';
+
+/** Why a guest's state cannot be saved; undefined when it can. */
+export function savingRefusal(plan: GuestPlan): { what: string; fix: string } | undefined {
+  if (plan.driver !== 'qemu') {
+    return {
+      what: `the state of a guest under ${plan.accelerator} cannot be saved`,
+      fix: 'use accelerator kvm or tcg for it',
+    };
+  }
+  if (plan.beside.length > 0) {
+    return {
+      what: 'it has directories by virtiofs, which keeps a state of its own',
+      fix: 'leave out mount-type: directories by 9p are let go of while it is saved',
+    };
+  }
+  // QEMU does not save a guest that uses a directory of the host (virtio-9p), and a root is always in use.
+  if (plan.isHostRoot) {
+    return {
+      what: "its root is the host's, shared over 9p",
+      fix: 'boot it from an image of its own, such as debian-hpc',
+    };
+  }
+  return undefined;
+}
+
+/** The steps that mount the host's directories in a guest: a state is saved without them. */
+export function sharesOf(plan: GuestPlan): Step[] {
+  return plan.volumeSetup.filter(([verb]) => verb === 'mount');
+}
+
+export interface RestoredGuest {
+  name: string;
+  hostname?: string;
+  id: string;
+  dir: string;
+  /** File that the state was saved in. */
+  savedState: string;
+}
+
+/** The plan that lets a saved guest go on: the same machine, in another directory, under another name. */
+export function restoredPlan(saved: GuestPlan, { name, id, dir, savedState }: RestoredGuest): GuestPlan {
+  const argv = saved.argv.map((argument) =>
+    argument.replace(`guest=${saved.name},`, `guest=${name},`).replace(`${saved.dir}/`, () => `${dir}/`),
+  );
+  return {
+    ...saved,
+    name,
+    id,
+    dir,
+    argv: [...argv.filter((argument) => argument !== '-S'), '-S', '-incoming', 'defer'],
+    savedState,
+  };
+}
