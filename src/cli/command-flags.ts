@@ -3,6 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { clusterEnvironment } from '../cluster/environment.ts';
 import { LodgeError } from '../errors.ts';
 import { commandEnvironment, commandLine } from '../guest/command.ts';
 import type { CommandRequest } from '../guest/named-user.ts';
@@ -59,7 +60,7 @@ export function splitVariables(texts: readonly string[] | undefined): Record<str
 export function requestOf(
   argv: readonly string[],
   flags: Omit<CommandFlags, 'env'> & { env: Record<string, string> },
-  plan: Pick<GuestPlan, 'isHostRoot' | 'defaults' | 'volumes'>,
+  plan: Pick<GuestPlan, 'isHostRoot' | 'defaults' | 'volumes' | 'cluster'>,
   caller: HostUser,
   isMain: boolean,
 ): CommandRequest {
@@ -86,7 +87,7 @@ export function requestOf(
       ...(isCaller ? { user: caller } : {}),
       hostEnv: callerEnvironment(),
       cleanEnv: flags.cleanenv === true,
-      env: flags.env,
+      env: { ...(plan.cluster === undefined ? {} : clusterEnvironment(caller.uid)), ...flags.env },
       cwd,
       isHostRoot,
       ...(defaults === undefined ? {} : { defaults }),

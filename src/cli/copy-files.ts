@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import {
   chmodSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   realpathSync,
@@ -15,12 +16,16 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { forEachBounded } from '../cluster/governor.ts';
+import { shortNames } from '../cluster/guest-names.ts';
+import { isHostList } from '../cluster/host-list.ts';
 import { LodgeError } from '../errors.ts';
 import { requireGuest } from '../guest/state.ts';
 import { thisUser } from '../guest/user.ts';
 import { execInGuest } from '../server/client.ts';
 import type { RemoteSession } from '../server/remote-session.ts';
 import { requestOf } from './command-flags.ts';
+import { namedGuests } from './guest-names.ts';
 import { dieOf } from './stdio.ts';
 
 interface GuestPath {
@@ -37,19 +42,51 @@ export async function copyFiles(source: string, destination: string): Promise<vo
       fix: 'name the directory itself, or the files in it',
     });
   }
-  if (from !== undefined && to === undefined) await copyOut(from, destination);
-  else if (from === undefined && to !== undefined) await copyIn(source, to);
-  else {
+  if (from !== undefined && to === undefined) await copyOutOfAll(from, destination);
+  else if (from === undefined && to !== undefined) {
+    await forEachBounded(to.guests, mostAtOnce, (guest) => copyIn(source, { guest, path: to.path }));
+  } else {
     throw new LodgeError('usage', 'exactly one of source and destination is in a guest', {
       fix: 'lodge cp NAME:/path ./here, or lodge cp ./this NAME:/path',
     });
   }
 }
 
+const mostAtOnce = 16;
+
+/** Out of several guests, what each has goes into a directory of its name. */
+async function copyOutOfAll({ guests, path, isMany }: GuestPaths, destination: string): Promise<void> {
+  if (!isMany) {
+    await copyOut({ guest: guests[0]!, path }, destination);
+    return;
+  }
+  if (statSync(destination, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new LodgeError('copy-failed', 'files of several guests go into a directory, and there is none', {
+      where: destination,
+      fix: `mkdir -p ${destination}`,
+    });
+  }
+  const names = shortNames(guests);
+  await forEachBounded(guests, mostAtOnce, async (guest) => {
+    const own = join(destination, names.get(guest)!);
+    mkdirSync(own, { recursive: true });
+    await copyOut({ guest, path }, own);
+  });
+}
+
+/** A path in one guest, or the same path in several. */
+interface GuestPaths {
+  guests: string[];
+  path: string;
+  isMany: boolean;
+}
+
 /** `NAME:PATH`; a path of the host that holds a colon is written with a slash before it. */
-function guestPath(text: string): GuestPath | undefined {
-  const match = /^([a-z0-9][a-z0-9-]*):(.+)$/s.exec(text);
-  return match === null ? undefined : { guest: match[1]!, path: match[2]! };
+function guestPath(text: string): GuestPaths | undefined {
+  const match = /^([a-z0-9][a-z0-9.,[\]-]*):(.+)$/s.exec(text);
+  if (match === null) return undefined;
+  const [, names = '', path = ''] = match;
+  return { guests: namedGuests([names]), path, isMany: isHostList(names) };
 }
 
 async function copyOut({ guest, path }: GuestPath, destination: string): Promise<void> {

@@ -10,14 +10,38 @@ const deathNoticeMs = 2000;
 export function defineExec(program: Command): void {
   const exec = program
     .command('exec')
-    .description('Run a command in a guest that runs, as if it ran here.')
+    .description('Run a command in a guest that runs, as if it ran here; or in many guests at once.')
     .usage('[options] NAME [--] command [arg…]')
-    .argument('<name>', 'The guest.')
+    .argument(
+      '<name>',
+      "The guest; 'v[01-04]' for several, whose lines of output then have their names before them.",
+    )
     .argument('<command...>', 'The command and its arguments.')
     .passThroughOptions();
-  addCommandFlags(exec).action(async (name: string, argv: string[], flags: CommandFlags) => {
-    process.exitCode = await execInto(name, argv[0] === '--' ? argv.slice(1) : argv, flags);
-  });
+  addCommandFlags(exec)
+    .option('--at-once <n>', 'With several guests: in how many at the same time (default: 64).')
+    .action(async (name: string, words: string[], flags: CommandFlags & { atOnce?: string }) => {
+      const argv = words[0] === '--' ? words.slice(1) : words;
+      const [{ isHostList }, { namedGuest, namedGuests }] = await Promise.all([
+        import('../cluster/host-list.ts'),
+        import('./guest-names.ts'),
+      ]);
+      if (!isHostList(name)) {
+        process.exitCode = await execInto(namedGuest(name), argv, flags);
+        return;
+      }
+      const { execInMany } = await import('./exec-many.ts');
+      process.exitCode = await execInMany(namedGuests([name]), argv, flags, atOnce(flags.atOnce));
+    });
+}
+
+const mostAtOnce = 64;
+
+function atOnce(text: string | undefined): number {
+  if (text === undefined) return mostAtOnce;
+  const count = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (count > 0) return count;
+  throw new LodgeError('usage', `'${text}' is not a number of guests`, { where: '--at-once' });
 }
 
 /** Joins a command in a guest to this process. @returns the exit code */

@@ -81,6 +81,7 @@ async function runCommand(guest: RunningGuest, request: CommandRequest, store: S
   const channel = guest.channel!;
   const session = channel.exec(await withNamedUser(channel, request));
   let hasEnded = false;
+  let dying: Promise<void> | undefined;
   void guest.ended.then(() => {
     hasEnded = true;
   });
@@ -93,7 +94,7 @@ async function runCommand(guest: RunningGuest, request: CommandRequest, store: S
       terminal: request.terminal !== undefined && process.stdin.isTTY === true,
       onImpatience: (signal) => {
         guest.kill();
-        void guest.ended.then(() => removeGuestFiles(plan, store)).then(() => dieOf(signal));
+        dying ??= guest.ended.then(() => removeGuestFiles(plan, store)).then(() => dieOf(signal));
       },
     });
     if (!(await halts(channel))) {
@@ -103,6 +104,8 @@ async function runCommand(guest: RunningGuest, request: CommandRequest, store: S
     }
     return code;
   } catch (error) {
+    // Ended on demand: that it is gone then is no news, however late its end is noticed.
+    await dying;
     if (!(error instanceof LodgeError) || error.code !== 'channel-broken') throw error;
     await isOver;
     // A guest that broke the rules of its channel still runs; one that died says why in its log.

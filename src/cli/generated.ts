@@ -10,6 +10,8 @@ interface ManualFlags {
   schema?: boolean;
   studySpec?: boolean;
   studySchema?: boolean;
+  clusterSpec?: boolean;
+  clusterSchema?: boolean;
 }
 
 export function defineGenerated(program: Command): void {
@@ -31,6 +33,8 @@ export function defineGenerated(program: Command): void {
     .option('--schema', 'The JSON Schema of a guest spec, for editors.')
     .option('--study-spec', 'The keys of a study spec instead, as in docs/reference/study-spec.md.')
     .option('--study-schema', 'The JSON Schema of a study spec, for editors.')
+    .option('--cluster-spec', 'The keys of a cluster spec instead, as in docs/reference/cluster-spec.md.')
+    .option('--cluster-schema', 'The JSON Schema of a cluster spec, for editors.')
     .action(async (flags: ManualFlags) => {
       const { errorReference, manualPage, specReference, specSchema, verbReference } = await import(
         './manual.ts'
@@ -42,6 +46,8 @@ export function defineGenerated(program: Command): void {
         ['schema', () => json(specSchema('guest'))],
         ['studySpec', () => specReference('study')],
         ['studySchema', () => json(specSchema('study'))],
+        ['clusterSpec', () => specReference('cluster')],
+        ['clusterSchema', () => json(specSchema('cluster'))],
         ['markdown', () => verbReference(program)],
       ];
       const make = others.find(([flag]) => flags[flag] === true)?.[1] ?? (() => manualPage(program));

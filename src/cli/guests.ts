@@ -17,42 +17,77 @@ export function defineGuests(program: Command): void {
   program
     .command('logs')
     .description("A guest's console so far, or the complaints of its virtual machine.")
-    .argument('<name>', 'The guest.')
+    .argument('<name>', "The guest; 'v[01-04]' for several.")
     .option('--vmm', "What QEMU or the user-mode kernel complained about, instead of the guest's console.")
     .option('--raw', 'With control characters, as the guest wrote it.')
     .action(async (name: string, flags: { vmm?: boolean; raw?: boolean }) => {
-      const { showLog } = await import('./show-guests.ts');
-      showLog(name, flags);
+      const [{ showLog }, { namedGuests }] = await Promise.all([
+        import('./show-guests.ts'),
+        import('./guest-names.ts'),
+      ]);
+      const names = namedGuests([name]);
+      for (const one of names) showLog(one, { ...flags, isOneOfMany: names.length > 1 });
     });
   program
     .command('console')
     .description("Join this terminal to a guest's console; Ctrl-] leaves it.")
     .argument('<name>', 'The guest.')
     .action(async (name: string) => {
-      const [{ showConsole }, { requireGuest }] = await Promise.all([
+      const [{ showConsole }, { requireGuest }, { namedGuest }] = await Promise.all([
         import('./console.ts'),
         import('../guest/state.ts'),
+        import('./guest-names.ts'),
       ]);
-      await showConsole(requireGuest(name).dir);
+      await showConsole(requireGuest(namedGuest(name)).dir);
     });
   program
     .command('stop')
     .description('Bring guests down in good order.')
-    .argument('<names...>', 'The guests.')
+    .argument('<names...>', "The guests; ranges as in 'v[01-04]'.")
     .option('--grace <time>', 'Between asking and ending by force.', '10s')
     .action(async (names: string[], flags: { grace: string }) => {
       const graceMs = parseTimeMs(flags.grace, '--grace');
       const { stopThroughOwner } = await import('../server/client.ts');
-      for (const name of names) await stopThroughOwner(name, graceMs);
+      await forEachNamed(names, (name) => stopThroughOwner(name, graceMs));
     });
   program
     .command('rm')
     .description('Remove guests that have ended, and all they left.')
-    .argument('<names...>', 'The guests.')
+    .argument('<names...>', "The guests; ranges as in 'v[01-04]'.")
     .option('-f, --force', 'Also guests that run: they are ended at once.')
     .action(async (names: string[], flags: { force?: boolean }) => {
-      for (const name of names) await remove(name, flags.force === true);
+      await forEachNamed(names, (name) => remove(name, flags.force === true));
     });
+}
+
+const mostAtOnce = 32;
+
+/** Does something to all guests that are named, also when it fails for some; the first failure is then told in full. */
+async function forEachNamed(
+  texts: readonly string[],
+  action: (name: string) => Promise<void>,
+): Promise<void> {
+  const [{ namedGuests }, { forEachBounded }] = await Promise.all([
+    import('./guest-names.ts'),
+    import('../cluster/governor.ts'),
+  ]);
+  const errors: unknown[] = [];
+  await forEachBounded(namedGuests(texts), mostAtOnce, (name) =>
+    action(name).catch((error: unknown) => {
+      errors.push(error);
+    }),
+  );
+  const [first, ...others] = errors;
+  if (first === undefined) return;
+  if (others.length === 0 || !(first instanceof LodgeError)) throw first;
+  const { code, message, where, fix, detail } = first;
+  throw new LodgeError(code, message, {
+    ...(where === undefined ? {} : { where }),
+    ...(fix === undefined ? {} : { fix }),
+    detail: [detail, ...others.map((error) => `also: ${(error as Error).message}`)]
+      .filter((line) => line !== undefined)
+      .join('\n'),
+  });
 }
 
 async function remove(name: string, force: boolean): Promise<void> {

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import * as z from 'zod';
+import { clusterSpecSchema } from '../cluster/spec.ts';
 import { catalogue, exitCodes } from '../errors.ts';
 import { guestSpecSchema } from '../guest/spec.ts';
 import { studySpecSchema } from '../study/spec.ts';
@@ -118,6 +119,11 @@ const specs = {
     intro:
       '# The study spec\n\nMade by `lodge manual --study-spec`. `lodge study --spec FILE` reads these keys as YAML; the flags of `lodge study` set the same ones. Unknown keys are refused. `lodge manual --study-schema` prints the JSON Schema for editors. [The guide](../guides/study.md) says what comes of them.',
   },
+  cluster: {
+    schema: clusterSpecSchema,
+    intro:
+      '# The cluster spec\n\nMade by `lodge manual --cluster-spec`. `lodge up FILE` and `lodge apply FILE` read these keys as YAML. Sizes, times, bandwidths (`10Gbit`), delays (`50us`, `10ms`) and percentages (`0.1%`) carry their unit; unknown keys are refused. `lodge manual --cluster-schema` prints the JSON Schema for editors. [The guide](../guides/clusters.md) says what comes of them.\n\nKeys of guests, roles and defaults are those of [the guest spec](spec.md), without `name`; a guest has `role` too.',
+  },
 } as const;
 
 export type SpecName = keyof typeof specs;
@@ -128,12 +134,41 @@ export function specSchema(name: SpecName): unknown {
 }
 
 export function specReference(name: SpecName): string {
-  const schema = specSchema(name) as {
-    properties: Record<string, { description?: string; default?: unknown }>;
-  };
-  const rows = Object.entries(schema.properties).map(([key, property]) => {
+  const schema = specSchema(name) as JsonSchema;
+  const parts = name === 'cluster' ? clusterParts(schema) : [];
+  const sections = parts.map(([title, part]) => `\n## ${title}\n\n${keyTable(part)}`);
+  return `${specs[name].intro}\n\n${keyTable(schema)}${sections.join('')}`;
+}
+
+interface JsonSchema {
+  description?: string;
+  default?: unknown;
+  properties?: Record<string, JsonSchema>;
+  additionalProperties?: JsonSchema;
+  anyOf?: JsonSchema[];
+}
+
+function keyTable(schema: JsonSchema): string {
+  const rows = Object.entries(schema.properties ?? {}).map(([key, property]) => {
     const preset = property.default === undefined ? '' : `\`${JSON.stringify(property.default)}\``;
     return `| \`${key}\` | ${cell(property.description ?? '')} | ${cell(preset)} |`;
   });
-  return `${specs[name].intro}\n\n| key | meaning | default |\n|---|---|---|\n${rows.join('\n')}\n`;
+  return `| key | meaning | default |\n|---|---|---|\n${rows.join('\n')}\n`;
+}
+
+/** The mappings within the spec of a cluster that have keys of their own. */
+function clusterParts(schema: JsonSchema): [title: string, part: JsonSchema][] {
+  const withKeys = (part: JsonSchema): JsonSchema =>
+    part.properties !== undefined ? part : part.anyOf!.find((one) => one.properties !== undefined)!;
+  const network = schema.properties!.fabric!.additionalProperties!;
+  const members = network.properties!.members!.anyOf!.find((one) => one.additionalProperties !== undefined)!;
+  const member = withKeys(members.additionalProperties!);
+  return [
+    ['A network', network],
+    ['A member of a network', member],
+    ['One direction of a link (`out`, `in`)', withKeys(member.properties!.out!)],
+    ['A capture', withKeys(network.properties!.capture!)],
+    ['Limits of a port', withKeys(network.properties!.limits!)],
+    ['An uplink', withKeys(network.properties!.uplink!)],
+  ];
 }

@@ -2,9 +2,12 @@
 
 import { Command, Option } from 'commander';
 import { defineAgent } from './agent.ts';
+import { defineCheckpoint } from './checkpoint.ts';
+import { defineCluster } from './cluster.ts';
 import { defineCopy } from './copy.ts';
 import { defineDoctor } from './doctor.ts';
 import { defineExec } from './exec.ts';
+import { defineFabric } from './fabric.ts';
 import { defineGenerated } from './generated.ts';
 import { defineGuests } from './guests.ts';
 import { defineImage } from './image.ts';
@@ -38,10 +41,12 @@ export function buildProgram(version: string): Command {
       '  lodge run -- uname -a                  a guest boots, the command runs, the guest is gone\n' +
       '  lodge run -c 2 -m 4G -- ./solver <in   your files, your user, your exit code\n' +
       '  lodge run --kernel bzImage --initrd i  any kernel, its console on the terminal\n' +
+      '  lodge up cluster.yaml                  many guests and the network between them\n' +
       '  lodge doctor                           what this host can do, and what is missing',
   );
   for (const define of [defineRun, defineExec, defineShell, defineGuests, defineCopy, defineImage])
     define(program);
+  for (const define of [defineCluster, defineFabric, defineCheckpoint]) define(program);
   for (const define of [defineStudy, defineDoctor, defineGenerated, defineAgent]) define(program);
   acceptJsonEverywhere(program);
   return program;

@@ -1,5 +1,7 @@
 /** What a person sees while they wait: one line on standard error that goes away again. */
 
+import { formatTime } from '../units.ts';
+
 export interface Progress {
   /**
    * Replaces the line. On something that is no terminal, {@link ProgressOptions} say what is shown.
@@ -83,4 +85,21 @@ export function plainProgress(write: (text: string) => void, everyMs: number): P
       newest = undefined;
     },
   };
+}
+
+const barWidth = 20;
+
+/** `[####      ] 12 of 60 up, booting, 30s left` */
+export function progressBar(state: {
+  doing: string;
+  guests: number;
+  ready: number;
+  leftMs?: number;
+}): string {
+  const { doing, guests, ready, leftMs } = state;
+  if (guests === 0) return doing;
+  const filled = Math.floor((barWidth * ready) / guests);
+  const left =
+    leftMs === undefined || ready === guests ? '' : `, ${formatTime(Math.ceil(leftMs / 1000) * 1000)} left`;
+  return `[${'#'.repeat(filled)}${' '.repeat(barWidth - filled)}] ${ready} of ${guests} up, ${doing}${left}`;
 }

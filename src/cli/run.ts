@@ -7,6 +7,8 @@ import type { GlobalOptions } from './program.ts';
 import { addSpecFlags, type SpecFlags, specOfFlags } from './spec-flags.ts';
 
 interface RunFlags extends SpecFlags, CommandFlags {
+  cluster?: string;
+  on?: string;
   detach?: boolean;
   dryRun?: boolean;
 }
@@ -24,8 +26,15 @@ export function defineRun(program: Command): void {
   addCommandFlags(addSpecFlags(run))
     .option('-d, --detach', 'Leave the guest running; see lodge ps, exec, stop, rm.')
     .option('-n, --dry-run', 'Print the plan and boot nothing.')
+    .option('--cluster <name>', 'Boot nothing: run the command in a cluster that is up, in its first guest.')
+    .option('--on <guest>', 'With --cluster: in this guest.')
     .action(async (argv: string[], flags: RunFlags) => {
       const globals = program.opts<GlobalOptions>();
+      if (flags.cluster !== undefined || flags.on !== undefined) {
+        const { runInCluster } = await import('./run-in-cluster.ts');
+        process.exitCode = await runInCluster(argv, flags);
+        return;
+      }
       await runVerb(argv, flags, globals);
     });
 }

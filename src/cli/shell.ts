@@ -10,6 +10,7 @@ export function defineShell(program: Command): void {
     .description('A shell in a guest that runs.')
     .argument('<name>', 'The guest.');
   addCommandFlags(shell).action(async (name: string, flags: CommandFlags) => {
-    process.exitCode = await execInto(name, [], flags);
+    const { namedGuest } = await import('./guest-names.ts');
+    process.exitCode = await execInto(namedGuest(name), [], flags);
   });
 }

@@ -92,7 +92,11 @@ function placementRows({ name, plan, record, status }: GuestView): string[][] {
   return rows;
 }
 
-export function showLog(name: string, options: { vmm?: boolean; raw?: boolean }): void {
+/** @param options.isOneOfMany each line has the guest's name before it */
+export function showLog(
+  name: string,
+  options: { vmm?: boolean; raw?: boolean; isOneOfMany?: boolean },
+): void {
   const { dir } = requireGuest(name);
   const log = options.vmm === true ? guestFiles.vmmLog : guestFiles.consoleLog;
   for (const file of [`${log}.1`, log]) {
@@ -103,6 +107,8 @@ export function showLog(name: string, options: { vmm?: boolean; raw?: boolean })
       // Nothing was written yet, or too little to need a second file.
       continue;
     }
-    process.stdout.write(options.raw === true ? text : printable(text.toString()));
+    const shown = options.raw === true ? text : printable(text.toString());
+    if (options.isOneOfMany !== true) process.stdout.write(shown);
+    else process.stdout.write(shown.toString().trimEnd().replaceAll(/^/gm, `${name}: `).concat('\n'));
   }
 }

@@ -15,6 +15,9 @@ function describePlan(plan: GuestPlan): string {
     ...placementLines(plan),
     `boot limit   ${formatTime(plan.bootTimeoutMs)}`,
     `directory    ${plan.dir}`,
+    ...plan.interfaces.map(
+      ({ name, network, address, mac }) => `interface    ${name} in ${network}: ${address}, ${mac}`,
+    ),
     ...plan.volumes.map(
       ({ source, target, readOnly }) =>
         `shares       ${source}${source === target ? '' : ` at ${target}`}${readOnly ? ', read-only' : ''}`,

@@ -48,7 +48,7 @@ export function addSpecFlags(command: Command): Command {
       '--initrd <file>',
       'Initial RAM disk for --kernel: the kernel is then booted as it is, without an agent.',
     )
-    .option('-a, --accelerator <name>', 'auto (the default), kvm, uml or tcg.')
+    .option('-a, --accelerator <name>', 'auto (the default), kvm, uml, tcg or netns.')
     .addOption(new Option('-c, --cpus <n>', 'vCPUs (default: 1).').argParser(wholeNumber))
     .option('-m, --memory <size>', 'Memory: 512M, 4G (default: 1G).')
     .option('--pages <size>', "Page size that backs the guest's memory: any, 4K, thp, 2M, 1G.")

@@ -4,8 +4,11 @@
  */
 
 import { type ErrorCode, LodgeError } from '../errors.ts';
+import type { Requests } from '../fabric/control.ts';
+import type { Step } from '../guest/channel/channel.ts';
 import type { CommandRequest } from '../guest/named-user.ts';
 import type { GuestPlan } from '../guest/plan.ts';
+import type { Question } from './fabrics.ts';
 
 /** GET /v1/health */
 export interface Health {
@@ -14,18 +17,29 @@ export interface Health {
   version: string;
 }
 
-/** POST /v1/guests; the answer is lines of JSON: {@link StartEvent}, the last with `name` or `error`. */
+/** POST /v1/guests; the answer is lines of JSON: {@link ProgressEvent}, the last `{name}` or `{error}`. */
 export interface StartRequest {
   plan: GuestPlan;
 }
 
-export type StartEvent = { progress: string } | { name: string } | { error: ErrorBody };
+/** What requests that take their time answer with before their last line. */
+export type ProgressEvent = { progress: string } | { error: ErrorBody };
 
 /** POST /v1/guests/NAME/stop */
 export interface StopRequest {
   /** Between asking the guest to go down and ending it. */
   graceMs: number;
 }
+
+/** POST /v1/guests/NAME/configure: steps of the agent protocol, done in a guest that runs. */
+export interface ConfigureRequest {
+  steps: Step[];
+}
+
+/** POST /v1/clusters/NAME/ask; the answer is that of the fabric, its typed arrays as lists. */
+export type QuestionRequest = {
+  [Kind in Question]: { kind: Kind; ask: Requests[Kind]['ask'] };
+}[Question];
 
 /** Any answer with a status of 400 or more. */
 export interface ErrorBody {

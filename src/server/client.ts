@@ -5,11 +5,18 @@ import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
+import type { Step } from '../guest/channel/channel.ts';
 import type { CommandRequest } from '../guest/named-user.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type GuestView, requireGuest, runtimeDir, viewGuest } from '../guest/state.ts';
 import { installationVersion } from '../installation.ts';
-import { type ErrorBody, errorOfBody, type Health, type StartEvent } from './api.ts';
+import {
+  type ConfigureRequest,
+  type ErrorBody,
+  errorOfBody,
+  type Health,
+  type ProgressEvent,
+} from './api.ts';
 import { RemoteSession } from './remote-session.ts';
 
 const agentStartLimitMs = 15_000;
@@ -45,28 +52,41 @@ export async function stopThroughOwner(name: string, graceMs: number): Promise<v
   }
 }
 
+/** Has steps of the agent protocol done in a guest that runs. */
+export async function configureGuest(name: string, steps: readonly Step[]): Promise<void> {
+  const body = { steps: steps as Step[] } satisfies ConfigureRequest;
+  await call(await ownerSocket(requireGuest(name)), 'POST', `/v1/guests/${name}/configure`, body);
+}
+
 /** Has the host agent start a guest that outlives this process. @returns its name */
 export async function startDetached(plan: GuestPlan, onProgress: (text: string) => void): Promise<string> {
+  return (await callWithProgress<{ name: string }>('/v1/guests', { plan }, onProgress)).name;
+}
+
+/** A request to the host agent that takes its time. @returns the last line of its answer */
+export async function callWithProgress<Answer extends object>(
+  path: string,
+  body: unknown,
+  onProgress: (text: string) => void,
+): Promise<Answer> {
   const socketPath = await ensureHostAgent();
-  let last: StartEvent | undefined;
-  await call(socketPath, 'POST', '/v1/guests', { plan }, (line) => {
-    last = JSON.parse(line) as StartEvent;
+  let last: ProgressEvent | Answer | undefined;
+  await call(socketPath, 'POST', path, body, (line) => {
+    last = JSON.parse(line) as ProgressEvent | Answer;
     if ('progress' in last) onProgress(last.progress);
   });
   if (last !== undefined && 'error' in last) throw errorOfBody(last.error);
-  if (last === undefined || !('name' in last)) {
-    throw new LodgeError('host-agent', 'the host agent ended while it started the guest', {
-      fix: 'try again',
-    });
+  if (last === undefined || 'progress' in last) {
+    throw new LodgeError('host-agent', 'the host agent ended before it was done', { fix: 'try again' });
   }
-  return last.name;
+  return last;
 }
 
 /**
  * The socket of the host agent of this installation, which is started when there is none.
  * @throws LodgeError `host-agent`
  */
-async function ensureHostAgent(): Promise<string> {
+export async function ensureHostAgent(): Promise<string> {
   const socketPath = join(runtimeDir(), 'agent.sock');
   const deadline = performance.now() + agentStartLimitMs;
   let startedAt = Number.NEGATIVE_INFINITY;
@@ -112,7 +132,7 @@ function spawnHostAgent(): void {
 }
 
 /** One request; gives the body of the answer. @throws LodgeError that the other side gave, or `host-agent` */
-function call(
+export function call(
   socketPath: string,
   method: string,
   path: string,

@@ -5,10 +5,15 @@
 
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Taken } from '../cluster/checkpoint/take.ts';
+import { guestsOf, listClusters, readFabricPlan } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
+import type { IsolationFinding } from '../fabric/isolation/finding.ts';
+import { proveIsolation } from '../fabric/isolation/prove.ts';
 import { Channel } from '../guest/channel/channel.ts';
-import { guestFiles } from '../guest/plan.ts';
-import { startGuest } from '../guest/start.ts';
+import { crashOf } from '../guest/death.ts';
+import { channelAddress, type GuestPlan } from '../guest/plan.ts';
+import { type RunningGuest, startGuest } from '../guest/start.ts';
 import { listGuests, requireGuest, runtimeDir } from '../guest/state.ts';
 import { stopGuest } from '../guest/stop.ts';
 import { sweep } from '../guest/sweep.ts';
@@ -16,10 +21,16 @@ import { thisUser } from '../guest/user.ts';
 import { openStore } from '../image/store.ts';
 import { installationVersion } from '../installation.ts';
 import type { StartRequest } from './api.ts';
+import { type CheckpointContext, checkpointCluster, restoreCluster, thawAbandoned } from './checkpoints.ts';
+import type { ClusterOwner } from './cluster-routes.ts';
+import { Fabrics } from './fabrics.ts';
 import { createApi, type GuestOwner } from './http.ts';
 
 /** With no guest running and no client, the agent goes after this long. */
 const idleLimitMs = 60_000;
+
+/** Guests are started by the hundred: what killed processes have left is looked for once in so long. */
+const sweepIntervalMs = 1000;
 
 /** How long the agent of a guest that runs already may take to answer. */
 const adoptionLimitMs = 15_000;
@@ -34,6 +45,7 @@ export function agentSocketPath(): string {
  */
 export async function serveHostAgent(): Promise<void> {
   const owner = new HostAgent();
+  owner.adopt();
   const path = agentSocketPath();
   rmSync(path, { force: true });
   const server = createApi(owner);
@@ -59,25 +71,75 @@ export async function serveHostAgent(): Promise<void> {
       else if (performance.now() - lastBusyMs > idleLimitMs) resolve();
     }, 5000);
   });
+  await owner.fabrics.leave();
   rmSync(path, { force: true });
 }
 
-class HostAgent implements GuestOwner {
+class HostAgent implements GuestOwner, ClusterOwner {
   readonly version = installationVersion();
+  readonly fabrics = new Fabrics();
+  readonly clusters = this;
   onLeave: () => void = () => {};
   readonly #store = openStore();
+  #sweptAtMs = 0;
+  #sweeping: Promise<void> = Promise.resolve();
   /** Channels to guests, by guest id; shared by all that ask at the same time. */
   readonly #channels = new Map<string, Promise<Channel>>();
 
-  async start({ plan }: StartRequest, onProgress: (text: string) => void): Promise<void> {
-    await sweep(this.#store);
-    const guest = await startGuest(plan, {
-      mode: 'detached',
-      store: this.#store,
-      user: thisUser(),
-      onProgress,
+  start({ plan }: StartRequest, onProgress: (text: string) => void): Promise<void> {
+    return this.#start(plan, onProgress);
+  }
+
+  async #start(
+    plan: GuestPlan,
+    onProgress: (text: string) => void,
+    beforeGoingOn?: () => Promise<void>,
+  ): Promise<void> {
+    const hasSwept = this.#sweep();
+    await this.#sweeping;
+    const start = (): Promise<RunningGuest> =>
+      startGuest(plan, {
+        mode: 'detached',
+        store: this.#store,
+        user: thisUser(),
+        onProgress,
+        ...(beforeGoingOn === undefined ? {} : { beforeGoingOn }),
+      });
+    const guest = await start().catch(async (error) => {
+      // What was killed a moment ago may still have the name.
+      if (hasSwept || !(error instanceof LodgeError) || error.code !== 'name-taken') throw error;
+      await sweep(this.#store);
+      return start();
     });
+    this.#watch(guest);
     if (guest.channel !== undefined) this.#keep(plan.id, Promise.resolve(guest.channel));
+  }
+
+  /** Begins to look at all guests; those that start at the same time share one look. @returns whether it began now */
+  #sweep(): boolean {
+    if (Date.now() - this.#sweptAtMs < sweepIntervalMs) return false;
+    this.#sweptAtMs = Date.now();
+    this.#sweeping = sweep(this.#store);
+    return true;
+  }
+
+  /** What happens to a guest of a cluster is in the cluster's log. */
+  #watch({ plan, ended }: RunningGuest): void {
+    if (plan.cluster === undefined) return;
+    const { name: cluster } = plan.cluster;
+    // Its sockets are there now; the fabric need not find out by and by.
+    const links = plan.interfaces.map(({ network }) => `${network}/${plan.hostname}`);
+    this.fabrics.askWorker(cluster, 'connect', { links }).catch(() => {});
+    this.fabrics.note(cluster, {
+      kind: 'guest-started',
+      subject: plan.hostname,
+      text: `${plan.accelerator}, ready`,
+    });
+    void ended.then(() => {
+      const crash = crashOf(plan);
+      const kind = crash?.code === 'guest-panicked' ? 'guest-panicked' : 'guest-exited';
+      this.fabrics.note(cluster, { kind, subject: plan.hostname, text: crash?.message ?? 'it has ended' });
+    });
   }
 
   channel(name: string): Promise<Channel> {
@@ -98,11 +160,7 @@ class HostAgent implements GuestOwner {
     }
     const known = this.#channels.get(plan.id);
     if (known !== undefined) return known;
-    const address = {
-      socketPath: join(guest.dir, guestFiles.channel),
-      ...(plan.relay ? { ringPath: join(guest.dir, guestFiles.ring) } : {}),
-    };
-    return this.#keep(plan.id, Channel.connect(address, adoptionLimitMs));
+    return this.#keep(plan.id, Channel.connect(channelAddress(plan), adoptionLimitMs));
   }
 
   async stop(name: string, graceMs: number): Promise<void> {
@@ -110,6 +168,48 @@ class HostAgent implements GuestOwner {
     const channel =
       plan.agent && status === 'running' ? await this.channel(name).catch(() => undefined) : undefined;
     await stopGuest(name, channel, graceMs);
+  }
+
+  /** Takes over what an agent before this one has left. */
+  adopt(): void {
+    this.fabrics.adopt();
+    for (const name of listClusters()) {
+      thawAbandoned(name, this.#checkpointContext()).catch((error: Error) => {
+        this.fabrics.note(name, { kind: 'fabric-failed', subject: name, text: error.message });
+      });
+    }
+  }
+
+  checkpoint(name: string, dir: string, onProgress: (text: string) => void): Promise<Taken> {
+    return checkpointCluster(name, dir, this.#checkpointContext(), onProgress);
+  }
+
+  restore(name: string, dir: string, onProgress: (text: string) => void): Promise<void> {
+    return restoreCluster(name, dir, this.#checkpointContext(), onProgress);
+  }
+
+  /** @throws LodgeError `no-such-cluster` */
+  async prove(name: string): Promise<IsolationFinding[]> {
+    const plan = readFabricPlan(name);
+    if (plan === undefined) throw new LodgeError('no-such-cluster', `there is no cluster named '${name}'`);
+    const running = guestsOf(name).filter(({ status }) => status === 'running');
+    const guests = await Promise.all(
+      running.map(async ({ plan: guest, record }) => ({
+        guest: guest.name,
+        pid: record.vmmPid!,
+        allowed: guest.namespaces === undefined ? [] : guest.interfaces.map((one) => one.name),
+        ...(guest.agent ? { channel: await this.channel(guest.name) } : {}),
+      })),
+    );
+    return proveIsolation(plan, guests);
+  }
+
+  #checkpointContext(): CheckpointContext {
+    return {
+      fabrics: this.fabrics,
+      channelOf: async ({ name, agent }) => (agent ? this.channel(name) : undefined),
+      startSaved: (plan, beforeGoingOn) => this.#start(plan, () => {}, beforeGoingOn),
+    };
   }
 
   leave(): void {

@@ -6,15 +6,17 @@ import { LodgeError } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
 import type { Session } from '../guest/channel/session.ts';
 import { type CommandRequest, withNamedUser } from '../guest/named-user.ts';
+import { fullNamePattern } from '../guest/spec.ts';
 import {
   bodyOfError,
   type ExecClientMessage,
   type ExecServerMessage,
   type Health,
-  type StartEvent,
   type StartRequest,
 } from './api.ts';
-import { execMessageOf, startRequestOf, stopRequestOf } from './requests.ts';
+import { answerCluster, type ClusterOwner } from './cluster-routes.ts';
+import { answerWithProgress, json, jsonOf, readJson } from './http-json.ts';
+import { configureRequestOf, execMessageOf, startRequestOf, stopRequestOf } from './requests.ts';
 
 /** What a process that owns guests can do for others. */
 export interface GuestOwner {
@@ -24,12 +26,12 @@ export interface GuestOwner {
   stop(name: string, graceMs: number): Promise<void>;
   /** Starts a detached guest; only the host agent can. */
   start?(request: StartRequest, onProgress: (text: string) => void): Promise<void>;
+  /** What can be done with clusters; only the host agent has them. */
+  readonly clusters?: ClusterOwner;
   /** Ends this process, but not its guests. */
   leave?(): void;
 }
 
-/** Requests are small: a plan is some tens of kilobytes. */
-const bodyLimitBytes = 4 * 1024 * 1024;
 const messageLimitBytes = 1024 * 1024;
 
 /** What may wait in a socket to a client before its guest is held back. */
@@ -48,8 +50,8 @@ export function createApi(owner: GuestOwner): Server {
     });
   });
   server.on('upgrade', (request, socket, head) => {
-    const name = /^\/v1\/guests\/([a-z0-9-]+)\/exec$/.exec(request.url ?? '')?.[1];
-    if (name === undefined) socket.destroy();
+    const name = /^\/v1\/guests\/([a-z0-9.-]+)\/exec$/.exec(request.url ?? '')?.[1];
+    if (name === undefined || !fullNamePattern.test(name)) socket.destroy();
     else sockets.handleUpgrade(request, socket, head, (client) => serveExec(owner, name, client));
   });
   return server;
@@ -68,43 +70,28 @@ async function answer(owner: GuestOwner, request: IncomingMessage, response: Ser
   }
   if (route === 'POST /v1/guests' && owner.start !== undefined) {
     const body = startRequestOf(await readJson(request));
-    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
-    const tell = (event: StartEvent): void => {
-      response.write(`${JSON.stringify(event)}\n`);
-    };
-    try {
-      await owner.start(body, (progress) => tell({ progress }));
-      tell({ name: body.plan.name });
-    } catch (error) {
-      tell({ error: bodyOfError(error) });
-    }
-    response.end();
+    await answerWithProgress(response, async (onProgress) => {
+      await owner.start!(body, onProgress);
+      return { name: body.plan.name };
+    });
     return;
   }
-  const stopped = /^POST \/v1\/guests\/([a-z0-9-]+)\/stop$/.exec(route)?.[1];
-  if (stopped !== undefined) {
+  const stopped = /^POST \/v1\/guests\/([a-z0-9.-]+)\/stop$/.exec(route)?.[1];
+  if (stopped !== undefined && fullNamePattern.test(stopped)) {
     const { graceMs } = stopRequestOf(await readJson(request));
     await owner.stop(stopped, graceMs);
     json(response, 200, {});
     return;
   }
-  json(response, 404, bodyOfError(new LodgeError('usage', `no such route: ${route}`)));
-}
-
-function json(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(JSON.stringify(body));
-}
-
-async function readJson(request: IncomingMessage): Promise<unknown> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  for await (const piece of request) {
-    bytes += (piece as Buffer).length;
-    if (bytes > bodyLimitBytes) throw new LodgeError('usage', 'the request is too large');
-    pieces.push(piece as Buffer);
+  const configured = /^POST \/v1\/guests\/([a-z0-9.-]+)\/configure$/.exec(route)?.[1];
+  if (configured !== undefined && fullNamePattern.test(configured)) {
+    const { steps } = configureRequestOf(await readJson(request));
+    await (await owner.channel(configured)).configure(steps);
+    json(response, 200, {});
+    return;
   }
-  return jsonOf(Buffer.concat(pieces).toString(), 'request');
+  if (owner.clusters !== undefined && (await answerCluster(owner.clusters, request, response))) return;
+  json(response, 404, bodyOfError(new LodgeError('usage', `no such route: ${route}`)));
 }
 
 /** One command in a guest for one client; when the client goes, the command is hung up on. */
@@ -156,14 +143,6 @@ function serveExec(owner: GuestOwner, name: string, client: WebSocket): void {
   });
   client.on('error', () => {});
   client.on('close', () => session?.close());
-}
-
-function jsonOf(text: string, what: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new LodgeError('usage', `the ${what} is not JSON`, { cause });
-  }
 }
 
 function sendOutput(client: WebSocket, stream: number, bytes: Buffer): void | Promise<void> {

@@ -1,9 +1,17 @@
 /** The shapes of what clients of the API send, checked: a mistake in a request is told as one, with the key it is in. */
 
 import * as z from 'zod';
+import { type ClusterEvent, eventKinds } from '../cluster/events.ts';
+import type { FabricChange } from '../cluster/fabric-change.ts';
 import { checkValue } from '../document.ts';
-import { guestName } from '../guest/spec.ts';
-import type { ExecClientMessage, StartRequest, StopRequest } from './api.ts';
+import { fullName } from '../guest/spec.ts';
+import type {
+  ConfigureRequest,
+  ExecClientMessage,
+  QuestionRequest,
+  StartRequest,
+  StopRequest,
+} from './api.ts';
 
 const u32 = z.int().min(0).max(0xffff_ffff);
 const u16 = z.int().min(0).max(0xffff);
@@ -33,12 +41,62 @@ const stopRequest: z.ZodType<StopRequest> = z.object({ graceMs: z.number().min(0
 /** What of a plan the start itself relies on before anything is run; the rest is as `lodge run --dry-run` gave it. */
 const startRequest = z.object({
   plan: z.looseObject({
-    name: guestName,
+    name: fullName,
     id: z.string().regex(/^[0-9a-f]{16}$/, { error: 'must be 16 hexadecimal digits' }),
     dir: z.string(),
     argv: z.array(z.string()).min(1),
     objects: z.array(z.string()),
   }),
+});
+
+const configureRequest: z.ZodType<ConfigureRequest> = z.object({
+  steps: z.array(z.array(text).min(1)),
+}) as unknown as z.ZodType<ConfigureRequest>;
+
+const share = z.number().min(0).max(1).exactOptional();
+const shape = z.strictObject({
+  bandwidthBitsPerSecond: z.number().positive().exactOptional(),
+  delayMs: z.number().min(0).exactOptional(),
+  jitterMs: z.number().min(0).exactOptional(),
+  loss: share,
+  duplicate: share,
+  reorder: share,
+  queueBytes: z.int().positive().exactOptional(),
+});
+const direction = z.enum(['out', 'in']).exactOptional();
+const capturePlan = z.strictObject({
+  directory: text,
+  snapLengthBytes: z.int().min(14),
+  files: z.int().min(1),
+  fileBytes: z.int().min(1),
+  filter: text.exactOptional(),
+});
+
+const fabricChange: z.ZodType<FabricChange> = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('shape'), ask: z.strictObject({ link: text, direction, shape }) }),
+  z.object({ kind: z.enum(['cut', 'heal']), ask: z.strictObject({ link: text }) }),
+  z.object({ kind: z.literal('move'), ask: z.strictObject({ link: text, switch: text }) }),
+  z.object({ kind: z.literal('capture-start'), ask: z.strictObject({ link: text, capture: capturePlan }) }),
+  z.object({ kind: z.literal('capture-stop'), ask: z.strictObject({ link: text }) }),
+]);
+
+const question: z.ZodType<QuestionRequest> = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('links'), ask: z.strictObject({ links: z.array(text).exactOptional() }) }),
+  z.object({
+    kind: z.literal('matrix'),
+    ask: z.strictObject({ window: text.exactOptional(), reset: z.boolean().exactOptional() }),
+  }),
+  z.object({ kind: z.literal('status'), ask: z.strictObject({}) }),
+]);
+
+const directory = z.object({
+  dir: text.refine((path) => path.startsWith('/'), { error: 'must be an absolute path' }),
+});
+
+const clusterEvent: z.ZodType<Omit<ClusterEvent, 'timeNs'>> = z.object({
+  kind: z.enum(eventKinds),
+  subject: text,
+  text,
 });
 
 const locate = (path: readonly PropertyKey[]): string => path.join('.') || 'the request';
@@ -56,4 +114,29 @@ export function stopRequestOf(value: unknown): StopRequest {
 /** @throws LodgeError `spec-value` */
 export function startRequestOf(value: unknown): StartRequest {
   return checkValue(value, startRequest, locate) as unknown as StartRequest;
+}
+
+/** @throws LodgeError `spec-value` */
+export function configureRequestOf(value: unknown): ConfigureRequest {
+  return checkValue(value, configureRequest, locate);
+}
+
+/** @throws LodgeError `spec-value` */
+export function changeOf(value: unknown): FabricChange {
+  return checkValue(value, fabricChange, locate);
+}
+
+/** @throws LodgeError `spec-value` */
+export function questionOf(value: unknown): QuestionRequest {
+  return checkValue(value, question, locate);
+}
+
+/** @throws LodgeError `spec-value` */
+export function eventOf(value: unknown): Omit<ClusterEvent, 'timeNs'> {
+  return checkValue(value, clusterEvent, locate);
+}
+
+/** @throws LodgeError `spec-value` */
+export function directoryOf(value: unknown): { dir: string } {
+  return checkValue(value, directory, locate);
 }

@@ -1,0 +1,118 @@
+/** What `lodge fabric` changes while a cluster runs: shapes, cuts, places, captures. */
+
+import { resolve } from 'node:path';
+import { captureOf } from '../cluster/networks.ts';
+import { shapeOf } from '../cluster/shapes.ts';
+import type { CaptureSpec, ShapeSpec } from '../cluster/spec.ts';
+import { LodgeError } from '../errors.ts';
+import type { FabricPlan } from '../fabric/plan.ts';
+import { changeFabric } from '../server/cluster-client.ts';
+import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage, parseSizeBytes } from '../units.ts';
+import type { CaptureFlags, ClusterFlag, ShapeFlags } from './fabric.ts';
+import { fabricOf, linksNamed } from './fabric-show.ts';
+import { table } from './table.ts';
+
+export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> {
+  const { cluster, plan } = fabricOf(flags);
+  const parse = <T>(name: keyof ShapeFlags, parser: (text: string, where: string) => T): T | undefined => {
+    const value = flags[name];
+    return typeof value === 'string' ? parser(value, `--${name}`) : undefined;
+  };
+  const spec: ShapeSpec = {
+    bandwidth: parse('bandwidth', parseBandwidthBitsPerSecond),
+    queue: parse('queue', parseSizeBytes),
+    delay: parse('delay', parseDelayMs),
+    jitter: parse('jitter', parseDelayMs),
+    loss: parse('loss', parsePercentage),
+    duplicate: parse('duplicate', parsePercentage),
+    reorder: parse('reorder', parsePercentage),
+  };
+  const isEmpty = Object.values(spec).every((value) => value === undefined);
+  if (isEmpty !== (flags.clear === true)) {
+    throw new LodgeError('usage', isEmpty ? 'no shape is given' : '--clear goes with no other shape', {
+      fix: 'lodge fabric shape lan/v01 --delay 10ms --out, or --clear',
+    });
+  }
+  const shape = shapeOf(spec, text);
+  const direction = flags.out === flags.in ? undefined : flags.out === true ? 'out' : 'in';
+  for (const link of linksNamed([text], plan)) {
+    await changeFabric(cluster, {
+      kind: 'shape',
+      ask: { link, shape, ...(direction === undefined ? {} : { direction }) },
+    });
+  }
+}
+
+export async function cutVerb(
+  kind: 'cut' | 'heal',
+  texts: readonly string[],
+  flags: ClusterFlag,
+): Promise<void> {
+  const { cluster, plan } = fabricOf(flags);
+  for (const link of linksNamed(texts, plan)) await changeFabric(cluster, { kind, ask: { link } });
+}
+
+export async function moveVerb(text: string, target: string, flags: ClusterFlag): Promise<void> {
+  const { cluster, plan } = fabricOf(flags);
+  for (const link of linksNamed([text], plan)) {
+    await changeFabric(cluster, { kind: 'move', ask: { link, switch: target } });
+  }
+}
+
+export async function captureVerb(
+  what: string,
+  texts: readonly string[],
+  flags: CaptureFlags & { json: boolean },
+): Promise<void> {
+  const { cluster, plan } = fabricOf(flags);
+  if (what === 'ls') {
+    listCaptures(plan, flags.json);
+    return;
+  }
+  if (what !== 'start' && what !== 'stop') {
+    throw new LodgeError('usage', `'${what}' is not start, stop or ls`, {
+      fix: 'lodge fabric capture start lan/v01',
+    });
+  }
+  if (texts.length === 0) {
+    throw new LodgeError('usage', 'no link is named', { fix: `lodge fabric capture ${what} lan/v01` });
+  }
+  const capture = captureOf(captureSpec(flags), process.cwd())!;
+  for (const link of linksNamed(texts, plan)) {
+    if (what === 'stop') await changeFabric(cluster, { kind: 'capture-stop', ask: { link } });
+    else await changeFabric(cluster, { kind: 'capture-start', ask: { link, capture } });
+  }
+}
+
+function captureSpec(flags: CaptureFlags): CaptureSpec {
+  const count = (text: string | undefined, where: string): number | undefined => {
+    if (text === undefined) return undefined;
+    if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+    throw new LodgeError('usage', `'${text}' is not a whole number`, { where });
+  };
+  return {
+    directory: flags.directory === undefined ? undefined : resolve(flags.directory),
+    'snap-length': count(flags.snapLength, '--snap-length'),
+    files: count(flags.files, '--files'),
+    'file-size': flags.fileSize === undefined ? undefined : parseSizeBytes(flags.fileSize, '--file-size'),
+    filter: flags.filter,
+  };
+}
+
+function listCaptures(plan: FabricPlan, json: boolean): void {
+  const captures = plan.networks.flatMap(({ ports, links }) =>
+    [...ports, ...links].flatMap(({ link }) =>
+      link.capture === undefined ? [] : [{ link: link.name, ...link.capture }],
+    ),
+  );
+  if (json) process.stdout.write(`${JSON.stringify(captures, null, 2)}\n`);
+  else {
+    const rows = captures.map(({ link, directory, files, filter = '-' }) => [
+      link,
+      directory,
+      String(files),
+      filter,
+    ]);
+    process.stdout.write(table([['LINK', 'DIRECTORY', 'FILES', 'FILTER'], ...rows]));
+  }
+}

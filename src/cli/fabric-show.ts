@@ -1,0 +1,136 @@
+/** What `lodge fabric` shows: links, the matrix, events. */
+
+import { followEvents, readEvents } from '../cluster/event-log.ts';
+import {
+  type ClusterEvent,
+  type EventFilter,
+  type EventKind,
+  eventKinds,
+  eventRow,
+  eventTime,
+} from '../cluster/events.ts';
+import { requireLink } from '../cluster/fabric-change.ts';
+import { expandHostList } from '../cluster/host-list.ts';
+import { clusterDir, readFabricPlan, whichCluster } from '../cluster/state.ts';
+import { nearest } from '../document.ts';
+import { LodgeError } from '../errors.ts';
+import { linkRows, matrixRecord, matrixRows } from '../fabric/matrix-text.ts';
+import type { FabricPlan } from '../fabric/plan.ts';
+import { prometheusText } from '../fabric/prometheus.ts';
+import { askFabric } from '../server/cluster-client.ts';
+import type { ClusterFlag } from './fabric.ts';
+import { interruptible } from './interruptible.ts';
+import { table } from './table.ts';
+
+type Shown = ClusterFlag & { json: boolean; prometheus?: boolean };
+
+/** The fabric of a cluster that is there. @throws LodgeError `no-such-cluster`, `fabric-unavailable` */
+export function fabricOf(flags: ClusterFlag): { cluster: string; plan: FabricPlan } {
+  const cluster = whichCluster(flags.cluster);
+  const plan = readFabricPlan(cluster);
+  if (plan !== undefined) return { cluster, plan };
+  throw new LodgeError('fabric-unavailable', `the fabric of cluster '${cluster}' was never begun`, {
+    fix: 'its lodge up did not come so far: lodge apply, or lodge down',
+  });
+}
+
+/**
+ * The names of links that texts stand for: ranges (`lan/v[01-04]`), and `*` for any part of a name.
+ * @throws LodgeError `no-such-link`
+ */
+export function linksNamed(texts: readonly string[], plan: FabricPlan): string[] {
+  const all = plan.networks.flatMap(({ ports, links }) => [...ports, ...links].map(({ link }) => link.name));
+  const names = texts.flatMap((text) =>
+    expandHostList(text).flatMap((name) => {
+      if (!name.includes('*')) return [requireLink(plan, name).name];
+      const pattern = new RegExp(`^${name.split('*').map(escaped).join('.*')}$`);
+      const found = all.filter((one) => pattern.test(one));
+      if (found.length > 0) return found;
+      throw new LodgeError('no-such-link', `no link in cluster '${plan.name}' is like '${name}'`, {
+        fix: `lodge fabric links shows all ${all.length}`,
+      });
+    }),
+  );
+  return [...new Set(names)];
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&');
+}
+
+export async function showLinks(texts: readonly string[], flags: Shown): Promise<void> {
+  const { cluster, plan } = fabricOf(flags);
+  const links = await askFabric(
+    cluster,
+    'links',
+    texts.length === 0 ? {} : { links: linksNamed(texts, plan) },
+  );
+  if (flags.prometheus === true) {
+    const status = await askFabric(cluster, 'status', {});
+    process.stdout.write(prometheusText({ cluster, links, status }));
+  } else if (flags.json) process.stdout.write(`${JSON.stringify(links, null, 2)}\n`);
+  else process.stdout.write(table(linkRows(links)));
+}
+
+export async function showMatrix(flags: Shown & { window?: string; reset?: boolean }): Promise<void> {
+  const { cluster } = fabricOf(flags);
+  if (flags.reset === true && flags.window === undefined) {
+    throw new LodgeError('usage', '--reset begins a window again, and none is named', {
+      fix: '--window NAME --reset',
+    });
+  }
+  const matrix = await askFabric(cluster, 'matrix', {
+    ...(flags.window === undefined ? {} : { window: flags.window }),
+    ...(flags.reset === true ? { reset: true } : {}),
+  });
+  if (flags.prometheus === true) process.stdout.write(prometheusText({ cluster, links: [], matrix }));
+  else if (flags.json) process.stdout.write(`${JSON.stringify(matrixRecord(matrix), null, 2)}\n`);
+  else process.stdout.write(table(matrixRows(matrix)));
+}
+
+interface EventFlags extends ClusterFlag {
+  follow?: boolean;
+  subject?: string;
+  kind?: string;
+  json: boolean;
+}
+
+export async function showEvents(flags: EventFlags): Promise<void> {
+  const cluster = whichCluster(flags.cluster);
+  const { subject } = flags;
+  const filter: EventFilter = {
+    ...(flags.kind === undefined ? {} : { kinds: new Set(flags.kind.split(',').map(eventKind)) }),
+    ...(subject === undefined
+      ? {}
+      : { subject: (text: string) => text === subject || text.endsWith(`/${subject}`) }),
+  };
+  const show = (event: ClusterEvent): void => {
+    process.stdout.write(
+      flags.json ? `${JSON.stringify(eventRecord(event))}\n` : `${eventRow(event).join('  ')}\n`,
+    );
+  };
+  const directory = clusterDir(cluster);
+  if (flags.follow !== true) {
+    const events = await readEvents(directory, filter);
+    if (flags.json) for (const event of events) show(event);
+    else process.stdout.write(table(events.map(eventRow)));
+    return;
+  }
+  const interrupt = interruptible((name) => new LodgeError('usage', `ended by ${name}`));
+  for await (const event of followEvents(directory, filter, interrupt.signal)) show(event);
+  interrupt.stop();
+}
+
+function eventRecord({ timeNs, kind, subject, text }: ClusterEvent): unknown {
+  return { time: eventTime(timeNs), timeNs: String(timeNs), kind, subject, text };
+}
+
+function eventKind(text: string): EventKind {
+  const kinds: readonly string[] = eventKinds;
+  if (kinds.includes(text)) return text as EventKind;
+  const near = nearest(text, kinds);
+  throw new LodgeError('usage', `'${text}' is not a kind of event`, {
+    where: '--kind',
+    fix: near === undefined ? `kinds: ${kinds.join(', ')}` : `did you mean '${near}'?`,
+  });
+}

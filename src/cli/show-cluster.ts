@@ -1,0 +1,100 @@
+/** A cluster's plan for people, or as the JSON it is. */
+
+import { describeSteps } from '../cluster/apply.ts';
+import type { Step } from '../cluster/diff.ts';
+import type { ClusterPlan } from '../cluster/plan.ts';
+import { memorySum } from '../cluster/resources.ts';
+import { formatUplinkRule } from '../cluster/uplink-rule.ts';
+import type { LinkPlan, NetworkPlan, Shape } from '../fabric/plan.ts';
+import { formatBandwidth, formatDelay, formatPercentage, formatSize } from '../units.ts';
+import { table } from './table.ts';
+
+export function printClusterPlan(plan: ClusterPlan, steps: readonly Step[], json: boolean): void {
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ plan, steps }, null, 2)}\n`);
+    return;
+  }
+  const parts = [
+    `cluster ${plan.name}: ${describeSteps(steps)}`,
+    '',
+    table([
+      ['GUEST', 'ACCEL', 'VCPUS', 'MEMORY', 'INTERFACE', 'NETWORK', 'ADDRESS', 'MAC'],
+      ...guestRows(plan),
+    ]).trimEnd(),
+    ...plan.fabric.networks.flatMap((network) => ['', ...networkLines(network)]),
+    '',
+    `memory at most: ${memorySum(plan.guests)}`,
+    ...changes(steps),
+  ];
+  process.stdout.write(`${parts.join('\n')}\n`);
+}
+
+function guestRows(plan: ClusterPlan): string[][] {
+  return plan.guests.flatMap(({ name, accelerator, spec, interfaces }) =>
+    interfaces.map((one, i) => [
+      ...(i === 0 ? [name, accelerator, String(spec.cpus), formatSize(spec.memory)] : ['', '', '', '']),
+      one.name,
+      one.network,
+      one.address,
+      one.mac,
+    ]),
+  );
+}
+
+/** Links of a large graph are all alike: what is not shown is told. */
+const mostLinks = 50;
+
+function networkLines({ name, subnet, mtuBytes, switches, ports, links }: NetworkPlan): string[] {
+  const count =
+    switches.length === 1 ? 'one switch' : `${switches.length} switches, ${links.length} links between them`;
+  const all = [...ports, ...links];
+  const rows = all
+    .slice(0, mostLinks)
+    .map(({ link }) => [link.name, formatLinkShape(link.out), formatLinkShape(link.in)]);
+  return [
+    `network ${name}: ${subnet}, ${count}, MTU ${mtuBytes}`,
+    table([['LINK', 'OUT', 'IN'], ...rows]).trimEnd(),
+    ...(all.length > mostLinks ? [`and ${all.length - mostLinks} more links`] : []),
+    ...ports.flatMap(({ link, end }) => [
+      ...(end.kind === 'uplink'
+        ? [`uplink by ${end.gateway}, for ${end.allow.map(formatUplinkRule).join('; ')}`]
+        : []),
+      ...captureLines(link),
+    ]),
+  ];
+}
+
+function captureLines({ name, capture }: LinkPlan): string[] {
+  return capture === undefined ? [] : [`capture of ${name} in ${capture.directory}`];
+}
+
+/** `10Gbit, 40ms ±1ms, loss 0.1%`; `-` for one that does nothing to frames. */
+export function formatLinkShape(shape: Shape): string {
+  const { bandwidthBitsPerSecond, delayMs, jitterMs, loss, duplicate, reorder } = shape;
+  const parts = [
+    bandwidthBitsPerSecond === undefined ? undefined : formatBandwidth(bandwidthBitsPerSecond),
+    delayMs === undefined
+      ? undefined
+      : `${formatDelay(delayMs)}${jitterMs === undefined ? '' : ` ±${formatDelay(jitterMs)}`}`,
+    loss === undefined ? undefined : `loss ${formatPercentage(loss)}`,
+    duplicate === undefined ? undefined : `duplicate ${formatPercentage(duplicate)}`,
+    reorder === undefined ? undefined : `reorder ${formatPercentage(reorder)}`,
+  ].filter((part) => part !== undefined);
+  return parts.length === 0 ? '-' : parts.join(', ');
+}
+
+/** What would be done to guests that are there. */
+function changes(steps: readonly Step[]): string[] {
+  const lines = steps.flatMap((step) => {
+    if (step.kind === 'remove') return [`  remove ${step.guest}`];
+    if (step.kind === 'replace')
+      return [`  replace ${step.guest}: it ${step.why === 'changed' ? 'changes' : 'has ended'}`];
+    if (step.kind !== 'fabric' || step.isNew) return [];
+    return [
+      ...step.added.map((link) => `  add link ${link}`),
+      ...step.removed.map((link) => `  remove link ${link}`),
+      ...step.changed.map((link) => `  change link ${link}`),
+    ];
+  });
+  return lines.length === 0 ? [] : ['', 'changes:', ...lines];
+}

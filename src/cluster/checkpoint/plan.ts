@@ -1,0 +1,93 @@
+/** What can be saved of a cluster, and how one goes on from what was saved. Pure. */
+
+import { LodgeError } from '../../errors.ts';
+import type { FabricPlan } from '../../fabric/plan.ts';
+import type { GuestPlan } from '../../guest/plan.ts';
+import { restoredPlan, savingRefusal } from '../../guest/saved.ts';
+import { foldHostList } from '../host-list.ts';
+import { fullNameOf } from '../networks.ts';
+import type { ClusterPlan } from '../plan.ts';
+import { type Checkpoint, stateFileOf } from './files.ts';
+
+/** A cluster is saved whole or not at all. @throws LodgeError `checkpoint` naming all guests that cannot be */
+export function requireSavable(plans: ReadonlyMap<string, GuestPlan>): void {
+  const refused = new Map<string, { names: string[]; fix: string }>();
+  for (const [name, plan] of plans) {
+    const refusal = savingRefusal(plan);
+    if (refusal === undefined) continue;
+    const known = refused.get(refusal.what) ?? { names: [], fix: refusal.fix };
+    refused.set(refusal.what, { ...known, names: [...known.names, name] });
+  }
+  const [first] = refused.values();
+  if (first === undefined) return;
+  const all = [...refused].map(([what, { names }]) => `${foldHostList(names)}: ${what}`);
+  throw new LodgeError('checkpoint', 'not all guests of this cluster can be saved', {
+    detail: all.join('\n'),
+    fix: first.fix,
+  });
+}
+
+export interface RestorePlan {
+  cluster: ClusterPlan;
+  fabric: FabricPlan;
+  guests: GuestPlan[];
+}
+
+export interface RestoreInput {
+  checkpoint: Checkpoint;
+  /** Of the cluster that is to be; another one than the saved one's for a fork. */
+  name: string;
+  guestDir: (fullName: string) => string;
+  newId: () => string;
+}
+
+/** The cluster that goes on: the same machines and links, under its name. */
+export function planRestore({ checkpoint, name, guestDir, newId }: RestoreInput): RestorePlan {
+  const { cluster, dir } = checkpoint;
+  const guests = Object.entries(checkpoint.guests).map(([guest, saved]): GuestPlan => {
+    const fullName = fullNameOf(name, guest);
+    const plan = restoredPlan(saved, {
+      name: fullName,
+      id: newId(),
+      dir: guestDir(fullName),
+      savedState: stateFileOf(dir, guest),
+    });
+    return plan.cluster === undefined ? plan : { ...plan, cluster: { ...plan.cluster, name } };
+  });
+  return {
+    cluster: {
+      ...cluster,
+      name,
+      guests: cluster.guests.map((guest) => ({ ...guest, fullName: fullNameOf(name, guest.name) })),
+      fabric: movedFabric(cluster.fabric, name, guestDir),
+    },
+    fabric: movedFabric(checkpoint.fabric, name, guestDir),
+    guests,
+  };
+}
+
+/** The same fabric between guests that lie elsewhere. */
+function movedFabric(fabric: FabricPlan, name: string, guestDir: (fullName: string) => string): FabricPlan {
+  return {
+    ...fabric,
+    name,
+    networks: fabric.networks.map((network) => ({
+      ...network,
+      ports: network.ports.map((port) => {
+        if (port.end.kind !== 'guest') return port;
+        const file = port.end.socketPath.slice(port.end.socketPath.lastIndexOf('/') + 1);
+        const guest = fullNameOf(name, port.end.guest.slice(port.end.guest.indexOf('.') + 1));
+        return { ...port, end: { ...port.end, guest, socketPath: `${guestDir(guest)}/${file}` } };
+      }),
+    })),
+  };
+}
+
+/** A name for a fork that no cluster has: `lab-2`, `lab-3`… */
+export function forkName(name: string, taken: readonly string[]): string {
+  const base = name.replace(/-\d+$/, '');
+  for (let n = 2; ; n++) {
+    const candidate = `${base}-${n}`;
+    if (!taken.includes(candidate)) return candidate;
+  }
+}

@@ -1,0 +1,130 @@
+/** Looks at what the plan of a cluster needs to know: its spec's files, and what each kind of guest gets on this host. */
+
+import { readFileSync, statSync } from 'node:fs';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { readDocument } from '../document.ts';
+import type { GuestPlan } from '../guest/plan.ts';
+import { asksPlacement } from '../guest/planner.ts';
+import { type GuestLook, lookForGuest, planFromLook } from '../guest/resolve.ts';
+import type { GuestSpec } from '../guest/spec.ts';
+import { guestsDir } from '../guest/state.ts';
+import type { Store } from '../image/store.ts';
+import { type AsGraph, parseAsGraph } from './as-graph.ts';
+import { canonicalJson, digestOf } from './canonical.ts';
+import { type Pressure, parsePressure } from './governor.ts';
+import {
+  type ClusterPlan,
+  clusterNameOf,
+  completeCluster,
+  outlineCluster,
+  type PlannedGuest,
+  readClusterSpec,
+} from './plan.ts';
+import { readClusterPlan } from './state.ts';
+
+export interface LookOptions {
+  store: Store;
+  onProgress: (text: string) => void;
+  cwd: string;
+}
+
+export interface ClusterLook {
+  plan: ClusterPlan;
+  /** The plan of one of its guests; each call is another guest. */
+  guestPlan(guest: PlannedGuest): Promise<GuestPlan>;
+}
+
+/**
+ * Reads a spec and completes it with what is found here; nothing is changed.
+ * @throws LodgeError for what is wrong with the spec or cannot be had
+ */
+export async function lookAtCluster(file: string, options: LookOptions): Promise<ClusterLook> {
+  const document = readClusterSpec(readDocument(file, file), file);
+  const path = resolve(file);
+  // A cluster that is there keeps its directory, from wherever it is changed.
+  const cwd = readClusterPlan(clusterNameOf(document.value, path))?.cwd ?? options.cwd;
+  const asGraphs = readAsGraphs(Object.values(document.value.fabric ?? {}), dirname(path));
+  const outline = outlineCluster({ document, file: path, asGraphs, guestsDir: guestsDir(), cwd });
+  const looks = new Map<string, Promise<GuestLook>>();
+  const lookFor = (spec: GuestSpec): Promise<GuestLook> => {
+    const look = lookForGuest(spec, { ...options, cwd }, true);
+    // Those with a placement are given what others have left.
+    if (!asksPlacement(spec)) looks.set(canonicalJson(spec), look);
+    return look;
+  };
+  const found = new Map<
+    GuestSpec,
+    { accelerator: GuestLook['accelerator']; imageId: string; hasAgent: boolean }
+  >();
+  for (const { spec } of outline.guests) {
+    if (found.has(spec)) continue;
+    const { accelerator, image } = await (looks.get(canonicalJson(spec)) ?? lookFor(spec));
+    found.set(spec, {
+      accelerator,
+      imageId: image.kind === 'linux' ? image.id : digestOf([image, filesOf(spec)]),
+      hasAgent: image.kind === 'linux',
+    });
+  }
+  const plan = completeCluster(outline, ({ spec }) => found.get(spec)!);
+  return {
+    plan,
+    async guestPlan({ spec, fullName, name, interfaces, routes, forward, digest }) {
+      const look = await (looks.get(canonicalJson(spec)) ?? lookFor(spec));
+      const cluster = { name: plan.name, digest };
+      const member = { name: fullName, hostname: name, interfaces, hosts: [], routes, forward, cluster };
+      return planFromLook(look, { member });
+    },
+  };
+}
+
+function readAsGraphs(networks: readonly { topology?: unknown }[], directory: string): Map<string, AsGraph> {
+  const graphs = new Map<string, AsGraph>();
+  for (const { topology } of networks) {
+    const { kind, file } = (topology ?? {}) as { kind?: string; file?: string };
+    if (kind !== 'as-graph' || file === undefined || graphs.has(file)) continue;
+    const path = isAbsolute(file) ? file : join(directory, file);
+    graphs.set(file, parseAsGraph(readDocument(path, path), file));
+  }
+  return graphs;
+}
+
+/** Sizes and times of the files that a spec names: a guest boots from them as they are. */
+function filesOf({ image, kernel }: GuestSpec): unknown[] {
+  const paths = typeof image === 'string' ? [image] : [image.kernel, image.initrd];
+  return [...paths, kernel].map((path) => {
+    const stats = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
+    return stats === undefined ? null : [stats.size, stats.mtimeMs];
+  });
+}
+
+/** How much this machine waits now; nothing where its kernel does not tell. */
+export function readPressure(): Pressure {
+  const [cpu, memory] = ['cpu', 'memory'].map((name) => {
+    try {
+      return readFileSync(`/proc/pressure/${name}`, 'utf8');
+    } catch {
+      return undefined;
+    }
+  });
+  const [cpuSome, memoryFull] = [parsePressure(cpu, 'some'), parsePressure(memory, 'full')];
+  return {
+    ...(cpuSome === undefined ? {} : { cpuSome }),
+    ...(memoryFull === undefined ? {} : { memoryFull }),
+  };
+}
+
+/** Memory that a process and all that it started have now; 0 when it is gone. Format: proc(5). */
+export function residentMemoryBytes(pid: number): number {
+  try {
+    const kibibytes = Number(
+      /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0,
+    );
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+    return children.reduce(
+      (sum, child) => sum + (child > 0 ? residentMemoryBytes(child) : 0),
+      kibibytes * 1024,
+    );
+  } catch {
+    return 0;
+  }
+}

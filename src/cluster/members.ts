@@ -1,0 +1,179 @@
+/** Who is in a network, with what address: ranges expanded, addresses given and checked. Pure. */
+
+import type { Locate } from '../document.ts';
+import { LodgeError } from '../errors.ts';
+import {
+  formatAddress,
+  formatPrefix,
+  macOf,
+  type Prefix,
+  parseAddress,
+  prefixHas,
+  prefixSize,
+  uplinkPort,
+} from './address.ts';
+import { suggestGuest } from './guest-specs.ts';
+import { expandHostList } from './host-list.ts';
+import type { MemberSpec, NetworkSpec } from './spec.ts';
+
+export interface Member {
+  guest: string;
+  spec: MemberSpec;
+  address: number;
+  mac: string;
+  where: string;
+}
+
+export interface NetworkMembers {
+  members: Member[];
+  /** Where there is an uplink. */
+  gateway?: { address: number; mac: string };
+}
+
+export interface MembersInput {
+  /** Index and name of the network. */
+  index: number;
+  name: string;
+  spec: NetworkSpec;
+  subnet: Prefix;
+  /** Names of all guests. */
+  guests: ReadonlySet<string>;
+  /** Locates a path within the network. */
+  locate: Locate;
+}
+
+/**
+ * The members of a network in the order of the spec.
+ * @throws LodgeError `spec-value`: unknown or doubled members, addresses that cannot be, clash or do not suffice
+ */
+export function planMembers(input: MembersInput): NetworkMembers {
+  const { index, name, spec, subnet, locate } = input;
+  const named = namedMembers(input);
+  const free = prefixSize(subnet.length) - 2;
+  const wanted = named.length + (spec.uplink === undefined ? 0 : 1);
+  if (wanted > free) {
+    throw new LodgeError(
+      'spec-value',
+      `${formatPrefix(subnet)} has ${free} addresses, and network '${name}' needs ${wanted}`,
+      { where: locate([spec.subnet === undefined ? 'members' : 'subnet']), fix: 'give it a larger subnet' },
+    );
+  }
+  const owners = new Map<number, string>();
+  const claim = (address: number, owner: string, where: string): void => {
+    const other = owners.get(address);
+    if (other !== undefined) {
+      throw new LodgeError(
+        'spec-value',
+        `${formatAddress(address)} is the address of both ${other} and ${owner} in network '${name}'`,
+        { where, fix: 'give one of them another, or none' },
+      );
+    }
+    owners.set(address, owner);
+  };
+  const last = subnet.network + prefixSize(subnet.length) - 2;
+  const gateway = gatewayOf(input, last);
+  if (gateway !== undefined) claim(gateway, 'the gateway', locate(['uplink']));
+  const fixed = named.map((member) => {
+    if (member.spec.address === undefined) return undefined;
+    const address = addressIn(member.spec.address, subnet, member.whereOf('address'));
+    claim(address, member.guest, member.whereOf('address'));
+    return address;
+  });
+  let next = subnet.network + 1;
+  const members = named.map(({ guest, spec: own, whereOf }, i) => {
+    let address = fixed[i];
+    if (address === undefined) {
+      while (owners.has(next)) next++;
+      address = next;
+      owners.set(address, guest);
+    }
+    return { guest, spec: own, address, mac: own.mac ?? macOf(index, i + 1), where: whereOf() };
+  });
+  return {
+    members,
+    ...(gateway === undefined ? {} : { gateway: { address: gateway, mac: macOf(index, uplinkPort) } }),
+  };
+}
+
+interface NamedMember {
+  guest: string;
+  spec: MemberSpec;
+  whereOf: (key?: string) => string;
+}
+
+function namedMembers({ name, spec, guests, locate }: MembersInput): NamedMember[] {
+  const isList = Array.isArray(spec.members);
+  const entries: [string, MemberSpec | null][] = isList
+    ? (spec.members as string[]).map((pattern) => [pattern, null])
+    : Object.entries(spec.members as Record<string, MemberSpec | null>);
+  const named: NamedMember[] = [];
+  const seen = new Map<string, string>();
+  entries.forEach(([pattern, own], i) => {
+    const where = isList ? locate(['members', i]) : locate(['members', pattern], 'key');
+    const whereOf = (key?: string): string =>
+      key === undefined || isList ? where : locate(['members', pattern, key]);
+    const names = expandHostList(pattern, where);
+    for (const key of ['address', 'mac'] as const) {
+      if (own?.[key] === undefined || names.length === 1) continue;
+      throw new LodgeError('spec-value', `${names.length} members cannot have one ${key}`, {
+        where: whereOf(key),
+        fix: 'leave it out, or give it to a single member',
+      });
+    }
+    for (const guest of names) {
+      if (!guests.has(guest)) {
+        throw new LodgeError(
+          'spec-value',
+          `network '${name}' has a member '${guest}', and there is no such guest`,
+          {
+            where,
+            fix: suggestGuest(guest, [...guests]),
+          },
+        );
+      }
+      const other = seen.get(guest);
+      if (other !== undefined) {
+        throw new LodgeError('spec-value', `'${guest}' is twice in network '${name}'`, {
+          where,
+          detail: `the other time: ${other}`,
+          fix: 'a guest has one interface in a network: take it out once',
+        });
+      }
+      seen.set(guest, where);
+      named.push({ guest, spec: own ?? {}, whereOf });
+    }
+  });
+  return named;
+}
+
+function gatewayOf({ spec, subnet, locate }: MembersInput, last: number): number | undefined {
+  if (spec.uplink === undefined) return undefined;
+  if (spec.uplink.gateway === undefined) return last;
+  return addressIn(spec.uplink.gateway, subnet, locate(['uplink', 'gateway']));
+}
+
+/** @throws LodgeError `spec-value` for what is no address that a guest can have in the subnet */
+function addressIn(text: string, subnet: Prefix, where: string): number {
+  const address = parseAddress(text);
+  const last = subnet.network + prefixSize(subnet.length) - 1;
+  if (address === undefined) {
+    throw new LodgeError('spec-value', `'${text}' is not an IPv4 address`, {
+      where,
+      fix: `write one of ${formatPrefix(subnet)}, such as ${formatAddress(subnet.network + 1)}`,
+    });
+  }
+  if (!prefixHas(subnet, address)) {
+    throw new LodgeError('spec-value', `${text} is not in ${formatPrefix(subnet)}`, {
+      where,
+      fix: `from ${formatAddress(subnet.network + 1)} to ${formatAddress(last - 1)}`,
+    });
+  }
+  if (address === subnet.network || address === last) {
+    throw new LodgeError(
+      'spec-value',
+      `${text} is the ${address === last ? 'broadcast' : 'network'} address of ${formatPrefix(subnet)}`,
+      { where, fix: `from ${formatAddress(subnet.network + 1)} to ${formatAddress(last - 1)}` },
+    );
+  }
+  return address;
+}

@@ -1,0 +1,159 @@
+/**
+ * A cluster as a plan: its guests with all that is needed to start them, and its fabric. A plain value, made in two
+ * steps that are both pure: the outline says who is there and how they are joined; what was found on the host (which
+ * accelerator and image each guest gets) completes it.
+ */
+
+import { basename } from 'node:path';
+import { type LocatedDocument, parseLocatedYaml } from '../document.ts';
+import { LodgeError } from '../errors.ts';
+import type { FabricPlan } from '../fabric/plan.ts';
+import type { InterfacePlan, RoutePlan } from '../guest/interface.ts';
+import type { GuestSpec } from '../guest/spec.ts';
+import type { Accelerator } from '../machine/accelerators.ts';
+import type { AsGraph } from './as-graph.ts';
+import { digestOf } from './canonical.ts';
+import { specifyGuests } from './guest-specs.ts';
+import { fullNameOf, planNetworks } from './networks.ts';
+import { neededBytes } from './resources.ts';
+import { planRoutes } from './routes.ts';
+import { type ClusterSpec, clusterNamePattern, clusterSpecSchema } from './spec.ts';
+
+export interface OutlinedGuest {
+  /** Its host name, `v01`. */
+  name: string;
+  /** Its name among all guests of this user on this host, `lab.v01`. */
+  fullName: string;
+  spec: GuestSpec;
+  interfaces: InterfacePlan[];
+  routes: RoutePlan[];
+  /** Whether it passes packets on between its networks. */
+  forward: boolean;
+  /** `file:line:column` of what names it. */
+  where: string;
+}
+
+export interface ClusterOutline {
+  name: string;
+  /** Absolute path of the spec. */
+  file: string;
+  /** Directory that the guests share as their working directory, and that captures are put in. */
+  cwd: string;
+  guests: OutlinedGuest[];
+  fabric: FabricPlan;
+}
+
+/** What was found for a guest's spec on this host. */
+export interface FoundForGuest {
+  accelerator: Accelerator;
+  /** Other content is another image: the guest is then replaced. */
+  imageId: string;
+  /** Has an agent: commands can be run in it, and files written. */
+  hasAgent: boolean;
+}
+
+export interface PlannedGuest {
+  name: string;
+  fullName: string;
+  spec: GuestSpec;
+  interfaces: InterfacePlan[];
+  routes: RoutePlan[];
+  forward: boolean;
+  accelerator: Accelerator;
+  imageId: string;
+  hasAgent: boolean;
+  /** Memory of the host that it takes at most. */
+  neededBytes: number;
+  /** Of all that a guest must be started again for when it changes. */
+  digest: string;
+}
+
+export interface ClusterPlan {
+  version: 1;
+  name: string;
+  /** Absolute path of the spec. */
+  file: string;
+  /** Directory that the guests share as their working directory, and that captures are put in. */
+  cwd: string;
+  guests: PlannedGuest[];
+  fabric: FabricPlan;
+}
+
+/** The spec in YAML, checked. @throws LodgeError `spec-syntax`, `spec-unknown-key`, `spec-value` */
+export function readClusterSpec(text: string, file: string): LocatedDocument<ClusterSpec> {
+  return parseLocatedYaml(text, clusterSpecSchema, file);
+}
+
+/** The name of a cluster: what its spec says, else its file's without the ending. @throws LodgeError `spec-value` */
+export function clusterNameOf(spec: ClusterSpec, file: string): string {
+  if (spec.name !== undefined) return spec.name;
+  const name = basename(file).replace(/\.ya?ml$/, '');
+  if (clusterNamePattern.test(name)) return name;
+  throw new LodgeError('spec-value', `'${name}' cannot be the name of a cluster`, {
+    where: file,
+    fix: 'add one to the file: name: lab',
+  });
+}
+
+export interface OutlineInput {
+  document: LocatedDocument<ClusterSpec>;
+  /** Absolute path of the spec. */
+  file: string;
+  asGraphs: ReadonlyMap<string, AsGraph>;
+  guestsDir: string;
+  cwd: string;
+}
+
+/** @throws LodgeError `spec-value` with file, line and column */
+export function outlineCluster(input: OutlineInput): ClusterOutline {
+  const { document, file } = input;
+  const name = clusterNameOf(document.value, file);
+  const guests = specifyGuests(document);
+  const { fabric, interfaces } = planNetworks({ ...input, name, guests });
+  return {
+    name,
+    file,
+    cwd: input.cwd,
+    guests: guests.map((guest) => ({
+      name: guest.name,
+      fullName: fullNameOf(name, guest.name),
+      spec: guest.spec,
+      interfaces: interfaces.get(guest.name)!,
+      routes: planRoutes(guest, interfaces, fabric),
+      forward: guest.forward,
+      where: guest.where,
+    })),
+    fabric,
+  };
+}
+
+/** @param found what was found for a spec; called once for each guest */
+export function completeCluster(
+  { name, file, cwd, guests, fabric }: ClusterOutline,
+  found: (guest: OutlinedGuest) => FoundForGuest,
+): ClusterPlan {
+  return {
+    version: 1,
+    name,
+    file,
+    cwd,
+    guests: guests.map((guest): PlannedGuest => {
+      const { spec, interfaces, routes, forward } = guest;
+      const { accelerator, imageId, hasAgent } = found(guest);
+      return {
+        name: guest.name,
+        fullName: guest.fullName,
+        spec,
+        interfaces,
+        routes,
+        forward,
+        accelerator,
+        imageId,
+        hasAgent,
+        neededBytes: neededBytes(spec, accelerator),
+        digest: digestOf({ spec, interfaces, routes, forward, imageId }),
+      };
+    }),
+    fabric,
+  };
+}

@@ -1,0 +1,73 @@
+/** What the guests of a cluster need of this host, against what there is. Pure. */
+
+import { LodgeError } from '../errors.ts';
+import { ordinaryMemoryBytes } from '../guest/layout-memory.ts';
+import type { GuestSpec } from '../guest/spec.ts';
+import type { Accelerator } from '../machine/accelerators.ts';
+import type { Limits } from '../machine/machine.ts';
+import { formatSize } from '../units.ts';
+
+/** Measured: a user-mode guest of 48M takes 70 MB, of which its kernel and keeper are what it has beside its memory. */
+const umlProcessBytes = 24 * 2 ** 20;
+
+/** Namespaces have no memory set apart: what is counted is their agent, their keeper and a small program or two. */
+const netnsBytes = 4 * 2 ** 20;
+
+/** Memory of the host that a guest takes at most, that of huge-page pools not counted. */
+export function neededBytes(spec: Pick<GuestSpec, 'memory' | 'pages'>, accelerator: Accelerator): number {
+  if (accelerator === 'netns') return netnsBytes;
+  if (accelerator === 'uml') return spec.memory + umlProcessBytes;
+  return ordinaryMemoryBytes(spec.memory, spec.pages.host);
+}
+
+export interface MemoryNeed {
+  accelerator: Accelerator;
+  neededBytes: number;
+}
+
+/** Guests of one kind and size together, as in `4 kvm of 8.1G`; the largest sums first. */
+export function memorySum(guests: readonly MemoryNeed[]): string {
+  const groups = new Map<string, { count: number; accelerator: Accelerator; bytes: number }>();
+  for (const { accelerator, neededBytes: bytes } of guests) {
+    const key = `${accelerator} ${bytes}`;
+    const group = groups.get(key) ?? { count: 0, accelerator, bytes };
+    group.count++;
+    groups.set(key, group);
+  }
+  const parts = [...groups.values()]
+    .sort((a, b) => b.count * b.bytes - a.count * a.bytes)
+    .map(({ count, accelerator, bytes }) => `${count} ${accelerator} of ${formatSize(bytes)}`);
+  const shown = parts.length > 6 ? [...parts.slice(0, 5), `${parts.length - 5} other kinds`] : parts;
+  return `${shown.join(' + ')} = ${formatSize(totalBytes(guests))}`;
+}
+
+export function totalBytes(guests: readonly MemoryNeed[]): number {
+  return guests.reduce((sum, guest) => sum + guest.neededBytes, 0);
+}
+
+/**
+ * Refuses guests that do not fit, before any is started.
+ * @param starting those to be started
+ * @param leavingBytes what guests use now that will be ended first
+ * @throws LodgeError `not-enough-memory` with the sum
+ */
+export function checkClusterMemory(
+  starting: readonly MemoryNeed[],
+  limits: Pick<Limits, 'availableMemoryBytes' | 'memoryBytes' | 'memoryLimitedBy'>,
+  leavingBytes = 0,
+): void {
+  const availableBytes = limits.availableMemoryBytes + leavingBytes;
+  if (totalBytes(starting) <= availableBytes) return;
+  const limit =
+    limits.memoryBytes === undefined
+      ? 'this host has'
+      : `this job (limited to ${formatSize(limits.memoryBytes)}${limits.memoryLimitedBy === undefined ? '' : ` by ${limits.memoryLimitedBy}`}) has`;
+  throw new LodgeError(
+    'not-enough-memory',
+    `the guests to be started need ${formatSize(totalBytes(starting))} of memory; ${limit} ${formatSize(availableBytes)} left`,
+    {
+      detail: `the guest's memory and what its process takes: ${memorySum(starting)}`,
+      fix: 'give the guests less memory (defaults: {memory: 128M}), or ask for fewer',
+    },
+  );
+}

@@ -1,0 +1,85 @@
+/** Ways of guests to networks that they are not in. Pure. */
+
+import { LodgeError } from '../errors.ts';
+import type { FabricPlan } from '../fabric/plan.ts';
+import type { InterfacePlan, RoutePlan } from '../guest/interface.ts';
+import { formatPrefix, parseAddress, parsePrefix, prefixHas } from './address.ts';
+import type { SpecifiedGuest } from './guest-specs.ts';
+
+/** A route as it is written: the gateway is an address or the name of a guest. */
+export interface RouteSpec {
+  destination: string;
+  via: string;
+}
+
+const everywhere = '0.0.0.0/0';
+
+/** Reads `PREFIX via ADDRESS-OR-GUEST`. @throws LodgeError `spec-value` */
+export function parseRoute(text: string): RouteSpec {
+  const match = /^(default|[\d./]+)\s+via\s+([a-z0-9.-]+)$/.exec(text.trim());
+  if (match === null) {
+    throw new LodgeError('spec-value', `'${text}' is not a route`, {
+      fix: 'write PREFIX via GUEST-OR-ADDRESS: 10.2.0.0/16 via router, default via 10.1.0.1',
+    });
+  }
+  const [, destination = '', via = ''] = match;
+  return {
+    destination: destination === 'default' ? everywhere : formatPrefix(parsePrefix(destination)),
+    via,
+  };
+}
+
+/**
+ * The routes of a guest: those it was given, and one to everywhere by the gateway of an uplink, unless it has its own.
+ * @throws LodgeError `spec-value` for a gateway that it cannot reach
+ */
+export function planRoutes(
+  guest: SpecifiedGuest,
+  interfaces: ReadonlyMap<string, InterfacePlan[]>,
+  fabric: FabricPlan,
+): RoutePlan[] {
+  const own = interfaces.get(guest.name)!;
+  const routes = guest.routes.map(({ destination, via }) => ({
+    destination,
+    gateway: gatewayOf(via, guest, own, interfaces),
+  }));
+  if (routes.some(({ destination }) => destination === everywhere)) return routes;
+  for (const { network } of own) {
+    const ports = fabric.networks.find(({ name }) => name === network)!.ports;
+    const end = ports.map((port) => port.end).find(({ kind }) => kind === 'uplink');
+    if (end?.kind === 'uplink') return [...routes, { destination: everywhere, gateway: end.gateway }];
+  }
+  return routes;
+}
+
+function gatewayOf(
+  via: string,
+  guest: SpecifiedGuest,
+  own: readonly InterfacePlan[],
+  interfaces: ReadonlyMap<string, InterfacePlan[]>,
+): string {
+  const fault = (what: string, fix: string): LodgeError =>
+    new LodgeError('spec-value', `'${guest.name}' has a route via ${via}, ${what}`, {
+      where: guest.where,
+      fix,
+    });
+  const address = parseAddress(via);
+  if (address === undefined) {
+    const others = interfaces.get(via);
+    if (others === undefined) throw fault('and there is no such guest', 'name a guest, or an address');
+    const shared = others.find(({ network }) => own.some((one) => one.network === network));
+    if (shared === undefined)
+      throw fault('which is in none of its networks', 'choose one that is in the same network');
+    return shared.address.split('/')[0]!;
+  }
+  const isNear = own.some((one) => prefixHas(subnetOf(one.address), address));
+  if (!isNear)
+    throw fault('which is in none of its networks', 'choose an address of a network that it is in');
+  return via;
+}
+
+function subnetOf(address: string): { network: number; length: number } {
+  const [text = '', length] = address.split('/');
+  const number = parseAddress(text)!;
+  return { network: number - (number % 2 ** (32 - Number(length))), length: Number(length) };
+}

@@ -1,0 +1,203 @@
+/** Checkpoints of clusters, taken and gone on from by the host agent: it has the fabrics and the guests' channels. */
+
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { discardCheckpoint, fabricStateOf, readCheckpoint, readSecret } from '../cluster/checkpoint/files.ts';
+import { planRestore } from '../cluster/checkpoint/plan.ts';
+import { goOnAfterDeath, type Taken, takeCheckpoint } from '../cluster/checkpoint/take.ts';
+import {
+  clusterSecret,
+  discardCluster,
+  guestsOf,
+  makeClusterDir,
+  markFrozen,
+  readClusterPlan,
+  readFabricPlan,
+  readFrozen,
+  writeClusterPlan,
+  writeClusterSecret,
+} from '../cluster/state.ts';
+import { LodgeError } from '../errors.ts';
+import type { Channel } from '../guest/channel/channel.ts';
+import type { GuestPlan } from '../guest/plan.ts';
+import { guestDir } from '../guest/state.ts';
+import type { Fabrics } from './fabrics.ts';
+
+/** What of the host agent is needed. */
+export interface CheckpointContext {
+  fabrics: Fabrics;
+  channelOf: (plan: GuestPlan) => Promise<Channel | undefined>;
+  /** Starts a guest from its saved state; it goes on when `beforeGoingOn` resolves. */
+  startSaved: (plan: GuestPlan, beforeGoingOn: () => Promise<void>) => Promise<void>;
+}
+
+/** @throws LodgeError `no-such-cluster`, and what {@link takeCheckpoint} throws */
+export async function checkpointCluster(
+  name: string,
+  dir: string,
+  { fabrics, channelOf }: CheckpointContext,
+  onProgress: (text: string) => void,
+): Promise<Taken> {
+  const cluster = readClusterPlan(name);
+  const fabric = readFabricPlan(name);
+  if (cluster === undefined || fabric === undefined) {
+    throw new LodgeError('no-such-cluster', `there is no cluster named '${name}' on this host`);
+  }
+  const views = guestsOf(name);
+  const away = views.filter(({ status }) => status !== 'running');
+  if (away.length > 0 || views.length < cluster.guests.length) {
+    throw new LodgeError('checkpoint', 'not all guests of this cluster run', {
+      fix: `lodge status ${name}, and lodge apply ${cluster.file}`,
+    });
+  }
+  const guests = await Promise.all(
+    views.map(async ({ plan }) => {
+      const channel = await channelOf(plan);
+      return { name: plan.hostname, plan, ...(channel === undefined ? {} : { channel }) };
+    }),
+  );
+  const mark = (part: string | undefined): void => {
+    markFrozen(name, part);
+    fabrics.note(name, {
+      kind: part === undefined ? 'fabric-thawed' : 'fabric-frozen',
+      subject: name,
+      text: part === undefined ? 'guests and links go on' : `for a checkpoint in ${dir}`,
+    });
+  };
+  return takeCheckpoint({
+    dir,
+    cluster,
+    fabric,
+    secret: clusterSecret(name),
+    guests,
+    askFabric: (kind, ask) => fabrics.askWorker(name, kind, ask),
+    markFrozen: mark,
+    onProgress,
+  });
+}
+
+/** How long the fabric may take to reach all guests before it goes on without those it does not. */
+const connectLimitMs = 10_000;
+
+/** Starts a cluster from a checkpoint. @throws LodgeError; nothing of it is left then */
+export async function restoreCluster(
+  name: string,
+  dir: string,
+  { fabrics, startSaved }: CheckpointContext,
+  onProgress: (text: string) => void,
+): Promise<void> {
+  const checkpoint = readCheckpoint(dir);
+  const plan = planRestore({
+    checkpoint,
+    name,
+    guestDir,
+    newId: () => randomBytes(8).toString('hex'),
+  });
+  if (readClusterPlan(name) !== undefined || guestsOf(name).length > 0) {
+    throw new LodgeError('name-taken', `there is a cluster named '${name}' already`, {
+      fix: `lodge down ${name}, or go on beside it: lodge restore --fork ${dir}`,
+    });
+  }
+  makeClusterDir(name);
+  writeClusterSecret(name, readSecret(dir));
+  writeClusterPlan(plan.cluster);
+  const together = meeting(plan.guests.length);
+  try {
+    onProgress('loading guests');
+    const guests = plan.guests.map((guest) =>
+      startSaved(guest, together.arrive).catch((error) => {
+        together.fail(error);
+        throw error;
+      }),
+    );
+    const started = Promise.allSettled(guests);
+    try {
+      await fabrics.begin(plan.fabric, readFileSync(fabricStateOf(dir)));
+      await together.allHere;
+      onProgress('joining the fabric');
+      await untilConnected(fabrics, name);
+      together.goOn();
+      await fabrics.askWorker(name, 'thaw', {});
+    } catch (error) {
+      together.fail(error);
+      throw error;
+    } finally {
+      await started;
+    }
+    await Promise.all(guests);
+  } catch (error) {
+    await fabrics.stop(name);
+    discardCluster(name);
+    throw error;
+  }
+  fabrics.note(name, { kind: 'fabric-thawed', subject: name, text: `goes on from ${dir}` });
+}
+
+async function untilConnected(fabrics: Fabrics, name: string): Promise<void> {
+  const deadlineMs = Date.now() + connectLimitMs;
+  for (;;) {
+    const { ports, connectedPorts } = await fabrics.ask(name, 'status', {});
+    if (connectedPorts === ports || Date.now() > deadlineMs) return;
+    await delay(20);
+  }
+}
+
+interface Meeting {
+  /** Says that one is here, and waits until all may go on. */
+  arrive: () => Promise<void>;
+  allHere: Promise<void>;
+  goOn: () => void;
+  fail: (error: unknown) => void;
+}
+
+/** So many come together, and then go on at once; or none does. */
+function meeting(many: number): Meeting {
+  let missing = many;
+  const here = deferred();
+  const onward = deferred();
+  if (many === 0) here.resolve();
+  return {
+    arrive: () => {
+      if (--missing === 0) here.resolve();
+      return onward.promise;
+    },
+    allHere: here.promise,
+    goOn: onward.resolve,
+    fail: (error) => {
+      here.reject(error);
+      onward.reject(error);
+    },
+  };
+}
+
+interface Deferred {
+  promise: Promise<void>;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+function deferred(): Deferred {
+  const made = {} as Deferred;
+  made.promise = new Promise((resolve, reject) => {
+    Object.assign(made, { resolve, reject });
+  });
+  // Whoever waits is told; nobody need.
+  made.promise.catch(() => {});
+  return made;
+}
+
+/** Lets a cluster go on that a killed host agent has left standing. */
+export async function thawAbandoned(name: string, { fabrics, channelOf }: CheckpointContext): Promise<void> {
+  const part = readFrozen(name);
+  if (part === undefined) return;
+  const plans = guestsOf(name).flatMap(({ status, plan }) => (status === 'running' ? [plan] : []));
+  await goOnAfterDeath(plans, channelOf);
+  discardCheckpoint(part);
+  markFrozen(name, undefined);
+  fabrics.note(name, {
+    kind: 'fabric-thawed',
+    subject: name,
+    text: 'it stood still for a checkpoint whose taker was killed',
+  });
+}

@@ -1,0 +1,74 @@
+/** Routes of the host agent about clusters and their fabrics. No logic of their own. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Taken } from '../cluster/checkpoint/take.ts';
+import type { IsolationFinding } from '../fabric/isolation/finding.ts';
+import { answerText } from './fabric-json.ts';
+import type { Fabrics } from './fabrics.ts';
+import { answerWithProgress, json, readJson } from './http-json.ts';
+import { changeOf, directoryOf, eventOf, questionOf } from './requests.ts';
+
+/** What the host agent can do with clusters. */
+export interface ClusterOwner {
+  readonly fabrics: Fabrics;
+  checkpoint(name: string, dir: string, onProgress: (text: string) => void): Promise<Taken>;
+  restore(name: string, dir: string, onProgress: (text: string) => void): Promise<void>;
+  prove(name: string): Promise<IsolationFinding[]>;
+}
+
+/**
+ * Answers a request about a cluster.
+ * @returns whether it was one
+ */
+export async function answerCluster(
+  owner: ClusterOwner,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<boolean> {
+  const [, name = '', what = ''] =
+    /^\/v1\/clusters\/([a-z0-9-]{1,32})\/(apply|change|ask|events|stop|checkpoint|restore|prove)$/.exec(
+      request.url ?? '',
+    ) ?? [];
+  if (name === '' || request.method !== 'POST') return false;
+  const { fabrics } = owner;
+  switch (what) {
+    case 'checkpoint': {
+      const { dir } = directoryOf(await readJson(request));
+      await answerWithProgress(response, async (tell) => ({
+        taken: await owner.checkpoint(name, dir, tell),
+      }));
+      return true;
+    }
+    case 'restore': {
+      const { dir } = directoryOf(await readJson(request));
+      await answerWithProgress(response, async (tell) => {
+        await owner.restore(name, dir, tell);
+        return { name };
+      });
+      return true;
+    }
+    case 'prove':
+      json(response, 200, await owner.prove(name));
+      return true;
+    case 'apply':
+      json(response, 200, await fabrics.apply(name));
+      return true;
+    case 'change':
+      await fabrics.change(name, changeOf(await readJson(request)));
+      break;
+    case 'ask': {
+      const { kind, ask } = questionOf(await readJson(request));
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(answerText(await fabrics.ask(name, kind, ask)));
+      return true;
+    }
+    case 'events':
+      fabrics.note(name, eventOf(await readJson(request)));
+      break;
+    case 'stop':
+      await fabrics.stop(name);
+      break;
+  }
+  json(response, 200, {});
+  return true;
+}
