@@ -77,6 +77,8 @@ try {
     ];
     if (round % 2 === 1) turns.reverse();
     for (const turn of turns) await turn();
+    const last = Object.entries(values).map(([name, list]) => `${name} ${list.at(-1) ?? '–'}`);
+    process.stderr.write(`round ${round + 1}: ${last.join(', ')} GFLOPS\n`);
   }
   process.stdout.write(`rounds: ${count}, N ${size.n}, ${size.p} x ${size.q}\n`);
   process.stdout.write(`by hand          GFLOPS  ${spread(values.hand)}\n`);

@@ -38,9 +38,9 @@
 
 enum { MAX_PROCESSES = 65536, FIRST_LOOK_MS = 5, GRACE_MS = 3000 };
 
-/* Counting walks page tables, which is not free: it may take this part of a CPU while memory seems to stay as it is, */
+/* Counting walks page tables, which is not free: it may take this part of a CPU when two counts gave the same, */
 static const double steady_share = 0.001;
-/* and this part while it changes. */
+/* and this part while memory changes. */
 static const double changing_share = 0.01;
 /* Where nothing seems to have changed, every so many glances are followed by a count all the same. */
 static const int most_glances = 16;
@@ -274,7 +274,7 @@ int main(int argc, char **argv) {
 
   struct pages most = {0, 0, 0}, last = {0, 0, 0};
   long long glanced = -1, kill_at = 0, counted_at = 0, cost = 0;
-  int counted = 0, seen = 0, found = 0, glances = 0, wanted_glances = 1, status = 0;
+  int counted = 0, seen = 0, found = 0, glances = 0, wanted_glances = 1, is_steady = 0, status = 0;
   /* A run that is soon over is looked at too: the time between two looks doubles until it is what it should be. */
   long pause_ms = FIRST_LOOK_MS < interval_ms ? FIRST_LOOK_MS : interval_ms;
   long long look_at = now_ns(CLOCK_MONOTONIC) + pause_ms * 1000000LL;
@@ -296,7 +296,7 @@ int main(int argc, char **argv) {
     look_at = now + pause_ms * 1000000LL;
     glances++;
     int has_changed = !seen || differs(glance(found), glanced);
-    if (now - counted_at < cost / (has_changed ? changing_share : steady_share)) continue;
+    if (now - counted_at < cost / (has_changed || !is_steady ? changing_share : steady_share)) continue;
     if (!has_changed && glances < wanted_glances) continue;
 
     struct pages sum;
@@ -312,7 +312,8 @@ int main(int argc, char **argv) {
     glanced = glance(found);
     glances = 0;
     /* A glance does not see hugetlb pages come that were mapped before. */
-    wanted_glances = has_changed || differs(total(sum), last_total) ? 1 : 2 * wanted_glances;
+    is_steady = !has_changed && !differs(total(sum), last_total);
+    wanted_glances = is_steady ? 2 * wanted_glances : 1;
     if (wanted_glances > most_glances) wanted_glances = most_glances;
     last = sum;
   }

@@ -1,9 +1,9 @@
 /** What a study measures, as plain values: environments, pages, series, cells. Pure. */
 
-import type { Accelerator } from '../machine/accelerators.ts';
+import type { VirtualAccelerator } from '../machine/accelerators.ts';
 
 /** Where a benchmark runs: on the host, or in a guest of an accelerator. */
-export type Environment = 'native' | Accelerator;
+export type Environment = 'native' | VirtualAccelerator;
 
 /** A page size, or transparent huge pages. */
 export type PageSize = '4K' | '2M' | '1G' | 'thp';

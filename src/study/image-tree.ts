@@ -107,6 +107,7 @@ const script = `
 root=$1
 shared=$2
 shift 2
+for dir in proc sys dev tmp; do mkdir -p "$root/$dir" || exit 125; done
 for dir in proc sys dev; do mount --rbind "/$dir" "$root/$dir" || exit 125; done
 mount -t tmpfs -o mode=1777 tmp "$root/tmp" && mkdir -p "$root$shared" && mount --bind "$shared" "$root$shared" || exit 125
 exec chroot "$root" "$@"

@@ -25,7 +25,7 @@ const paperElements = 80_000_000;
 const quickOrder = 2600;
 const quickElements = 8_000_000;
 /** With caches of gigabytes, as hypervisors tell of, four times as much would take the minutes of all of a study. */
-const quickMostElements = 32_000_000;
+const quickMostElements = 16_000_000;
 const quickRoundTrips = 100;
 
 /** A block size that suits OpenBLAS's kernels on x86-64, and divides the orders' steps. */

@@ -140,9 +140,9 @@ export class Runtime {
     return this.processes().find(({ line }) => /\bnode .*\/dist\/\S+ agent$/.test(line))?.pid;
   }
 
-  /** Directories and files that only guests leave. */
+  /** Directories and files that only guests and clusters leave. */
   files(): string[] {
-    return ['guests', 'making'].flatMap((name) =>
+    return ['guests', 'making', 'clusters'].flatMap((name) =>
       namesIn(join(this.dir, name)).map((file) => `${name}/${file}`),
     );
   }

@@ -135,6 +135,52 @@ describe('a study', () => {
     expect(existsSync(join(here.work, 'refused'))).toBe(false);
   });
 
+  it('that says nothing is refused, since all of one takes hours', async () => {
+    writeFileSync(join(here.work, 'empty.yaml'), '# nothing yet\n');
+    const { code, stderr } = await here.lodge(['study', '--spec', 'empty.yaml', '-o', 'refused']);
+    expect([code, stderr]).toEqual([125, expect.stringContaining('size: full')]);
+    expect(existsSync(join(here.work, 'refused'))).toBe(false);
+  });
+
+  it('takes its benchmarks from an image on both sides, and says what that lacks', async () => {
+    const image = `study-test-${process.pid}`;
+    const build = async (...programs: string[]): Promise<void> => {
+      const { code, stderr } = await here.lodge([
+        'image',
+        'build',
+        '--closure',
+        ...programs,
+        '--name',
+        image,
+      ]);
+      expect({ code, stderr }).toMatchObject({ code: 0 });
+    };
+    const args = ['study', '--quick', '--image', image, '--benchmarks', 'micro,hpcc', '--cores', '1'];
+    const more = ['--environments', 'native,uml', '--pages', '4K/4K', '--repeats', '1', '-o', 'from-image'];
+    try {
+      await build('taskset', 'env');
+      const { code, stderr } = await here.lodge([...args, ...more]);
+      expect({ code, stderr }).toMatchObject({ code: 0 });
+      const { head, samples } = readStudy(join(here.work, 'from-image'));
+      expect(head.image).toMatchObject({ name: image, id: expect.stringMatching(/^[0-9a-f]{64}$/) });
+      expect(head.notMeasured.map(({ reason }) => reason)).toContain(
+        `the image ${image} has no hpcc, openmpi-bin`,
+      );
+      expect(samples.map(({ outcome, cell }) => `${cell.environment} ${outcome}`).sort()).toEqual([
+        ...['native ok', 'native ok', 'uml ok', 'uml ok'],
+      ]);
+      // What it was unpacked into is gone.
+      const { argv } = samples.find(({ cell }) => cell.environment === 'native')!;
+      expect(existsSync(argv[argv.indexOf('image') + 1]!)).toBe(false);
+      // The name may come to mean another image: that is another study.
+      await build('taskset', 'env', 'lscpu');
+      const again = await here.lodge([...args, ...more]);
+      expect([again.code, again.stderr]).toEqual([125, expect.stringContaining('begun with')]);
+    } finally {
+      await here.lodge(['image', 'rm', image]);
+    }
+  });
+
   it.skipIf(process.getuid!() !== 0)('on a disk that is full keeps what there was, and goes on', async () => {
     const disk = join(here.work, 'disk');
     mkdirSync(disk);
@@ -177,4 +223,29 @@ describe('a study', () => {
     const seen = stream.map(({ found }) => found.ownPages?.hugetlbBytes ?? 0);
     expect(Math.max(...seen)).toBeGreaterThan(100 * 2 ** 20);
   });
+
+  it.skipIf(process.getuid!() !== 0)(
+    'shares pools with another one, and the last gives all back',
+    async () => {
+      const pool = '/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages';
+      const before = readFileSync(pool, 'utf8');
+      const flags = [
+        'study',
+        '--quick',
+        '--benchmarks',
+        'micro',
+        '--environments',
+        'native',
+        '--pages',
+        '2M/2M',
+      ];
+      const both = ['one', 'other'].map((name) => here.lodge([...flags, '--repeats', '3', '-o', name]));
+      for (const { code, stderr } of await Promise.all(both))
+        expect({ code, stderr }).toMatchObject({ code: 0 });
+      expect(readFileSync(pool, 'utf8')).toBe(before);
+      for (const name of ['one', 'other']) {
+        expect(samplesIn(name).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok', 'ok']);
+      }
+    },
+  );
 });

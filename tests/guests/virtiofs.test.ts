@@ -247,7 +247,16 @@ describe.skipIf(!isRoot || byRoot.daemon === undefined)('by virtiofs, for an ord
       'chmod 600 file; mv file moved; cat of-root; { echo x >of-root; } 2>/dev/null || echo no',
       'chown 1 moved 2>/dev/null || echo no; rm -f dir/link',
     ].join('; ');
-    const { code, stdout, stderr } = await asUser([lodgePath, 'run', ...flags, '--', 'sh', '-c', script]);
+    const { code, stdout, stderr } = await asUser([
+      lodgePath,
+      '-q',
+      'run',
+      ...flags,
+      '--',
+      'sh',
+      '-c',
+      script,
+    ]);
     const own = `${uid}:${uid}\n`;
     expect({ code, stderr, stdout: stdout.toString() }).toEqual({
       code: 0,
@@ -269,7 +278,7 @@ describe.skipIf(!isRoot || byRoot.daemon === undefined)('by virtiofs, for an ord
       'mount -o remount,rw /mnt; touch /mnt/new 2>/dev/null || echo no; ls /mnt',
     ].join('; ');
     const asked = ['run', ...flags, '-u', 'root', '-v', `${home}/ro:/mnt:ro`, '--', 'sh', '-c', script];
-    const { code, stdout, stderr } = await asUser([lodgePath, ...asked]);
+    const { code, stdout, stderr } = await asUser([lodgePath, '-q', ...asked]);
     expect({ code, stderr, stdout: stdout.toString() }).toEqual({
       code: 0,
       stderr: '',

@@ -85,7 +85,7 @@ describe('the sizes of a study', () => {
       ...{ size: 'quick', cores: [1], budgetBytes: 40 * gib, lastLevelCachesBytes: gib },
       benchmarks: ['stream'],
     });
-    expect(streamElements).toBe(32_000_000);
+    expect(streamElements).toBe(16_000_000);
     expect(rule).toContain(`the caches here would ask for ${gib / 2}`);
   });
 });
