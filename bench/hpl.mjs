@@ -51,10 +51,12 @@ function byHand(input) {
   const directory = mkdtempSync(join(work, 'hand-'));
   writeFileSync(join(directory, 'hpccinf.txt'), input);
   const root = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
+  // A shell's own settings would choose other kernels of OpenBLAS than the study does, which hands none on.
+  const env = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENBLAS_'));
   execFileSync('mpiexec.openmpi', ['-n', `${cores}`, 'hpcc'], {
     cwd: directory,
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, ...root, OPENBLAS_NUM_THREADS: '1' },
+    env: { ...Object.fromEntries(env), ...root, OPENBLAS_NUM_THREADS: '1' },
   });
   const text = readFileSync(join(directory, 'hpccoutf.txt'), 'utf8');
   return Number(/^HPL_Tflops=(.*)$/m.exec(text)[1]) * 1000;
