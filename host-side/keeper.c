@@ -53,6 +53,7 @@
 #include <unistd.h>
 
 #include "beside.h"
+#include "console.h"
 #include "listen.h"
 #include "log.h"
 #include "namespaces.h"
@@ -61,8 +62,6 @@
 #include "wire.h"
 #include "write-limits.h"
 
-enum { MAX_WATCHERS = 16, PIECE = 65536, TYPED = 65536 };
-
 static const char *dir;
 static int lifeline, contain, relay, small_pages, apart, netns, layered;
 static char *scratch, **writable;
@@ -70,7 +69,6 @@ static int writable_count;
 
 static pid_t program;
 static int contained, confined;
-static int typing = -1;
 
 static void say_error(const char *what) {
   char line[512];
@@ -119,61 +117,6 @@ static int listen_or_die(const char *name) {
   if (fd < 0) die(name);
   return fd;
 }
-
-/* ---- the console ---- */
-
-static struct log console_log = {"console.log", "console.log.1", -1, 0};
-static struct log vmm_log = {"vmm.log", "vmm.log.1", -1, 0};
-
-static int watchers[MAX_WATCHERS];
-static int watcher_count;
-static char typed[TYPED];
-static int typed_bytes;
-
-static void type_pending(void) {
-  if (typed_bytes == 0 || typing < 0) return;
-  ssize_t n = write(typing, typed, typed_bytes);
-  if (n > 0) {
-    memmove(typed, typed + n, typed_bytes - n);
-    typed_bytes -= n;
-  } else if (errno != EAGAIN) {
-    typed_bytes = 0;
-  }
-}
-
-static void drop_watcher(int i) {
-  close(watchers[i]);
-  watchers[i] = watchers[--watcher_count];
-}
-
-static void from_watcher(int i) {
-  char piece[4096];
-  ssize_t n = read(watchers[i], piece, sizeof piece);
-  if (n == 0 || (n < 0 && errno != EAGAIN)) {
-    drop_watcher(i);
-    return;
-  }
-  /* What the guest does not read in time is lost, as on a serial line. */
-  if (n > 0 && typed_bytes + n <= TYPED) {
-    memcpy(typed + typed_bytes, piece, n);
-    typed_bytes += n;
-    type_pending();
-  }
-}
-
-static int pump(int fd, struct log *log, int shown) {
-  static char piece[PIECE];
-  ssize_t n = read(fd, piece, sizeof piece);
-  if (n < 0) return errno == EAGAIN || errno == EINTR;
-  if (n == 0) return 0;
-  log_write(log, piece, n);
-  /* A watcher that is too slow misses output rather than slow the guest down. */
-  for (int i = 0; shown && i < watcher_count; i++)
-    if (send(watchers[i], piece, n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN) drop_watcher(i--);
-  return 1;
-}
-
-/* ---- starting and ending PROGRAM ---- */
 
 /* Tried in a process that ends with it: half of a confinement can neither be used nor undone. */
 static int can_confine(void) {
@@ -226,8 +169,13 @@ static void be_init(char **argv, int in, int out, int err, int channel, int repo
   }
 }
 
+/* What is open to PROGRAM; -1 where there is none. */
+struct streams {
+  int in, out, err, channel;
+};
+
 /* The console is a terminal, and complaints go there too. */
-static void start_namespaces(char **argv, const int pair[2], int fds[3]) {
+static struct streams start_namespaces(char **argv, const int pair[2]) {
   const struct netns how = {.dir = dir, .layered = layered, .argv = argv, .channel = pair[1]};
   int terminal;
   program = netns_start(&how, &terminal);
@@ -240,12 +188,10 @@ static void start_namespaces(char **argv, const int pair[2], int fds[3]) {
   if (relay) close(pair[1]);
   if (relay) set_nonblocking(pair[0]);
   set_nonblocking(terminal);
-  typing = fds[0] = terminal;
-  fds[1] = -1;
-  fds[2] = pair[0];
+  return (struct streams){terminal, terminal, -1, pair[0]};
 }
 
-static void start(char **argv, int fds[3]) {
+static struct streams start(char **argv) {
   int in[2], out[2], err[2], pair[2] = {-1, -1}, report[2];
   if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 ||
       pipe2(report, O_CLOEXEC) < 0)
@@ -255,10 +201,7 @@ static void start(char **argv, int fds[3]) {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die("socketpair");
     for (int i = 0; i < 2; i++) setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
   }
-  if (netns) {
-    start_namespaces(argv, pair, fds);
-    return;
-  }
+  if (netns) return start_namespaces(argv, pair);
   if (beside_start(err[1]) < 0) die("a program beside the guest");
   pid_t self = getpid();
   int may_confine = contain && scratch && can_confine();
@@ -290,14 +233,11 @@ static void start(char **argv, int fds[3]) {
     die(argv[0]);
   }
   close(report[0]);
-  typing = in[1];
-  set_nonblocking(typing);
+  set_nonblocking(in[1]);
   set_nonblocking(out[0]);
   set_nonblocking(err[0]);
   if (relay) set_nonblocking(pair[0]);
-  fds[0] = out[0];
-  fds[1] = err[0];
-  fds[2] = pair[0];
+  return (struct streams){in[1], out[0], err[0], pair[0]};
 }
 
 /* Without a PID namespace: what PROGRAM started is now the keeper's own (it is the subreaper). */
@@ -384,9 +324,9 @@ int main(int argc, char **argv) {
   /* Inherited through fork and exec. */
   if (small_pages && prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) < 0) die("PR_SET_THP_DISABLE");
 
-  int fds[3];
-  start(program_argv, fds);
-  relay_between(channel, fds[2]);
+  struct streams streams = start(program_argv);
+  console_between(console, streams.in, streams.out, streams.err);
+  relay_between(channel, streams.channel);
   printf("{\"pid\":%d,\"contained\":%s,\"confined\":%s}\n", program, contained ? "true" : "false",
          confined ? "true" : "false");
   fflush(stdout);
@@ -395,34 +335,20 @@ int main(int argc, char **argv) {
   dup2(null, 1);
   dup2(null, 2);
 
-  int out_open = 1, err_open = fds[1] >= 0, orphaned = 0, status = -1;
+  int orphaned = 0, status = -1;
   for (;;) {
-    enum { LIFELINE, SIGNALS, OUT, ERR, TYPING, CONSOLE, RELAY, WIRES = RELAY + RELAY_POLLED, MOST = WIRES + WIRES_POLLED };
-    struct pollfd polled[MOST + MAX_WATCHERS];
+    enum { LIFELINE, SIGNALS, RELAY, WIRES = RELAY + RELAY_POLLED, CONSOLE = WIRES + WIRES_POLLED };
+    struct pollfd polled[CONSOLE + CONSOLE_POLLED];
     polled[LIFELINE] = (struct pollfd){lifeline && !orphaned ? 0 : -1, POLLIN, 0};
     polled[SIGNALS] = (struct pollfd){signals, POLLIN, 0};
-    polled[OUT] = (struct pollfd){out_open ? fds[0] : -1, POLLIN, 0};
-    polled[ERR] = (struct pollfd){err_open ? fds[1] : -1, POLLIN, 0};
-    polled[TYPING] = (struct pollfd){typed_bytes > 0 ? typing : -1, POLLOUT, 0};
-    polled[CONSOLE] = (struct pollfd){watcher_count < MAX_WATCHERS ? console : -1, POLLIN, 0};
     relay_poll(polled + RELAY);
-    struct pollfd *watched_fds = polled + WIRES + wires_poll(polled + WIRES);
-    int shown = watcher_count;
-    for (int w = 0; w < shown; w++) watched_fds[w] = (struct pollfd){watchers[w], POLLIN, 0};
-    if (poll(polled, watched_fds + shown - polled, beside_patience()) < 0 && errno != EINTR) die("poll");
+    struct pollfd *of_console = polled + WIRES + wires_poll(polled + WIRES);
+    int count = of_console - polled + console_poll(of_console);
+    if (poll(polled, count, beside_patience()) < 0 && errno != EINTR) die("poll");
 
     relay_serve(polled + RELAY);
     wires_serve(polled + WIRES);
-    /* Backwards, because dropping one moves the last into its place. */
-    for (int w = shown - 1; w >= 0; w--)
-      if (watched_fds[w].revents && w < watcher_count) from_watcher(w);
-    if (polled[OUT].revents) out_open = pump(fds[0], &console_log, 1);
-    if (polled[ERR].revents) err_open = pump(fds[1], &vmm_log, 0);
-    if (polled[TYPING].revents) type_pending();
-    if (polled[CONSOLE].revents) {
-      int fd = accept4(console, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-      if (fd >= 0) watchers[watcher_count++] = fd;
-    }
+    console_serve(of_console);
     if (polled[LIFELINE].revents) {
       char ignored[256];
       if (read(0, ignored, sizeof ignored) <= 0) {
@@ -446,9 +372,7 @@ int main(int argc, char **argv) {
       kill(program, SIGKILL);
     }
     if (status >= 0) {
-      /* The last words of the guest are still in the pipes. */
-      while (out_open && poll(&(struct pollfd){fds[0], POLLIN, 0}, 1, 0) > 0) out_open = pump(fds[0], &console_log, 1);
-      while (err_open && poll(&(struct pollfd){fds[1], POLLIN, 0}, 1, 0) > 0) err_open = pump(fds[1], &vmm_log, 0);
+      console_finish();
       relay_finish();
       finish(status);
       if (orphaned) remove_dir();
