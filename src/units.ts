@@ -138,13 +138,20 @@ export function formatSize(bytes: number): string {
   return `${bytes}B`;
 }
 
-/** A time for people: `850ms`, `12.3s`, `4m`. */
+/** A time for people, by its two largest units: `850ms`, `12.3s`, `4m`, `1m30s`, `2h5m`, `3d1h`. */
 export function formatTime(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)}ms`;
-  if (ms < 60_000) return `${Number((ms / 1000).toFixed(1))}s`;
-  return ms % 60_000 === 0
-    ? `${ms / 60_000}m`
-    : `${Math.floor(ms / 60_000)}m${Math.round((ms % 60_000) / 1000)}s`;
+  if (ms < 59_950) return `${Number((ms / 1000).toFixed(1))}s`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 3600) return twoUnits(seconds, 60, 'm', 's');
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 24 * 60) return twoUnits(minutes, 60, 'h', 'm');
+  return twoUnits(Math.round(minutes / 60), 24, 'd', 'h');
+}
+
+function twoUnits(count: number, factor: number, large: string, small: string): string {
+  const rest = count % factor;
+  return `${Math.floor(count / factor)}${large}${rest === 0 ? '' : `${rest}${small}`}`;
 }
 
 /**

@@ -54,7 +54,9 @@ describe('times', () => {
     expect(() => parseTimeMs(text)).toThrow(LodgeError);
   });
   it('writes them for people', () => {
-    expect([850, 12_340, 60_000, 90_000].map(formatTime)).toEqual(['850ms', '12.3s', '1m', '1m30s']);
+    const times = [850, 12_340, 59_960, 90_000, 119_700, 3_599_600, 7_500_000, 86_399_000, 263_000_000];
+    const formatted = ['850ms', '12.3s', '1m', '1m30s', '2m', '1h', '2h5m', '1d', '3d1h'];
+    expect(times.map(formatTime)).toEqual(formatted);
   });
 });
 
