@@ -204,23 +204,39 @@ static int step_entropy(char **arguments) {
   return error;
 }
 
-static int step_write(char **arguments) {
-  uint64_t mode;
-  if (read_number(arguments[1], 8, 07777, &mode) != 0) return EINVAL;
-  int fd = open(arguments[0], O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, (mode_t)mode);
-  if (fd < 0) return errno;
-  fchmod(fd, (mode_t)mode); /* what was there may have another; files of the kernel refuse it */
-  /* In one piece, as files of the kernel want it. */
-  size_t length = strlen(arguments[2]), done = 0;
+/* In one piece, as files of the kernel want it. Closes the file. */
+static int write_text(int fd, const char *text) {
+  size_t length = strlen(text), done = 0;
   int error = 0;
   while (error == 0 && done < length) {
-    ssize_t n = write(fd, arguments[2] + done, length - done);
+    ssize_t n = write(fd, text + done, length - done);
     if (n > 0) done += (size_t)n;
     else if (n == 0) error = EIO;
     else if (errno != EINTR) error = errno;
   }
   if (close(fd) < 0 && error == 0) error = errno;
   return error;
+}
+
+static int step_write(char **arguments) {
+  uint64_t mode;
+  if (read_number(arguments[1], 8, 07777, &mode) != 0) return EINVAL;
+  int fd = open(arguments[0], O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, (mode_t)mode);
+  if (fd < 0) return errno;
+  fchmod(fd, (mode_t)mode); /* what was there may have another; files of the kernel refuse it */
+  return write_text(fd, arguments[2]);
+}
+
+static int step_append(char **arguments) {
+  int fd = open(arguments[0], O_RDWR | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0644);
+  if (fd < 0) return errno;
+  char last = '\n';
+  if (lseek(fd, -1, SEEK_END) >= 0 && read(fd, &last, 1) == 1 && last != '\n' && write(fd, "\n", 1) != 1) {
+    int error = errno;
+    close(fd);
+    return error;
+  }
+  return write_text(fd, arguments[1]);
 }
 
 static int step_symlink(char **arguments) {
@@ -259,8 +275,8 @@ static const struct verb {
     {"interface", step_interface, 3, GUEST}, {"address", step_address, 2, GUEST},
     {"up", step_up, 1, GUEST},               {"route", step_route, 2, GUEST},
     {"clock", step_clock, 2, KERNEL},        {"entropy", step_entropy, 1, KERNEL},
-    {"write", step_write, 3, FILES},         {"symlink", step_symlink, 2, FILES},
-    {"wait", step_wait, 2, FILES},
+    {"write", step_write, 3, FILES},         {"append", step_append, 2, FILES},
+    {"symlink", step_symlink, 2, FILES},     {"wait", step_wait, 2, FILES},
     {"connect", step_connect, 3, FILES},     {"datagram", step_datagram, 3, FILES},
     {"release", step_release, 1, GUEST},
 };
@@ -344,22 +360,25 @@ void read_file(const struct frame *frame) {
   static uint8_t content[MAX_PAYLOAD];
   uint32_t error = 0;
   size_t length = 4;
-  const char *path = (const char *)frame->payload;
+  char path[PATH_MAX + 32];
+  uint64_t offset = 0;
   int fd = -1;
-  if (frame->length == 0 || path[frame->length - 1] != 0) error = EINVAL;
-  /* The host's memory may change under it, so the path is looked at once only. */
-  if (error == 0) {
-    char copy[PATH_MAX];
-    if (frame->length > sizeof copy) {
-      error = ENAMETOOLONG;
-    } else {
-      memcpy(copy, path, frame->length);
-      copy[frame->length - 1] = 0;
-      fd = open(copy, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-      if (fd < 0) error = (uint32_t)errno;
-    }
+  if (frame->length == 0 || frame->payload[frame->length - 1] != 0) {
+    error = EINVAL;
+  } else if (frame->length > sizeof path) {
+    error = ENAMETOOLONG;
+  } else {
+    /* The host's memory may change under it, so what it says is looked at once only. */
+    memcpy(path, frame->payload, frame->length);
+    path[frame->length - 1] = 0;
+    const char *after = path + strlen(path) + 1;
+    if (after < path + frame->length && read_number(after, 10, INT64_MAX, &offset) != 0) error = EINVAL;
   }
-  while (fd >= 0 && length < sizeof content) {
+  if (error == 0) {
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || (offset > 0 && lseek(fd, (off_t)offset, SEEK_SET) < 0)) error = (uint32_t)errno;
+  }
+  while (error == 0 && length < sizeof content) {
     ssize_t n = read(fd, content + length, sizeof content - length);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) error = (uint32_t)errno;

@@ -76,7 +76,10 @@ function unknown(text: string, message: string): LodgeError {
 export async function withNamedUser(channel: Channel, request: CommandRequest): Promise<ExecRequest> {
   const { user: text, ...rest } = request;
   if (text === undefined) return rest;
-  const [passwd, group] = await Promise.all([channel.read('/etc/passwd'), channel.read('/etc/group')]);
+  const [passwd, group] = await Promise.all([
+    channel.readWhole('/etc/passwd'),
+    channel.readWhole('/etc/group'),
+  ]);
   const { name, uid, gid, groups, home } = findUser(text, passwd?.toString() ?? '', group?.toString() ?? '');
   return { ...rest, uid, gid, groups, env: { HOME: home, USER: name, LOGNAME: name, ...rest.env } };
 }

@@ -241,7 +241,10 @@ class GuestStart {
 
 /** An image that is not the host's own does not know the user. */
 async function userStepsIn(channel: Channel, user: HostUser): Promise<Step[]> {
-  const [passwd, group] = await Promise.all([channel.read('/etc/passwd'), channel.read('/etc/group')]);
+  const [passwd, group] = await Promise.all([
+    channel.readWhole('/etc/passwd'),
+    channel.readWhole('/etc/group'),
+  ]);
   return userSteps(user, passwd?.toString() ?? '', group?.toString() ?? '');
 }
 

@@ -33,19 +33,14 @@ export function thisUser(): HostUser {
 export function userSteps(user: HostUser, passwd: string, group: string): Step[] {
   const steps: Step[] = [];
   if (!hasNumber(passwd, user.uid)) {
-    const line = `${user.name}:x:${user.uid}:${user.gid}::${user.home}:/bin/sh\n`;
-    steps.push(['write', '/etc/passwd', '644', `${withNewline(passwd)}${line}`]);
+    steps.push(['append', '/etc/passwd', `${user.name}:x:${user.uid}:${user.gid}::${user.home}:/bin/sh\n`]);
   }
   if (!hasNumber(group, user.gid)) {
-    steps.push(['write', '/etc/group', '644', `${withNewline(group)}${user.name}:x:${user.gid}:\n`]);
+    steps.push(['append', '/etc/group', `${user.name}:x:${user.gid}:\n`]);
   }
   return steps;
 }
 
 function hasNumber(database: string, id: number): boolean {
   return database.split('\n').some((line) => line.split(':')[2] === String(id));
-}
-
-function withNewline(text: string): string {
-  return text === '' || text.endsWith('\n') ? text : `${text}\n`;
 }

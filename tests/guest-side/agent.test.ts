@@ -431,6 +431,9 @@ describe('steps', () => {
       ['mkdir', at('a/b/c'), '1777'],
       ['write', at('a/file'), '0640', 'one\ntwo\n'],
       ['write', at('a/file'), '0600', 'three'],
+      ['append', at('a/file'), 'four\n'],
+      ['append', at('a/file'), 'five\n'],
+      ['append', at('a/new'), 'one\n'],
       ['symlink', 'file', at('a/link')],
       ['symlink', 'b', at('a/link')],
       ['wait', at('a/b/c'), '0'],
@@ -438,7 +441,8 @@ describe('steps', () => {
     expect(done).toEqual({ error: 0, index: 0, text: '' });
     expect(statSync(at('a/b/c')).mode & 0o7777).toBe(0o1777);
     expect(statSync(at('a/b')).mode & 0o7777).toBe(0o755);
-    expect(readFileSync(at('a/file'), 'utf8')).toBe('three');
+    expect(readFileSync(at('a/file'), 'utf8')).toBe('three\nfour\nfive\n');
+    expect(readFileSync(at('a/new'), 'utf8')).toBe('one\n');
     expect(statSync(at('a/file')).mode & 0o7777).toBe(0o600);
     expect(readlinkSync(at('a/link'))).toBe('b');
   });
@@ -494,8 +498,8 @@ describe('steps', () => {
 });
 
 describe('READ', () => {
-  const read = async (path: string): Promise<{ error: number; bytes: Buffer }> => {
-    await agent.send(encodeFrame(frameTypes.READ, 0, encodeTexts([path])));
+  const read = async (...texts: string[]): Promise<{ error: number; bytes: Buffer }> => {
+    await agent.send(encodeFrame(frameTypes.READ, 0, encodeTexts(texts)));
     const { payload } = await agent.next(frameTypes.CONTENT);
     return { error: payload.readUInt32LE(0), bytes: payload.subarray(4) };
   };
@@ -505,6 +509,8 @@ describe('READ', () => {
     const bytes = randomBytes(100_000);
     writeFileSync(path, bytes);
     expect(await read(path)).toEqual({ error: 0, bytes: bytes.subarray(0, 65_532) });
+    expect(await read(path, '65532')).toEqual({ error: 0, bytes: bytes.subarray(65_532) });
+    expect(await read(path, '100000')).toEqual({ error: 0, bytes: Buffer.alloc(0) });
     expect((await read('/proc/version')).bytes.toString()).toBe(readFileSync('/proc/version', 'utf8'));
   });
 
@@ -512,6 +518,7 @@ describe('READ', () => {
     expect(await read('/no/such')).toEqual({ error: errno.ENOENT, bytes: Buffer.alloc(0) });
     expect((await read('/tmp')).error).toBe(errno.EISDIR);
     expect((await read('x'.repeat(5000))).error).toBe(errno.ENAMETOOLONG);
+    expect((await read('/proc/version', '-1')).error).toBe(errno.EINVAL);
   });
 });
 

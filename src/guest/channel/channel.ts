@@ -117,8 +117,29 @@ export class Channel {
   }
 
   /** Reads a small file of the guest (at most 65,532 bytes of it), as for /proc and /sys; undefined when it cannot. */
-  async read(path: string): Promise<Buffer | undefined> {
-    const answer = await this.#link.ask(frameTypes.READ, encodeTexts([path]), frameTypes.CONTENT);
+  read(path: string): Promise<Buffer | undefined> {
+    return this.#readFrom(path, 0);
+  }
+
+  /**
+   * Reads a file of the guest whole; undefined when it cannot, or when the file has more than `limitBytes`, which
+   * bounds what a guest can make us hold.
+   */
+  async readWhole(path: string, limitBytes = 2 ** 24): Promise<Buffer | undefined> {
+    const pieces: Buffer[] = [];
+    for (let bytes = 0; bytes <= limitBytes; ) {
+      const piece = await this.#readFrom(path, bytes);
+      if (piece === undefined) return undefined;
+      pieces.push(piece);
+      bytes += piece.length;
+      if (piece.length < maxPayloadBytes - 4) return Buffer.concat(pieces);
+    }
+    return undefined;
+  }
+
+  async #readFrom(path: string, offset: number): Promise<Buffer | undefined> {
+    const texts = offset === 0 ? [path] : [path, String(offset)];
+    const answer = await this.#link.ask(frameTypes.READ, encodeTexts(texts), frameTypes.CONTENT);
     if (answer.length < 4) throw this.#link.broken('a CONTENT frame that is too short');
     return answer.readUInt32LE(0) === 0 ? answer.subarray(4) : undefined;
   }

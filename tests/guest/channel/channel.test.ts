@@ -1,7 +1,8 @@
 /** The host's channel against the real agent, run as a plain process beside it. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -99,6 +100,18 @@ describe('a channel', () => {
     const channel = await connect();
     await expect(collect(channel, 'no-such-program')).rejects.toMatchObject({ code: 'command-not-found' });
     await expect(collect(channel, '/')).rejects.toMatchObject({ code: 'command-not-executable' });
+    channel.close();
+  });
+
+  it('reads files whole that are longer than a frame, up to a limit', async () => {
+    const channel = await connect();
+    const path = join(dir, 'long');
+    const bytes = randomBytes(3 * 65_532);
+    writeFileSync(path, bytes);
+    expect((await channel.readWhole(path))?.equals(bytes)).toBe(true);
+    expect(await channel.read(path)).toEqual(bytes.subarray(0, 65_532));
+    expect(await channel.readWhole(path, 100_000)).toBeUndefined();
+    expect(await channel.readWhole(join(dir, 'no-such-file'))).toBeUndefined();
     channel.close();
   });
 
