@@ -1,8 +1,7 @@
 /** Figures as PNG, made of SVG files by whatever program is there. */
 
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { liveSource } from '../../machine/source.ts';
 import { runProgram } from '../../process.ts';
 
@@ -54,8 +53,12 @@ export interface RenderedPngs {
   note?: string;
 }
 
-/** Renders each SVG file beside itself. PNGs are a convenience: what cannot be made is told, and nothing fails. */
+/**
+ * Renders each SVG file beside itself. PNGs are a convenience: what cannot be made is told, and nothing fails. What
+ * programs write lies beside the SVG files, so that it goes with them when lodge is killed meanwhile.
+ */
 export async function renderPngs(svgPaths: readonly string[]): Promise<RenderedPngs> {
+  if (svgPaths.length === 0) return { made: [] };
   const source = liveSource();
   const renderer = renderers.find(({ program }) => source.findProgram(program) !== undefined);
   if (renderer === undefined) {
@@ -67,7 +70,7 @@ export async function renderPngs(svgPaths: readonly string[]): Promise<RenderedP
   const made: string[] = [];
   const failed: string[] = [];
   const untilMs = performance.now() + timeLimitMs;
-  const scratch = await mkdtemp(join(tmpdir(), 'lodge-png-'));
+  const scratch = await mkdtemp(join(dirname(svgPaths[0]!), '.png-'));
   try {
     for (const svgPath of svgPaths) {
       const pngPath = svgPath.replace(/\.svg$/, '.png');
