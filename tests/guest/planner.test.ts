@@ -143,6 +143,18 @@ describe('a plan', () => {
     expect(refusal.fix).toBeTruthy();
   });
 
+  it('brings modules by a share of their own, but for those on the root', () => {
+    const own = planGuest(inputOf({})).volumeSetup[0]!;
+    expect(own.slice(0, 4)).toEqual(['mount', 'share3', `/lib/modules/${kernel.release}`, '9p']);
+    const boot = {
+      kernel: { ...kernel, modulesPath: '/lib/modules/6.1.0' },
+      initramfsPath: '/store/initramfs',
+    };
+    const { setup, volumeSetup } = planGuest(inputOf({}, { boot }));
+    expect(setup.filter(([, source]) => source === '/lodge/lower/lib/modules/6.1.0')).toHaveLength(1);
+    expect(volumeSetup.map(([, , target]) => target)).not.toContain(`/lib/modules/${kernel.release}`);
+  });
+
   describe('with virtiofs', () => {
     const virtiofs = {
       daemon: { path: '/usr/lib/qemu/virtiofsd', kind: 'c', translates: false },
@@ -162,7 +174,8 @@ describe('a plan', () => {
         expect(plan.argv.join(' ')).toContain(
           `-chardev socket,id=${tag},path=${socket} -device vhost-user-fs-pci,chardev=${tag},tag=${tag}`,
         );
-        expect(plan.volumeSetup[i]!.slice(0, 4)).toEqual(['mount', tag, plan.volumes[i]!.target, 'virtiofs']);
+        const mounted = plan.volumeSetup.find(([, source]) => source === tag);
+        expect(mounted?.slice(0, 4)).toEqual(['mount', tag, plan.volumes[i]!.target, 'virtiofs']);
         expect(argv.slice(0, 2)).toEqual(['/lodge/dist/confine', '--user']);
         expect(argv).toContain(`${plan.dir}/${socket}`);
       });

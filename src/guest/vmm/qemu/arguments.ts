@@ -142,8 +142,9 @@ function linuxBoot(input: DriverInput): LinuxBoot {
   });
   const mounts: LinuxBoot['mounts'] = { root: { kind: 'mounted', ...rootMount }, volumes };
   if (kernel.modulesPath !== undefined) {
+    // Elsewhere a directory on the way may be one that this user may not list, and QEMU's 9p goes through no such.
     mounts.modules =
-      root.kind === 'host'
+      root.kind === 'host' && kernel.modulesPath.startsWith('/lib/modules/')
         ? { source: `${lowerRoot}${kernel.modulesPath}`, type: '', flags: 'bind', options: '' }
         : share(kernel.modulesPath, true);
   }
