@@ -19,7 +19,6 @@ export default defineConfig({
           globalSetup: ['tests/simulated-host/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
-          fileParallelism: false,
         },
       },
     ],

@@ -1,0 +1,7 @@
+/** QEMU's emulator, held to what every driver is held to. A file for each, so that they can be tried beside each other. */
+
+import { describe } from 'vitest';
+import { defineConformance } from './conformance.ts';
+import { thisHost } from './this-host.ts';
+
+describe('tcg', () => defineConformance('tcg', { openHost: async () => thisHost }));
