@@ -42,7 +42,10 @@ install() {
 if [ -n "$missing" ]; then install; fi
 
 # Two that start at once build one after the other, and the second finds it done.
-mkdir -p "$here/dist"
+if ! mkdir -p "$here/dist" 2>/dev/null || [ ! -w "$here/dist" ]; then
+  say "$here has to be built by its owner: run $here/lodge --version as $(stat -c %U "$here"), once"
+  exit 1
+fi
 exec 9>"$here/dist/lock"
 flock 9
 stamp=$here/dist/stamp

@@ -5,37 +5,37 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { seededRandom } from '../../src/random.ts';
 import { type FoundProcess, type ListedGuest, Runtime, type Started, until } from './lodge.ts';
 
-const rounds = Number(process.env.LODGE_KILL_ROUNDS ?? 6);
+const rounds = Number(process.env.LODGE_KILL_ROUNDS ?? 8);
 const seed = Number(process.env.LODGE_KILL_SEED ?? Date.now() % 2 ** 31);
 
-/** Mulberry32: the same seed gives the same rounds. */
-function randomOf(start: number): () => number {
-  let state = start;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+const random = seededRandom(seed);
 
-const random = randomOf(seed);
+/** What is started, by the flags of `lodge run`. */
+const variants = {
+  uml: ['-a', 'uml'],
+  tcg: ['-a', 'tcg'],
+  netns: ['-a', 'netns'],
+  virtiofs: ['-a', 'tcg', '--mount-type', 'virtiofs'],
+} as const;
+type Variant = keyof typeof variants;
 
-const kinds = ['lodge', 'keeper', 'vmm', 'agent'] as const;
+const kinds = ['lodge', 'keeper', 'vmm', 'beside', 'agent'] as const;
 type Kind = (typeof kinds)[number];
 
 function kindOf({ line }: FoundProcess): Kind | undefined {
   if (/^\S*\/keeper /.test(line)) return 'keeper';
-  if (/^\S*(qemu-system-x86_64|linux\.uml) /.test(line)) return 'vmm';
+  if (/^\S*(qemu-system-x86_64|linux\.uml|dist\/agent) /.test(line)) return 'vmm';
+  if (/^\S*\/(confine|virtiofsd) /.test(line)) return 'beside';
   if (/\/dist\/\S+ agent$/.test(line)) return 'agent';
   return /^\S*node \S+ run /.test(line) ? 'lodge' : undefined;
 }
 
 interface Round {
   number: number;
-  accelerator: string;
+  variant: Variant;
   mode: 'foreground' | 'detached';
   /** Between the start and the kill. */
   afterMs: number;
@@ -44,18 +44,21 @@ interface Round {
 }
 
 function planRounds(): Round[] {
+  const names = Object.keys(variants) as Variant[];
   return Array.from({ length: rounds }, (_, i) => {
-    const accelerator = i % 2 === 0 ? 'uml' : 'tcg';
-    const mode = i % 4 < 2 ? 'foreground' : 'detached';
-    const upMs = accelerator === 'uml' ? 2500 : 6000;
-    const possible = mode === 'foreground' ? kinds.slice(0, 3) : kinds;
+    const variant = names[i % names.length]!;
+    const mode = random.fraction() < 0.5 ? 'foreground' : 'detached';
+    const upMs = { uml: 2500, netns: 800, tcg: 6000, virtiofs: 6000 }[variant];
+    const possible = kinds.filter((kind) =>
+      kind === 'agent' ? mode === 'detached' : kind === 'beside' ? variant === 'virtiofs' : true,
+    );
     return {
       number: i + 1,
-      accelerator,
+      variant,
       mode,
-      afterMs: Math.floor(random() * upMs),
-      victim: possible[Math.floor(random() * possible.length)]!,
-      pick: random(),
+      afterMs: Math.floor(random.fraction() * upMs),
+      victim: possible[random.below(possible.length)]!,
+      pick: random.fraction(),
     };
   });
 }
@@ -72,7 +75,7 @@ describe(`killing anything at any moment (LODGE_KILL_SEED=${seed})`, () => {
     expect(await here.close()).toEqual([]);
   });
 
-  it.each(planRounds())('round $number: $accelerator $mode, $victim after $afterMs ms', async (round) => {
+  it.each(planRounds())('round $number: $variant $mode, $victim after $afterMs ms', async (round) => {
     const name = `round-${round.number}`;
     const started = startGuest(here, name, round);
     await delay(round.afterMs);
@@ -93,8 +96,8 @@ describe(`killing anything at any moment (LODGE_KILL_SEED=${seed})`, () => {
   });
 });
 
-function startGuest(here: Runtime, name: string, { accelerator, mode }: Round): Started {
-  const flags = ['run', '-a', accelerator, '--name', name];
+function startGuest(here: Runtime, name: string, { variant, mode }: Round): Started {
+  const flags = ['run', ...variants[variant], '--name', name];
   if (mode === 'detached') return here.startLodge([...flags, '-d'], { input: '' });
   return here.startLodge([...flags, '--', 'sh', '-c', 'while :; do sleep 0.1; done'], { input: '' });
 }
@@ -133,7 +136,7 @@ async function settled(here: Runtime): Promise<ListedGuest[]> {
 
 /** What `ps` says of a guest is so. */
 async function checkGuest(here: Runtime, guest: ListedGuest, round: Round): Promise<void> {
-  expect(guest).toMatchObject({ mode: 'detached', accelerator: round.accelerator });
+  expect(guest).toMatchObject({ mode: 'detached', accelerator: variants[round.variant][1] });
   const { code } = await here.lodge(['exec', guest.name, '--', 'true']);
   expect(code, `exec into a guest that is ${guest.status}`).toBe(guest.status === 'running' ? 0 : 125);
 }
