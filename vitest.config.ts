@@ -9,7 +9,8 @@ export default defineConfig({
           name: 'unit',
           include: ['tests/**/*.test.ts'],
           exclude: ['tests/guests/**'],
-          testTimeout: 20_000,
+          // A guard against hanging; the machine may be busy with other things.
+          testTimeout: 60_000,
         },
       },
       {

@@ -65,6 +65,7 @@ export const catalogue = {
   'image-in-use': { exit: refused, meaning: 'An image cannot be removed because a guest runs from it.' },
   'kernel-not-found': { exit: refused, meaning: 'No kernel that a guest can boot was found.' },
   'share-unusable': { exit: refused, meaning: 'A directory cannot be shared with the guest.' },
+  'pci-unusable': { exit: refused, meaning: 'A PCI function of the host cannot be given to the guest.' },
   'name-taken': { exit: refused, meaning: 'A guest of that name exists already.' },
   'no-such-guest': { exit: refused, meaning: 'There is no guest of that name.' },
   'guest-not-running': { exit: refused, meaning: 'The guest is not running, so this cannot be done to it.' },

@@ -20,6 +20,7 @@ export interface SpecFlags {
   volume?: string[];
   share: boolean;
   mountType?: string;
+  pci?: string[];
   append?: string;
   firmware?: string;
   bootTimeout?: string;
@@ -68,6 +69,12 @@ export function addSpecFlags(command: Command): Command {
       '--mount-type <type>',
       'How shared directories come into the guest: 9p (the default) or virtiofs.',
     )
+    .addOption(
+      new Option(
+        '--pci <address>',
+        'Give the guest a PCI function of the host for itself (VFIO); repeatable.',
+      ).argParser(collect),
+    )
     .option('--append <words>', 'Words for the kernel command line.')
     .option('--firmware <kind>', 'bios or uefi, for disks and ISOs.')
     .option('--boot-timeout <time>', 'How long the guest may take to come up: 30s, 2m.');
@@ -114,6 +121,7 @@ function keysOf(flags: SpecFlags, hasCommand: boolean): Record<string, unknown> 
     'pages',
     'pin',
     'numa',
+    'pci',
     'append',
     'firmware',
   ] as const) {

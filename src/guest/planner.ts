@@ -4,9 +4,11 @@ import { LodgeError } from '../errors.ts';
 import type { Image, Kernel } from '../image/image.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
 import type { Machine, MachineBasics } from '../machine/machine.ts';
+import type { PciFunction } from '../machine/pci.ts';
 import { formatSize } from '../units.ts';
 import { type Membership, maxInterfaces } from './interface.ts';
 import { checkMemory, freeLayout, type Layout, planLayout } from './layout.ts';
+import { checkPassThrough } from './pass-through.ts';
 import type { DriverName, GuestPlan } from './plan.ts';
 import { planSetup, planVolumeSetup } from './setup.ts';
 import type { GuestSpec, Volume } from './spec.ts';
@@ -40,6 +42,8 @@ export interface PlanInput {
   virtiofs?: NonNullable<DriverInput['virtiofs']>;
   /** See {@link planVolumes}. */
   sharedHome?: { source: string; target: string } | 'none';
+  /** Where the spec asks for PCI functions of the host: what they are, in its order. */
+  pci?: readonly PciFunction[];
   /** For namespaces of the host: what they start with. */
   namespaces?: NonNullable<DriverInput['namespaces']>;
   /** Of a cluster: its interfaces and names. */
@@ -120,6 +124,7 @@ export function planGuest(input: PlanInput): GuestPlan {
   }
   // What is not set apart cannot be missing.
   if (accelerator !== 'netns') checkMemory(spec.memory, input.basics, spec.pages.host);
+  checkPassThrough(input.pci ?? [], spec.memory, input.basics);
   const layout = layoutOf(input);
   const volumes =
     image.kind === 'linux'

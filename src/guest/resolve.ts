@@ -9,11 +9,13 @@ import { buildInitramfs } from '../image/initramfs.ts';
 import { defaultKernel, umlKernel } from '../image/kernel.ts';
 import type { Progress } from '../image/kernel-debian.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
+import { modulesForDevices } from '../image/modules.ts';
 import { resolveImage } from '../image/resolve.ts';
 import type { Store } from '../image/store.ts';
 import { builtFile } from '../installation.ts';
 import { type Accelerator, accelerators, mayLayerRoot, proveAccelerator } from '../machine/accelerators.ts';
 import { probeLimits } from '../machine/basics.ts';
+import { lookAtPci, type PciFunction } from '../machine/pci.ts';
 import { probeMachine } from '../machine/probe.ts';
 import type { Membership } from './interface.ts';
 import type { GuestPlan } from './plan.ts';
@@ -75,9 +77,10 @@ export async function lookForGuest(
   const { store } = options;
   const image = withFirmware(await resolveImage(spec.image, store), spec);
   const { accelerator, passedOver } = await chooseAccelerator(spec, image, options);
+  const pci = spec.pci.map((address) => lookAtPci(address));
   const boot =
     image.kind === 'linux' && accelerator !== 'netns'
-      ? await bootOf(image, spec, accelerator, options, hasInterfaces)
+      ? await bootOf(image, spec, accelerator, options, { hasInterfaces, pci })
       : undefined;
   const user = thisUser();
   const volumes = spec.volumes.map((volume) => ({
@@ -91,6 +94,7 @@ export async function lookForGuest(
     passedOver,
     ...(boot === undefined ? {} : { boot }),
     ...(accelerator === 'netns' ? { namespaces: lookAtRoot() } : {}),
+    ...(pci.length === 0 ? {} : { pci }),
     basics: probeLimits(),
     ...(asksPlacement(spec) ? { machine: await probeMachine() } : {}),
     user,
@@ -209,7 +213,7 @@ async function bootOf(
   spec: GuestSpec,
   accelerator: Accelerator,
   options: ResolveOptions,
-  hasInterfaces: boolean,
+  { hasInterfaces, pci }: { hasInterfaces: boolean; pci: readonly PciFunction[] },
 ): Promise<NonNullable<PlanInput['boot']>> {
   const { store, onProgress } = options;
   let kernel: Kernel;
@@ -221,14 +225,22 @@ async function bootOf(
   } else {
     kernel = image.kernel ?? (await defaultKernel(store, { onProgress }));
   }
+  const passedOn = modulesOf(pci, kernel);
   const initramfs = await buildInitramfs({
     agentPath: builtFile('agent'),
     kernel,
-    modules: bootModules(accelerator, image.root, spec, hasInterfaces),
-    optional: optionalModules,
+    modules: [...bootModules(accelerator, image.root, spec, hasInterfaces), ...passedOn],
+    optional: [...optionalModules, ...passedOn],
     store,
   });
   return { kernel, initramfsPath: initramfs.path };
+}
+
+/** Drivers of what is passed on, so that the guest has its device when it is up; one without a driver is its own affair. */
+function modulesOf(pci: readonly PciFunction[], { modulesPath }: Kernel): string[] {
+  const aliases = pci.map(({ modalias }) => modalias).filter((alias) => alias !== undefined);
+  if (aliases.length === 0 || modulesPath === undefined) return [];
+  return modulesForDevices(modulesPath, aliases);
 }
 
 function objectsOf(store: Store, image: Image, boot: PlanInput['boot']): string[] {

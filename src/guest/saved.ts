@@ -17,6 +17,12 @@ export function savingRefusal(plan: GuestPlan): { what: string; fix: string } | 
       fix: 'leave out mount-type: directories by 9p are let go of while it is saved',
     };
   }
+  if (plan.argv.some((word) => word.startsWith('vfio-pci,'))) {
+    return {
+      what: 'it has a PCI function of the host, whose state is its own',
+      fix: 'leave out pci for what is to be saved',
+    };
+  }
   // QEMU does not save a guest that uses a directory of the host (virtio-9p), and a root is always in use.
   if (plan.isHostRoot) {
     return {

@@ -69,6 +69,14 @@ export const guestName = z.string().regex(guestNamePattern, {
   error: 'must be 1 to 63 lower-case letters, digits and dashes, as in a host name',
 });
 
+/** With its domain, and as sysfs writes it. */
+const pciAddress = z
+  .string()
+  .regex(/^(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/i, {
+    error: 'must be the address of a PCI function, such as 3b:00.1 or 0000:3b:00.1',
+  })
+  .transform((text) => (text.length === 7 ? `0000:${text}` : text).toLowerCase());
+
 export const guestSpecSchema = z.strictObject({
   name: guestName
     .optional()
@@ -131,6 +139,10 @@ export const guestSpecSchema = z.strictObject({
     .describe(
       'How shared directories come into the guest: `9p` (the default under kvm and tcg) or `virtiofs`; uml has its own way.',
     ),
+  pci: z
+    .array(pciAddress)
+    .default([])
+    .describe('PCI functions of the host, such as 3b:00.1, given to the guest for itself (VFIO).'),
   append: z.string().default('').describe('Words added to the kernel command line.'),
   firmware: z
     .enum(['bios', 'uefi'])

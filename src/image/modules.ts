@@ -106,6 +106,36 @@ function filesOf(tree: ModuleTree, name: string): string[] {
   return generic.length > 0 ? generic : providers;
 }
 
+/**
+ * The modules that say of themselves that they drive these devices.
+ * @param path the directory that holds modules.alias; its patterns are the shell's: `*`, `?` and `[…]`
+ * @param devices as the kernel names them: `pci:v00008086d000010D3sv…`
+ */
+export function modulesForDevices(path: string, devices: readonly string[]): string[] {
+  const buses = new Set(devices.map((device) => device.slice(0, device.indexOf(':') + 1)));
+  const found = linesOf(join(path, 'modules.alias')).flatMap((line) => {
+    const [, pattern = '', name] = line.split(' ');
+    if (name === undefined || !buses.has(pattern.slice(0, pattern.indexOf(':') + 1))) return [];
+    const matches = expressionOf(pattern);
+    return devices.some((device) => matches.test(device)) ? [name] : [];
+  });
+  return [...new Set(found)].sort();
+}
+
+/** A pattern of modules.alias as an expression; what is none matches nothing. */
+function expressionOf(pattern: string): RegExp {
+  const parts = pattern.split(/(\*|\?|\[[^\]]*\])/).map((part) => {
+    if (part === '*') return '.*';
+    if (part === '?') return '.';
+    return part.startsWith('[') ? part : part.replaceAll(/[.+^${}()|\\\]]/g, '\\$&');
+  });
+  try {
+    return new RegExp(`^${parts.join('')}$`);
+  } catch {
+    return /(?!)/;
+  }
+}
+
 function missingModule(tree: ModuleTree, name: string): LodgeError {
   return new LodgeError('kernel-not-found', `the kernel has no module '${name}', and it is not built in`, {
     where: tree.path,

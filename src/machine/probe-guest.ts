@@ -43,7 +43,7 @@ export interface ProbeOutcome {
  * A guest slowed down by debugging or by a host that is itself emulated still writes to its console, so silence
  * is what tells a hang; the total bounds a guest that talks for ever.
  */
-export const defaultTimeLimits: ProbeTimeLimits = { silentMs: 10_000, totalMs: 60_000 };
+export const defaultTimeLimits: ProbeTimeLimits = { silentMs: 20_000, totalMs: 60_000 };
 
 /** Time for a killed guest to be gone; one stuck in the host's kernel may never be. */
 const killWaitMs = 1000;

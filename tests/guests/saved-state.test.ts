@@ -124,7 +124,7 @@ describe('a saved guest', () => {
   });
 
   it('whose state is damaged leaves nothing', async () => {
-    truncateSync(stateFile, statSync(stateFile).size / 2);
+    truncateSync(stateFile, Math.floor(statSync(stateFile).size / 2));
     await expect(started(restored('v04'))).rejects.toMatchObject({ code: expect.stringMatching(/vmm|died/) });
     expect(statSync(guestDir('v04'), { throwIfNoEntry: false })).toBeUndefined();
   });

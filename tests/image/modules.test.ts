@@ -1,7 +1,12 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { LodgeError } from '../../src/errors.ts';
-import { modulesInLoadOrder, readModuleTree, writeModuleFiles } from '../../src/image/modules.ts';
+import {
+  modulesForDevices,
+  modulesInLoadOrder,
+  readModuleTree,
+  writeModuleFiles,
+} from '../../src/image/modules.ts';
 import { makeModule, temporaryDirectory, writeTree } from './samples.ts';
 
 const root = temporaryDirectory();
@@ -79,5 +84,31 @@ describe('writeModuleFiles', () => {
       'kernel/drivers/virtio.ko',
       'kernel/drivers/virtio-ring.ko',
     ]);
+  });
+});
+
+describe('modulesForDevices', () => {
+  const path = tree('aliases', {
+    'modules.alias': [
+      'alias pci:v00008086d000010D3sv*sd*bc*sc*i* e1000e',
+      'alias pci:v*d*sv*sd*bc01sc08i02* nvme',
+      'alias usb:v8086p10D3* usbnet',
+      'alias pci:v00008086d[z-a]* broken',
+      'alias pci:v00008086d000010D3sv*sd*bc02sc00i* second',
+      '',
+    ].join('\n'),
+  });
+
+  it('gives those whose patterns a device fits, each once', () => {
+    const card = 'pci:v00008086d000010D3sv00008086sd00000000bc02sc00i00';
+    expect(modulesForDevices(path, [card, card])).toEqual(['e1000e', 'second']);
+    expect(modulesForDevices(path, ['pci:v0000144Dd0000A808sv0000144Dsd0000A801bc01sc08i02'])).toEqual([
+      'nvme',
+    ]);
+  });
+
+  it('gives none for what nobody drives', () => {
+    expect(modulesForDevices(path, ['pci:v00001234d00001111sv*sd*bc03sc00i00'])).toEqual([]);
+    expect(modulesForDevices(tree('none', { 'modules.dep': '' }), ['pci:v1'])).toEqual([]);
   });
 });

@@ -60,5 +60,6 @@ export function netnsRefusal({
   if (spec.append !== '') return { what: 'a kernel command line', fix };
   if (spec.pages.host !== 'any') return { what: `${spec.pages.host} pages`, fix };
   if (spec.numa === 'mirror') return { what: 'NUMA nodes of its own', fix };
+  if (spec.pci.length > 0) return { what: 'PCI functions of the host', fix: 'use --accelerator kvm' };
   return undefined;
 }

@@ -50,6 +50,7 @@ export function qemuArguments(input: DriverInput): DriverPlan {
     ...(input.startPaused ? ['-S'] : []),
     ...boot.arguments,
     ...input.interfaces.flatMap((one, i) => interfaceArguments(one, i, nic)),
+    ...input.spec.pci.flatMap((address) => ['-device', `vfio-pci,host=${address}`]),
   ];
   return {
     argv,

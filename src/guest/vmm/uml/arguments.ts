@@ -87,6 +87,7 @@ export function umlRefusal(
   if (spec.cpus > 1) return { what: `${spec.cpus} vCPUs: it has one`, fix: `--cpus 1, or ${fix}` };
   if (spec.pages.host === '2M' || spec.pages.host === '1G') return { what: `${spec.pages.host} pages`, fix };
   if (spec.numa === 'mirror') return { what: 'NUMA nodes', fix };
+  if (spec.pci.length > 0) return { what: 'PCI functions of the host', fix };
   if (spec.memory < umlLeastMemoryBytes)
     return { what: 'less than 64M of memory', fix: `--memory 64M, or ${fix}` };
   return undefined;
