@@ -118,6 +118,25 @@ describe('placement under KVM', () => {
   }, 600_000);
 });
 
+describe('a PCI function of the host', () => {
+  const address = '0000:00:10.0';
+
+  it('is refused while it is the host’s, and given to a guest that then drives it', async () => {
+    const asked = `cd /tmp && ${lodge} run -a kvm -m 256M --pci 00:10.0 ${bootTimeout}`;
+    const refused = await host.run(`${asked} -- true`, patience);
+    expect(refused.code).toBe(125);
+    expect(refused.stderr).toContain(`${address} is not set apart for guests [pci-unusable]`);
+    await host.output(
+      `echo vfio-pci >/sys/bus/pci/devices/${address}/driver_override && echo ${address} >/sys/bus/pci/drivers_probe`,
+    );
+    const seen = await host.output(
+      `${asked} -- sh -c 'cd /sys/class/net && for i in [!l]*; do sed -n "s/PCI_ID=//p; s/DRIVER=//p" $i/device/uevent; done'`,
+      patience,
+    );
+    expect(seen).toBe('e1000e\n8086:10D3\n');
+  }, 600_000);
+});
+
 // Ten minutes on two cores, since the host is itself emulated: for a change of the driver or the channel.
 describe.skipIf(process.env.LODGE_TEST_FULL !== '1')('kvm', () => {
   defineConformance('kvm', {

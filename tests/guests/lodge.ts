@@ -37,7 +37,8 @@ export interface Started {
   end: Promise<RunResult>;
 }
 
-const hangLimitMs = 120_000;
+/** Beyond any that a busy machine makes of some seconds. */
+const hangLimitMs = 400_000;
 
 /** Starts a program; its standard input stays open until `child.stdin` is ended, or ends at once with `input`. */
 export function start(argv: readonly string[], options: RunOptions = {}): Started {

@@ -19,6 +19,9 @@ const wantedFile = 'wanted';
 const failedFile = 'failed';
 const waitLimitMs = 600_000;
 
+/** With all that any test wants. */
+const shape = { iommu: true };
+
 let own: Promise<SimulatedHost> | undefined;
 
 /**
@@ -27,7 +30,7 @@ let own: Promise<SimulatedHost> | undefined;
  */
 export function simulatedHost(): Promise<SimulatedHost> {
   const directory = process.env[directoryVariable];
-  own ??= directory === undefined ? startSimulatedHost() : attach(directory);
+  own ??= directory === undefined ? startSimulatedHost(shape) : attach(directory);
   return own;
 }
 
@@ -66,7 +69,7 @@ export async function offerSimulatedHost(): Promise<() => Promise<void>> {
 /** A start that fails takes the directory with it: it is made again, to say why. */
 async function startOrTell(directory: string): Promise<OwnedSimulatedHost | undefined> {
   try {
-    return await startSimulatedHost({ directory });
+    return await startSimulatedHost({ ...shape, directory });
   } catch (cause) {
     await mkdir(directory, { recursive: true });
     await writeFile(join(directory, failedFile), cause instanceof Error ? cause.message : String(cause));
