@@ -25,7 +25,7 @@ import { dirname, join } from 'node:path';
 import { nearest } from '../document.ts';
 import { hostIoError, LodgeError } from '../errors.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
-import { type GuestView, listGuests, runtimeDir } from '../guest/state.ts';
+import { type GuestView, listGuests, makingPath, runtimeDir } from '../guest/state.ts';
 import type { ActualGuest } from './diff.ts';
 import type { ClusterPlan } from './plan.ts';
 import { clusterNamePattern } from './spec.ts';
@@ -218,7 +218,7 @@ export function writeFilesDigest(guestDirectory: string, digest: string): void {
 /** Removes a cluster's directory, moved away first so that nobody finds half of it. */
 export function discardCluster(name: string): void {
   const dir = clusterDir(name);
-  const away = join(runtimeDir(), 'making', randomBytes(8).toString('hex'));
+  const away = makingPath();
   try {
     mkdirSync(dirname(away), { recursive: true, mode: 0o700 });
     renameSync(dir, away);

@@ -2,7 +2,7 @@
  * The truth about guests: one directory each, named as the guest, under the user's runtime directory on this host.
  *
  *     guests/<name>/   plan.json, state.json, sockets and logs (see guestFiles)
- *     making/<random>/ a directory on its way to become one
+ *     making/<random>.<process>/ a directory on its way to become one, or to be removed
  *
  * A directory appears whole, by a rename that fails when the name is taken; files in it are replaced whole.
  */
@@ -20,7 +20,7 @@ import {
 } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
-import { isAlive, type ProcessIdentity } from '../process-identity.ts';
+import { identify, isAlive, type ProcessIdentity } from '../process-identity.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import type { PlacementFound } from './vmm/qemu/verify.ts';
 
@@ -118,6 +118,12 @@ export function guestDir(name: string): string {
   return join(guestsDir(), name);
 }
 
+/** A place for a directory on its way to its own or to its end. It tells whose it is: what a dead process has left there is swept. */
+export function makingPath(): string {
+  const { pid, startTicks } = identify(process.pid)!;
+  return join(runtimeDir(), 'making', `${randomBytes(8).toString('hex')}.${pid}.${startTicks}`);
+}
+
 /**
  * Makes a guest's directory, with its plan and first record in it.
  * @throws LodgeError `name-taken`; `host-io`, also when its sockets could not be reached at so long a path
@@ -134,7 +140,7 @@ export function claimGuest(plan: GuestPlan, record: GuestRecord): void {
       },
     );
   }
-  const making = join(runtimeDir(), 'making', randomBytes(8).toString('hex'));
+  const making = makingPath();
   try {
     mkdirSync(guestsDir(), { recursive: true, mode: 0o700 });
     mkdirSync(making, { recursive: true, mode: 0o700 });
@@ -234,7 +240,7 @@ export function discardRemains(dir: string): void {
 
 /** @returns where a guest's directory is now; undefined when it was not there any more */
 function moveAway(dir: string): string | undefined {
-  const away = join(runtimeDir(), 'making', randomBytes(8).toString('hex'));
+  const away = makingPath();
   try {
     mkdirSync(dirname(away), { recursive: true, mode: 0o700 });
     renameSync(dir, away);

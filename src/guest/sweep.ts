@@ -17,7 +17,7 @@ import {
   viewGuest,
 } from './state.ts';
 
-/** A directory being made that is older than this belongs to a process that was killed. */
+/** A directory being made or removed that is older than this belongs to a process that was killed. */
 const makingLimitMs = 60_000;
 
 /**
@@ -41,10 +41,14 @@ export async function sweep(store: Store): Promise<void> {
     }
   }
   const making = join(runtimeDir(), 'making');
-  for (const name of namesIn(making).filter((entry) => /^[0-9a-f]{16}$/.test(entry))) {
+  for (const name of namesIn(making)) {
+    const match = /^[0-9a-f]{16}(?:\.(\d+)\.(\d+))?$/.exec(name);
+    if (match === null) continue;
     const path = join(making, name);
+    const [pid, startTicks] = match.slice(1).map(Number);
+    const isLeft = pid! > 0 && !isAlive({ pid: pid!, startTicks: startTicks! });
     const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-    if (age > makingLimitMs) rmSync(path, { recursive: true, force: true });
+    if (isLeft || age > makingLimitMs) rmSync(path, { recursive: true, force: true });
   }
 }
 

@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { identify } from '../../src/process-identity.ts';
 import { lodgePath, processesOf, Runtime, run, until } from './lodge.ts';
 
 let here: Runtime;
@@ -285,7 +286,7 @@ describe('the state on disk', () => {
     expect((await here.lodge(['rm', '-f', 'reused'])).code).toBe(0);
   });
 
-  it('that a killed lodge was making is removed when it is old', async () => {
+  it('that a killed lodge was making is removed when it is old, or its process known to be gone', async () => {
     const making = join(here.dir, 'making/0123456789abcdef');
     mkdirSync(making, { recursive: true });
     await here.ps();
@@ -293,6 +294,14 @@ describe('the state on disk', () => {
     utimesSync(making, new Date(0), new Date(0));
     await here.ps();
     expect(here.files()).toEqual([]);
+    const [ofNobody, ofUs] = [
+      'fedcba9876543210.4194304.1',
+      `fedcba9876543210.${process.pid}.${identify(process.pid)!.startTicks}`,
+    ];
+    for (const name of [ofNobody, ofUs]) mkdirSync(join(here.dir, 'making', name));
+    await here.ps();
+    expect(here.files()).toEqual([`making/${ofUs}`]);
+    rmSync(join(here.dir, 'making', ofUs), { recursive: true });
   });
 
   it('is made in a directory for its user alone', async () => {
