@@ -2,7 +2,8 @@
 
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
-import { readDocument } from '../document.ts';
+import { type LocatedDocument, readDocument } from '../document.ts';
+import { compileFilter } from '../fabric/capture/filter.ts';
 import type { GuestPlan } from '../guest/plan.ts';
 import { asksPlacement } from '../guest/planner.ts';
 import { type GuestLook, lookForGuest, planFromLook } from '../guest/resolve.ts';
@@ -20,6 +21,7 @@ import {
   type PlannedGuest,
   readClusterSpec,
 } from './plan.ts';
+import type { CaptureSpec, ClusterSpec, MemberSpec } from './spec.ts';
 import { readClusterPlan } from './state.ts';
 
 export interface LookOptions {
@@ -43,6 +45,7 @@ export async function lookAtCluster(file: string, options: LookOptions): Promise
   const path = resolve(file);
   // A cluster that is there keeps its directory, from wherever it is changed.
   const cwd = readClusterPlan(clusterNameOf(document.value, path))?.cwd ?? options.cwd;
+  await checkFilters(document);
   const asGraphs = readAsGraphs(Object.values(document.value.fabric ?? {}), dirname(path));
   const outline = outlineCluster({ document, file: path, asGraphs, guestsDir: guestsDir(), cwd });
   const looks = new Map<string, Promise<GuestLook>>();
@@ -75,6 +78,27 @@ export async function lookAtCluster(file: string, options: LookOptions): Promise
       return planFromLook(look, { member });
     },
   };
+}
+
+/** Long enough for any frame: only whether it is a filter is looked at. */
+const anySnapBytes = 65_535;
+
+/** @throws LodgeError `spec-value` for what is no capture filter, with its place; `missing-program` */
+async function checkFilters({ value, locate }: LocatedDocument<ClusterSpec>): Promise<void> {
+  const places = new Map<string, string>();
+  const note = (capture: CaptureSpec | undefined, ...path: string[]): void => {
+    const filter = typeof capture === 'object' ? capture.filter : undefined;
+    if (filter !== undefined && !places.has(filter))
+      places.set(filter, locate([...path, 'capture', 'filter']));
+  };
+  for (const [network, { capture, members }] of Object.entries(value.fabric ?? {})) {
+    note(capture, 'fabric', network);
+    if (Array.isArray(members)) continue;
+    for (const [name, member] of Object.entries(members as Record<string, MemberSpec | null>)) {
+      note(member?.capture, 'fabric', network, 'members', name);
+    }
+  }
+  for (const [filter, where] of places) await compileFilter(filter, anySnapBytes, where);
 }
 
 function readAsGraphs(networks: readonly { topology?: unknown }[], directory: string): Map<string, AsGraph> {

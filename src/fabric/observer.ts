@@ -1,5 +1,6 @@
 /** How a link is looked at: what a capture implements. */
 
+import type { BpfProgram } from './capture/bpf.ts';
 import type { CapturePlan } from './plan.ts';
 
 /**
@@ -34,6 +35,12 @@ export interface Capture {
  *
  * @param link name of the link, as in the plan
  * @param onFailure is called once when the capture cannot go on (a full disk); the fabric then takes it off the link
- * @throws LodgeError when the files cannot be made or the filter cannot be understood
+ * @param filter the plan's, compiled; without it a filter that cannot be understood is told by `onFailure`
+ * @throws LodgeError when the files cannot be made
  */
-export type OpenCapture = (plan: CapturePlan, link: string, onFailure: (error: Error) => void) => Capture;
+export type OpenCapture = (
+  plan: CapturePlan,
+  link: string,
+  onFailure: (error: Error) => void,
+  filter?: BpfProgram,
+) => Capture;

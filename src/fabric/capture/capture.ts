@@ -35,6 +35,14 @@ export function capturePath(directory: string, link: string): string {
   return join(directory, `${link}.pcapng`);
 }
 
+/** The filter of a capture, compiled; undefined where it has none. @throws LodgeError as {@link compileFilter} */
+export async function filterOf(plan: CapturePlan, link: string): Promise<BpfProgram | undefined> {
+  const { filter, snapLengthBytes } = plan;
+  if (filter === undefined) return undefined;
+  checkPlan(plan, link);
+  return compileFilter(filter, Math.min(snapLengthBytes, longestSnapBytes), `the capture of ${link}`);
+}
+
 /**
  * Starts a capture. See `observer.ts` for the contract.
  *
