@@ -13,8 +13,8 @@ import {
   clusterSecret,
   discardCluster,
   guestsOf,
+  hasFabric,
   readClusterPlan,
-  readFabricPlan,
   whichCluster,
 } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
@@ -196,8 +196,8 @@ export async function downVerb(
       progress.show(`${ended++} of ${guests.length} guests ended`);
       await removeGuest(guest, store, options.graceMs);
     });
-    // Without a plan on disk no host agent has a fabric of it.
-    if (readFabricPlan(name) !== undefined) await stopFabric(name);
+    // Without anything on disk no host agent has a fabric of it.
+    if (hasFabric(name)) await stopFabric(name);
     discardCluster(name);
     progress.clear();
     if (options.json) process.stdout.write(`${JSON.stringify({ name, guests: guests.length })}\n`);

@@ -3,7 +3,7 @@
 import type { ClusterPlan, PlannedGuest } from '../cluster/plan.ts';
 import { guestsOf, readClusterPlan, readFabricPlan, whichCluster } from '../cluster/state.ts';
 import { describeError } from '../errors.ts';
-import type { LinkState } from '../fabric/control.ts';
+import type { LinkState, TrunkState } from '../fabric/control.ts';
 import type { GuestView } from '../guest/state.ts';
 import { askFabric } from '../server/cluster-client.ts';
 import { table } from './table.ts';
@@ -13,10 +13,12 @@ export async function statusVerb(asked: string | undefined, json: boolean): Prom
   const plan = readClusterPlan(name);
   const views = new Map(guestsOf(name).map((view) => [view.name, view]));
   let links: LinkState[] = [];
+  let trunks: TrunkState[] = [];
   let problem: unknown;
   if (readFabricPlan(name) !== undefined) {
     try {
       links = await askFabric(name, 'links', {});
+      trunks = (await askFabric(name, 'status', {})).trunks;
     } catch (error) {
       problem = error;
     }
@@ -26,14 +28,21 @@ export async function statusVerb(asked: string | undefined, json: boolean): Prom
     const fabric = {
       links: links.length,
       connected: links.filter((link) => link.port?.isConnected === true).length,
+      trunks,
     };
     process.stdout.write(`${JSON.stringify({ name, file: plan?.file, guests, fabric }, null, 2)}\n`);
   } else {
     const running = guests.filter(({ status }) => status === 'running').length;
     const head = `${name}: ${running} of ${guests.length} guests run${plan === undefined ? ', and its plan is gone: lodge down' : `, from ${plan.file}`}\n`;
-    process.stdout.write(head + table(guestRows(guests)));
+    process.stdout.write(head + table(guestRows(guests)) + trunks.map(trunkLine).join(''));
   }
   if (problem !== undefined) process.stderr.write(`${describeError(problem)}\n`);
+}
+
+/** What the other side said of itself may be in the reason. */
+function trunkLine({ host, address, port, state, reason }: TrunkState): string {
+  const why = reason === undefined ? '' : `: ${reason.replaceAll(/\p{Cc}/gu, '?')}`;
+  return `trunk to ${host} at ${address}:${port}: ${state}${why}\n`;
 }
 
 /** What scripts read of a guest. Frames are those from and to the guest since the fabric began. */

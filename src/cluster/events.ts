@@ -115,6 +115,9 @@ const kindOfFabricEvent: Readonly<Record<FabricEvent['kind'], EventKind>> = {
   cut: 'link-cut',
   healed: 'link-healed',
   moved: 'link-moved',
+  'trunk-up': 'trunk-up',
+  'trunk-down': 'trunk-down',
+  'trunk-refused': 'trunk-refused',
 };
 
 const textOfFabricEvent: Readonly<Record<FabricEvent['kind'], string>> = {
@@ -126,6 +129,9 @@ const textOfFabricEvent: Readonly<Record<FabricEvent['kind'], string>> = {
   cut: 'cut',
   healed: 'healed',
   moved: 'joined to another switch',
+  'trunk-up': 'connected',
+  'trunk-down': 'disconnected',
+  'trunk-refused': 'refused',
 };
 
 /** What the fabric's worker tells, as an event of the cluster. */

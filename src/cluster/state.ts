@@ -3,6 +3,7 @@
  *
  *     clusters/<name>/   cluster.json   what was asked for: guests and fabric (ClusterPlan); lodge apply writes it
  *                        fabric.json    the fabric as it is, with what was changed while it ran; the host agent's
+ *                        hosts.json     who the other hosts of the cluster are, where there are any; the host agent's
  *                        secret         from which come the keys of its guests
  *                        events.jsonl   what happened; the host agent's
  *                        frozen         there while the cluster stands still to be saved
@@ -24,6 +25,7 @@ import {
 import { dirname, join } from 'node:path';
 import { nearest } from '../document.ts';
 import { hostIoError, LodgeError } from '../errors.ts';
+import type { ClusterHosts } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 import { type GuestView, listGuests, makingPath, runtimeDir } from '../guest/state.ts';
 import type { ActualGuest } from './diff.ts';
@@ -106,6 +108,23 @@ export function removeFabricPlan(name: string): void {
       throw hostIoError("removing the cluster's fabric", clusterDir(name), error);
     }
   }
+}
+
+/** Who the other hosts of a cluster are; undefined when it was not told of any. */
+export function readClusterHosts(name: string): ClusterHosts | undefined {
+  return parsed<ClusterHosts & { version: 1 }>(readFile(join(clusterDir(name), 'hosts.json')));
+}
+
+/** @param hosts undefined to forget them */
+export function writeClusterHosts(name: string, hosts: ClusterHosts | undefined): void {
+  const path = join(clusterDir(name), 'hosts.json');
+  if (hosts === undefined) rmSync(path, { force: true });
+  else replaceFile(path, JSON.stringify({ version: 1, ...hosts }));
+}
+
+/** Whether there is to be a fabric for a cluster on this host. */
+export function hasFabric(name: string): boolean {
+  return readFabricPlan(name) !== undefined || readClusterHosts(name) !== undefined;
 }
 
 /** The secret that all keys of a cluster come from; made when there is none. 32 bytes. */

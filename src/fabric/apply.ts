@@ -8,7 +8,6 @@
  */
 
 import { isDeepStrictEqual } from 'node:util';
-import { LodgeError } from '../errors.ts';
 import { checkPlan } from './check-plan.ts';
 import type { ApplyResult } from './control.ts';
 import type { Graph } from './graph.ts';
@@ -122,7 +121,10 @@ function isSameLink(a: LinkInPlan, b: LinkInPlan): boolean {
   if (a.network.name !== b.network.name || !isDeepStrictEqual(a.between, b.between)) return false;
   if (a.port === undefined || b.port === undefined) return a.port === b.port;
   if (a.network.mtuBytes !== b.network.mtuBytes || a.network.subnet !== b.network.subnet) return false;
-  return isDeepStrictEqual(a.port.end, b.port.end);
+  const [before, after] = [a.port.end, b.port.end];
+  // Who is behind a trunk comes and goes.
+  if (before.kind === 'trunk' && after.kind === 'trunk') return before.host === after.host;
+  return isDeepStrictEqual(before, after);
 }
 
 function openAll(
@@ -172,14 +174,16 @@ function setPort(graph: Graph, link: Link, plan: PortPlan): boolean {
     port.storm = stormBucket(plan);
     isChanged = true;
   }
+  const isOther = !isDeepStrictEqual(port.plan.end, plan.end);
   port.plan = plan;
+  if (isOther) graph.claimAgain(port);
   port.longestFrameBytes = link.network.mtuBytes + frameOverheadBytes;
   const wanted = link.network.switches[plan.switch]!;
   if (port.switch !== wanted) {
     graph.move(link, wanted.name);
     isChanged = true;
   }
-  return setLink(graph, link, plan.link) || isChanged;
+  return setLink(graph, link, plan.link) || isOther || isChanged;
 }
 
 function setLink(graph: Graph, link: Link, plan: LinkPlan): boolean {
@@ -202,9 +206,4 @@ async function closeCapture(graph: Graph, link: Link): Promise<void> {
   } catch (error) {
     graph.tell(link.name, { kind: 'capture-failed', detail: (error as Error).message }, false);
   }
-}
-
-/** For a kind of end that this fabric was not given the means for. */
-export function cannotOpen(kind: string, link: string): never {
-  throw new LodgeError('internal', `this fabric has no ends of the kind '${kind}'`, { where: link });
 }

@@ -61,13 +61,18 @@ function checkPort({ link, end, limits }: PortPlan, macs: Set<string>): void {
   if (!Number.isFinite(limits.broadcastsPerSecond) || limits.broadcastsPerSecond < 0) {
     refuse(link.name, `${limits.broadcastsPerSecond} is no number of broadcasts per second`);
   }
-  if (end.kind === 'trunk') return;
-  const text = (end.kind === 'guest' ? end.interface.mac : end.mac).toLowerCase();
-  const mac = parseMac(text);
-  if (mac === undefined || (mac.hi & 0x0100) !== 0)
-    refuse(link.name, `'${text}' is no address of an interface`);
-  if (macs.has(text)) refuse(link.name, `the address ${text} is in the network twice`);
-  macs.add(text);
+  const own =
+    end.kind === 'trunk'
+      ? (end.members ?? []).map(({ mac }) => mac)
+      : [end.kind === 'guest' ? end.interface.mac : end.mac];
+  for (const address of own) {
+    const text = address.toLowerCase();
+    const mac = parseMac(text);
+    if (mac === undefined || (mac.hi & 0x0100) !== 0)
+      refuse(link.name, `'${text}' is no address of an interface`);
+    if (macs.has(text)) refuse(link.name, `the address ${text} is in the network twice`);
+    macs.add(text);
+  }
 }
 
 function checkLink(link: LinkPlan): void {

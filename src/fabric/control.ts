@@ -13,6 +13,11 @@ export type DirectionName = 'out' | 'in';
 export interface Requests {
   /** Makes the fabric what the plan says. What is the same already is not disturbed. All or nothing. */
   apply: { ask: { plan: FabricPlan }; answer: ApplyResult };
+  /**
+   * Says who the other hosts of the cluster are, and where this one listens. Before the first plan with trunks. Asked
+   * again, other peers take the place of those before; the rest must be the same.
+   */
+  hosts: { ask: HostsRequest; answer: { port: number } };
   /** Connects what is not connected now, not when its turn comes: for when guests have just come up. */
   connect: { ask: { links?: string[] }; answer: null };
   links: { ask: { links?: string[] }; answer: LinkState[] };
@@ -40,6 +45,37 @@ export interface Requests {
   thaw: { ask: Record<never, never>; answer: null };
   /** Closes all ports and captures; the worker ends. */
   stop: { ask: Record<never, never>; answer: null };
+}
+
+/** This host among those of its cluster. */
+export interface ClusterHosts {
+  /** Name of this host. */
+  host: string;
+  /** For connections of other hosts; port 0 is any that is free. */
+  listen: { address: string; port: number };
+  /** The job's key; see trunk/secure.ts. */
+  keyFile: string;
+  /** All other hosts. */
+  peers: readonly HostAddress[];
+}
+
+export interface HostAddress {
+  host: string;
+  address: string;
+  port: number;
+}
+
+export interface HostsRequest extends ClusterHosts {
+  cluster: string;
+}
+
+/** How far the connection to another host has come. */
+export interface TrunkState extends HostAddress {
+  /** Whether this host connects to the other, not the other way. */
+  connects: boolean;
+  state: 'up' | 'down' | 'refused';
+  /** Why it is not up, as far as this host knows. What the other side said of itself may be in it. */
+  reason?: string;
 }
 
 export type RequestKind = keyof Requests;
@@ -146,12 +182,15 @@ export interface FabricStatus {
   memoryBytes: number;
   memoryLimitBytes: number;
   heldFrames: number;
+  /** Of each other host; none where the cluster is on this host alone. */
+  trunks: TrunkState[];
 }
 
 /** Each event says what happened, on which link, and how often since the last one of this kind on this link. */
 export interface FabricEvent {
   /** Milliseconds since the Unix epoch. */
   atMs: number;
+  /** Of those about trunks the other host; an address while it is not known who it is. */
   link: string;
   kind:
     | 'connected'
@@ -161,7 +200,10 @@ export interface FabricEvent {
     | 'capture-failed'
     | 'cut'
     | 'healed'
-    | 'moved';
+    | 'moved'
+    | 'trunk-up'
+    | 'trunk-down'
+    | 'trunk-refused';
   /** For `dropping`. */
   reason?: DropReason;
   count?: number;

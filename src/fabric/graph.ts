@@ -7,7 +7,7 @@ import type { DirectionName, FabricEvent, MatrixEndpoint } from './control.ts';
 import { Direction } from './direction.ts';
 import { drop } from './drops.ts';
 import type { Fabric } from './fabric.ts';
-import { macText } from './mac-table.ts';
+import { macText, parseMac } from './mac-table.ts';
 import type { Link, Network, Switch } from './network.ts';
 import type { Capture } from './observer.ts';
 import type { NetworkPlan, PortPlan, Shape } from './plan.ts';
@@ -179,6 +179,18 @@ export class Graph {
     for (const port of ports) this.#claimOwn(port);
   }
 
+  /** Gives a port the addresses that its plan now has, and takes those away that it had by another. */
+  claimAgain(port: Port): void {
+    const { macs } = this.fabric;
+    for (const entry of macs.ofPort(port.id)) {
+      if (!macs.isStatic(entry)) continue;
+      macs.remove(entry);
+      port.macs--;
+    }
+    port.sourceEntry = -1;
+    this.#claimOwn(port);
+  }
+
   /** @throws LodgeError `usage` when the link is none of a port, or there is no such switch */
   move(link: Link, switchName: string): void {
     const { port } = link;
@@ -276,21 +288,31 @@ export class Graph {
     this.fabric.onWork();
   }
 
-  /** The address of the plan is the port's from the beginning, whoever was heard with it before. */
+  /** The addresses of the plan are the port's from the beginning, whoever was heard with them before. */
   #claimOwn(port: Port): void {
     const own = ownMac(port.plan);
-    if (own === undefined) return;
+    if (own !== undefined) this.#claim(port, own, port.endpoint);
+    const { end } = port.plan;
+    if (end.kind !== 'trunk') return;
+    const network = port.network.name;
+    for (const { mac, link, guest } of end.members ?? []) {
+      const endpoint = this.endpointId({ network, link, ...(guest === undefined ? {} : { guest }) });
+      this.#claim(port, parseMac(mac)!, endpoint);
+    }
+  }
+
+  #claim(port: Port, { hi, lo }: { hi: number; lo: number }, endpoint: number): void {
     const { macs, ports } = this.fabric;
-    const entry = macs.find(port.network.id, own.hi, own.lo);
+    const entry = macs.find(port.network.id, hi, lo);
     port.macs++;
     if (entry < 0) {
-      macs.add(port.network.id, own.hi, own.lo, port.id, port.endpoint, true, this.fabric.clock.now());
+      macs.add(port.network.id, hi, lo, port.id, endpoint, true, this.fabric.clock.now());
       return;
     }
     const before = ports[macs.port(entry)]!;
     before.macs--;
     before.sourceEntry = -1;
-    macs.move(entry, port.id, port.endpoint, true);
+    macs.move(entry, port.id, endpoint, true);
   }
 
   #sinkOf(port: Port): PortSink {

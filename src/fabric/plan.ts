@@ -95,6 +95,16 @@ export interface UplinkRule {
 export interface TrunkEnd {
   kind: 'trunk';
   host: string;
+  /** Who is there by the plan: nobody here can take their addresses. */
+  members?: readonly TrunkMember[];
+}
+
+export interface TrunkMember {
+  mac: string;
+  /** Name of its link in the fabric of its host. */
+  link: string;
+  /** None for an uplink. */
+  guest?: string;
 }
 
 export interface SwitchLinkPlan {
@@ -123,4 +133,6 @@ export interface FabricPlan {
   /** All randomness of loss, jitter, duplicates and order comes from it. */
   seed: number;
   networks: NetworkPlan[];
+  /** Where this is the part of one host: of the plan of all, so that hosts can tell whether theirs is the same. */
+  digest?: string;
 }

@@ -2,6 +2,7 @@
 
 import { LodgeError } from '../errors.ts';
 import { applyPlan, type Openers } from './apply.ts';
+import type { BpfProgram } from './capture/bpf.ts';
 import type {
   DirectionState,
   FabricEvent,
@@ -24,14 +25,18 @@ import { readBufferBytes, type SocketIo, socketIo } from './guest-end.ts';
 import { macText } from './mac-table.ts';
 import type { Link } from './network.ts';
 import type { OpenCapture } from './observer.ts';
-import type { FabricPlan, PortPlan } from './plan.ts';
+import type { CapturePlan, FabricPlan, PortPlan } from './plan.ts';
 import type { PortContext, PortEnd } from './port-end.ts';
+import type { HostTrunks } from './trunk/host-trunks.ts';
 import { Turns } from './turns.ts';
 
 /** How ends and captures are made: what the worker brings together from the parts of this room. */
 export interface Means {
   openEnd(plan: PortPlan, context: PortContext, io: SocketIo): PortEnd;
   openCapture: OpenCapture;
+  /** The filter of a capture, compiled, if it has one. @throws LodgeError when it is none */
+  filterOf(plan: CapturePlan, link: string): Promise<BpfProgram | undefined>;
+  trunks: HostTrunks;
 }
 
 type Handlers = {
@@ -90,9 +95,11 @@ export class FabricService {
     apply: async ({ plan }) => {
       const result = await applyPlan(this.graph, plan, this.#plan, this.#openers);
       this.#plan = plan;
+      this.#means.trunks.setDigest(plan.digest);
       if (this.fabric.clock.isFrozen) for (const end of this.#ends()) end.pause();
       return result;
     },
+    hosts: (ask) => this.#means.trunks.join(ask, this.#io),
     connect: ({ links }) => {
       for (const link of this.#links(links)) link.port?.end.retry?.();
       return null;
@@ -117,9 +124,10 @@ export class FabricService {
     },
     'capture-start': async ({ link: name, capture: plan }) => {
       const link = this.graph.link(name);
+      const filter = await this.#means.filterOf(plan, name);
       // The one that runs may write the same files: it ends first.
       await this.graph.takeCapture(link)?.close();
-      this.graph.setCapture(link, this.#openCapture(name, plan));
+      this.graph.setCapture(link, this.#openCapture(name, plan, filter));
       return null;
     },
     'capture-stop': async ({ link }) => {
@@ -154,7 +162,7 @@ export class FabricService {
       const links = [...this.graph.links.values()];
       const closing = links.map((link) => this.graph.takeCapture(link)?.close());
       for (const link of links) this.graph.removeLink(link);
-      await Promise.allSettled(closing);
+      await Promise.allSettled([...closing, this.#means.trunks.stop()]);
       return null;
     },
   };
@@ -164,8 +172,8 @@ export class FabricService {
     openCapture: (link) => this.#openCapture(link.name, link.capture!),
   };
 
-  #openCapture(name: string, plan: Parameters<OpenCapture>[0]) {
-    return this.#means.openCapture(plan, name, (error) => {
+  #openCapture(name: string, plan: CapturePlan, filter?: BpfProgram) {
+    const failed = (error: Error): void => {
       const link = this.graph.links.get(name);
       if (link === undefined) return;
       void this.graph
@@ -173,7 +181,8 @@ export class FabricService {
         ?.close()
         .catch(() => {});
       this.graph.tell(name, { kind: 'capture-failed', detail: error.message }, false);
-    });
+    };
+    return this.#means.openCapture(plan, name, failed, filter);
   }
 
   #ends(): PortEnd[] {
@@ -287,6 +296,7 @@ export class FabricService {
       memoryBytes: pool.usedBytes,
       memoryLimitBytes: pool.limitBytes,
       heldFrames: wheel.count,
+      trunks: this.#means.trunks.states(),
     };
   }
 }

@@ -12,6 +12,7 @@ import {
   guestsOf,
   makeClusterDir,
   markFrozen,
+  readClusterHosts,
   readClusterPlan,
   readFabricPlan,
   readFrozen,
@@ -43,6 +44,15 @@ export async function checkpointCluster(
   const fabric = readFabricPlan(name);
   if (cluster === undefined || fabric === undefined) {
     throw new LodgeError('no-such-cluster', `there is no cluster named '${name}' on this host`);
+  }
+  if (readClusterHosts(name) !== undefined) {
+    throw new LodgeError(
+      'checkpoint',
+      `cluster '${name}' goes on at other hosts, and only one of one host can be saved`,
+      {
+        fix: 'bring it up on one host',
+      },
+    );
   }
   const views = guestsOf(name);
   const away = views.filter(({ status }) => status !== 'running');

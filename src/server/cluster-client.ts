@@ -3,7 +3,7 @@
 import type { Taken } from '../cluster/checkpoint/take.ts';
 import type { ClusterEvent } from '../cluster/events.ts';
 import type { FabricChange } from '../cluster/fabric-change.ts';
-import type { ApplyResult, Requests } from '../fabric/control.ts';
+import type { ApplyResult, ClusterHosts, Requests } from '../fabric/control.ts';
 import type { IsolationFinding } from '../fabric/isolation/finding.ts';
 import type { QuestionRequest } from './api.ts';
 import { call, callWithProgress, ensureHostAgent } from './client.ts';
@@ -30,6 +30,11 @@ export async function askFabric<Kind extends Question>(
   ask: Requests[Kind]['ask'],
 ): Promise<Requests[Kind]['answer']> {
   return parseAnswer(kind, await post(name, 'ask', { kind, ask } as QuestionRequest));
+}
+
+/** Joins the fabric on this host to those of the others. @returns where it listens */
+export async function joinHosts(name: string, hosts: ClusterHosts): Promise<{ port: number }> {
+  return JSON.parse(await post(name, 'hosts', hosts)) as { port: number };
 }
 
 /** Ends a fabric and has it forgotten. */

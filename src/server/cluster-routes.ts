@@ -6,7 +6,7 @@ import type { IsolationFinding } from '../fabric/isolation/finding.ts';
 import { answerText } from './fabric-json.ts';
 import type { Fabrics } from './fabrics.ts';
 import { answerWithProgress, json, readJson } from './http-json.ts';
-import { changeOf, directoryOf, eventOf, questionOf } from './requests.ts';
+import { changeOf, directoryOf, eventOf, hostsOf, questionOf } from './requests.ts';
 
 /** What the host agent can do with clusters. */
 export interface ClusterOwner {
@@ -26,7 +26,7 @@ export async function answerCluster(
   response: ServerResponse,
 ): Promise<boolean> {
   const [, name = '', what = ''] =
-    /^\/v1\/clusters\/([a-z0-9-]{1,32})\/(apply|change|ask|events|stop|checkpoint|restore|prove)$/.exec(
+    /^\/v1\/clusters\/([a-z0-9-]{1,32})\/(apply|change|ask|events|hosts|stop|checkpoint|restore|prove)$/.exec(
       request.url ?? '',
     ) ?? [];
   if (name === '' || request.method !== 'POST') return false;
@@ -52,6 +52,9 @@ export async function answerCluster(
       return true;
     case 'apply':
       json(response, 200, await fabrics.apply(name));
+      return true;
+    case 'hosts':
+      json(response, 200, await fabrics.joinHosts(name, hostsOf(await readJson(request))));
       return true;
     case 'change':
       await fabrics.change(name, changeOf(await readJson(request)));

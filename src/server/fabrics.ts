@@ -3,21 +3,26 @@
  * dies is started again, and so are all of them when the agent itself was killed.
  */
 
-import { existsSync } from 'node:fs';
 import { type EventLog, openEventLog } from '../cluster/event-log.ts';
 import { type ClusterEvent, ofFabric } from '../cluster/events.ts';
 import { changedFabric, type FabricChange } from '../cluster/fabric-change.ts';
 import {
   clusterDir,
+  directoryIdentity,
+  discardCluster,
+  hasFabric,
   listClusters,
+  makeClusterDir,
+  readClusterHosts,
   readClusterPlan,
   readFabricPlan,
   removeFabricPlan,
+  writeClusterHosts,
   writeFabricPlan,
 } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import { FabricClient } from '../fabric/client.ts';
-import type { ApplyResult, RequestKind, Requests } from '../fabric/control.ts';
+import type { ApplyResult, ClusterHosts, RequestKind, Requests } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 
 /** Questions that change nothing. */
@@ -35,16 +40,48 @@ const longestRestartMs = 5000;
 
 export class Fabrics {
   readonly #running = new Map<string, Promise<RunningFabric>>();
-  readonly #logs = new Map<string, EventLog>();
+  readonly #logs = new Map<string, { log: EventLog; directory: string }>();
   /** Requests about one cluster are done one after the other. */
   readonly #queues = new Map<string, Promise<unknown>>();
 
   /** Starts the fabrics of all clusters found on disk. */
   adopt(): void {
     for (const name of listClusters()) {
-      if (readFabricPlan(name) === undefined) continue;
-      this.#inTurn(name, () => this.#fabric(name)).catch(() => {});
+      if (!hasFabric(name)) continue;
+      this.#inTurn(name, () => this.#fabric(name)).catch((error: Error) => {
+        this.note(name, { kind: 'fabric-failed', subject: name, text: error.message });
+        this.#restart(name, restartMs);
+      });
     }
+  }
+
+  /** Whether other hosts count on a fabric here, though no guest runs. */
+  get isJoined(): boolean {
+    return listClusters().some((name) => readClusterHosts(name) !== undefined);
+  }
+
+  /**
+   * Joins a fabric to those of other hosts, and remembers it; see `hosts` in control.ts. The cluster need not have a
+   * plan yet.
+   */
+  joinHosts(name: string, hosts: ClusterHosts): Promise<{ port: number }> {
+    return this.#inTurn(name, async () => {
+      const [isNew, isFirst] = [!listClusters().includes(name), !hasFabric(name)];
+      makeClusterDir(name);
+      try {
+        const { client } = await this.#fabric(name, true);
+        const before = readClusterHosts(name);
+        const port = hosts.listen.port === 0 ? (before?.listen.port ?? 0) : hosts.listen.port;
+        const wanted = { ...hosts, listen: { ...hosts.listen, port } };
+        const answer = await client.ask('hosts', { ...wanted, cluster: name });
+        writeClusterHosts(name, { ...wanted, listen: { ...wanted.listen, port: answer.port } });
+        return answer;
+      } catch (error) {
+        if (isFirst) await this.#end(name);
+        if (isNew) discardCluster(name);
+        throw error;
+      }
+    });
   }
 
   /** Makes the fabric what `cluster.json` says. */
@@ -110,15 +147,18 @@ export class Fabrics {
 
   /** Ends a fabric and forgets it; nothing happens when there is none. */
   stop(name: string): Promise<void> {
-    return this.#inTurn(name, async () => {
-      removeFabricPlan(name);
-      const running = this.#running.get(name);
-      this.#running.delete(name);
-      const fabric = await running?.catch(() => undefined);
-      await fabric?.client.stop();
-      this.#logs.get(name)?.close();
-      this.#logs.delete(name);
-    });
+    return this.#inTurn(name, () => this.#end(name));
+  }
+
+  async #end(name: string): Promise<void> {
+    removeFabricPlan(name);
+    writeClusterHosts(name, undefined);
+    const running = this.#running.get(name);
+    this.#running.delete(name);
+    const fabric = await running?.catch(() => undefined);
+    await fabric?.client.stop();
+    this.#logs.get(name)?.log.close();
+    this.#logs.delete(name);
   }
 
   /** Ends all workers in good order; the fabrics stay on disk. */
@@ -139,13 +179,15 @@ export class Fabrics {
   }
 
   #log(name: string): EventLog | undefined {
-    // A cluster that has just been removed must not have its directory made again.
-    if (!existsSync(clusterDir(name))) return undefined;
-    let log = this.#logs.get(name);
-    if (log === undefined) {
-      log = openEventLog(clusterDir(name));
-      this.#logs.set(name, log);
-    }
+    // A cluster that has just been removed must not have its directory made again; another of its name has another.
+    const directory = directoryIdentity(clusterDir(name));
+    const known = this.#logs.get(name);
+    if (known?.directory === directory) return known?.log;
+    known?.log.close();
+    this.#logs.delete(name);
+    if (directory === undefined) return undefined;
+    const log = openEventLog(clusterDir(name));
+    this.#logs.set(name, { log, directory });
     return log;
   }
 
@@ -159,11 +201,14 @@ export class Fabrics {
     return result;
   }
 
-  /** The fabric of a cluster, started when it does not run. */
-  #fabric(name: string): Promise<RunningFabric> {
+  /**
+   * The fabric of a cluster, started when it does not run.
+   * @param mayBeEmpty also where the cluster has no plan yet
+   */
+  #fabric(name: string, mayBeEmpty = false): Promise<RunningFabric> {
     const running = this.#running.get(name);
     if (running !== undefined) return running;
-    const starting = this.#start(name);
+    const starting = this.#start(name, mayBeEmpty);
     this.#running.set(name, starting);
     starting.catch(() => {
       if (this.#running.get(name) === starting) this.#running.delete(name);
@@ -171,14 +216,17 @@ export class Fabrics {
     return starting;
   }
 
-  async #start(name: string): Promise<RunningFabric> {
-    const plan = readFabricPlan(name);
+  async #start(name: string, mayBeEmpty: boolean): Promise<RunningFabric> {
+    const hosts = readClusterHosts(name);
+    const isEmpty = mayBeEmpty || hosts !== undefined;
+    const plan = readFabricPlan(name) ?? (isEmpty ? emptyFabric(name) : undefined);
     if (plan === undefined) throw noCluster(name);
     const client = new FabricClient({
       onEvent: (event) => this.#log(name)?.write(ofFabric(event)),
       onDeath: (error) => this.#died(name, error),
     });
     try {
+      if (hosts !== undefined) await client.ask('hosts', { ...hosts, cluster: name });
       await client.ask('apply', { plan });
     } catch (error) {
       await client.stop();
@@ -200,13 +248,17 @@ export class Fabrics {
 
   #restart(name: string, afterMs: number): void {
     setTimeout(() => {
-      if (readFabricPlan(name) === undefined) return;
+      if (!hasFabric(name)) return;
       this.#inTurn(name, () => this.#fabric(name)).catch((error: Error) => {
         this.note(name, { kind: 'fabric-failed', subject: name, text: error.message });
         this.#restart(name, Math.min(afterMs * 2, longestRestartMs));
       });
     }, afterMs);
   }
+}
+
+function emptyFabric(name: string): FabricPlan {
+  return { version: 1, name, seed: 1, networks: [] };
 }
 
 function linkNames({ ports, links }: FabricPlan['networks'][number]): string[] {

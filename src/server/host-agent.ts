@@ -66,7 +66,8 @@ export async function serveHostAgent(): Promise<void> {
     owner.onLeave = resolve;
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
     setInterval(() => {
-      const isNeeded = clients > 0 || listGuests().some((guest) => guest.status !== 'exited');
+      const isNeeded =
+        clients > 0 || listGuests().some((guest) => guest.status !== 'exited') || owner.fabrics.isJoined;
       if (isNeeded) lastBusyMs = performance.now();
       else if (performance.now() - lastBusyMs > idleLimitMs) resolve();
     }, 5000);

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { type ClusterEvent, eventKinds } from '../cluster/events.ts';
 import type { FabricChange } from '../cluster/fabric-change.ts';
 import { checkValue } from '../document.ts';
+import type { ClusterHosts } from '../fabric/control.ts';
 import { fullName } from '../guest/spec.ts';
 import type {
   ConfigureRequest,
@@ -89,15 +90,30 @@ const question: z.ZodType<QuestionRequest> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('status'), ask: z.strictObject({}) }),
 ]);
 
-const directory = z.object({
-  dir: text.refine((path) => path.startsWith('/'), { error: 'must be an absolute path' }),
-});
-
 const clusterEvent: z.ZodType<Omit<ClusterEvent, 'timeNs'>> = z.object({
   kind: z.enum(eventKinds),
   subject: text,
   text,
 });
+
+const hostName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/, {
+  error: 'must be 1 to 63 letters, digits, dots and dashes',
+});
+const absolutePath = text.refine((path) => path.startsWith('/'), { error: 'must be an absolute path' });
+
+const directory = z.object({ dir: absolutePath });
+
+const clusterHosts: z.ZodType<ClusterHosts> = z
+  .strictObject({
+    host: hostName,
+    listen: z.strictObject({ address: text.min(1), port: u16 }),
+    keyFile: absolutePath,
+    peers: z.array(z.strictObject({ host: hostName, address: text.min(1), port: u16.min(1) })),
+  })
+  .refine(({ host, peers }) => new Set([host, ...peers.map((peer) => peer.host)]).size > peers.length, {
+    error: 'must name each host once, and this host not among the peers',
+    path: ['peers'],
+  });
 
 const locate = (path: readonly PropertyKey[]): string => path.join('.') || 'the request';
 
@@ -129,6 +145,11 @@ export function changeOf(value: unknown): FabricChange {
 /** @throws LodgeError `spec-value` */
 export function questionOf(value: unknown): QuestionRequest {
   return checkValue(value, question, locate);
+}
+
+/** @throws LodgeError `spec-value` */
+export function hostsOf(value: unknown): ClusterHosts {
+  return checkValue(value, clusterHosts, locate);
 }
 
 /** @throws LodgeError `spec-value` */

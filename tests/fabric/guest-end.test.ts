@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FabricEvent } from '../../src/fabric/control.ts';
 import { openGuestEnd } from '../../src/fabric/guest-end.ts';
 import { FabricService } from '../../src/fabric/service.ts';
+import { hostTrunks } from '../../src/fabric/trunk/host-trunks.ts';
 import { broadcast, frameOf, lan, macOf, type PortOptions, planOf, portPlan, stream, textOf } from './rig.ts';
 
 /** What a guest's program is to the fabric: it listens, and takes one connection after the other. */
@@ -63,6 +64,8 @@ beforeEach(() => {
       openCapture: () => {
         throw new Error('no captures here');
       },
+      filterOf: async () => undefined,
+      trunks: hostTrunks(() => {}),
     },
     (event) => events.push(event),
     { memoryLimitBytes: 16 * 2 ** 20 },

@@ -115,6 +115,7 @@ describe('the text for Prometheus', () => {
           memoryBytes: 100,
           memoryLimitBytes: 1000,
           heldFrames: 0,
+          trunks: [],
         },
       }),
     );

@@ -5,6 +5,7 @@ import type { FabricEvent, LinkState } from '../../src/fabric/control.ts';
 import type { FabricPlan, LinkPlan, NetworkPlan, PortPlan, Shape } from '../../src/fabric/plan.ts';
 import type { PortEnd, PortSink } from '../../src/fabric/port-end.ts';
 import { FabricService, type Means } from '../../src/fabric/service.ts';
+import { hostTrunks } from '../../src/fabric/trunk/host-trunks.ts';
 
 export const broadcast = 'ff:ff:ff:ff:ff:ff';
 
@@ -164,6 +165,8 @@ export class Rig {
         openCapture: () => {
           throw new Error('no captures here');
         },
+        filterOf: async () => undefined,
+        trunks: hostTrunks((event) => this.events.push(event)),
         ...means,
       },
       (event) => this.events.push(event),

@@ -43,6 +43,10 @@ describe('the API of clusters', () => {
       if (name === 'none') throw new LodgeError('no-such-cluster', 'there is none');
     },
     ask: async () => matrix,
+    joinHosts: async (name: string, hosts: unknown) => {
+      asked.push(['hosts', name, hosts]);
+      return { port: 40123 };
+    },
     note: (name: string, event: unknown) => asked.push(['note', name, event]),
     stop: async (name: string) => {
       asked.push(['stop', name]);
@@ -108,6 +112,26 @@ describe('the API of clusters', () => {
       ['note', 'lab', event],
       ['stop', 'lab'],
     ]);
+  });
+
+  it('joins hosts, and tells what is wrong with them', async () => {
+    const hosts = {
+      host: 'n01',
+      listen: { address: '10.0.0.1', port: 0 },
+      keyFile: '/home/u/key',
+      peers: [{ host: 'n02', address: '10.0.0.2', port: 40555 }],
+    };
+    expect(JSON.parse((await post('/v1/clusters/lab/hosts', hosts)).text)).toEqual({ port: 40123 });
+    expect(asked.at(-1)).toEqual(['hosts', 'lab', hosts]);
+    for (const wrong of [
+      { ...hosts, host: 'n02' },
+      { ...hosts, keyFile: 'key' },
+      { ...hosts, host: '../n01' },
+      { ...hosts, peers: [{ ...hosts.peers[0], port: 0 }] },
+      { ...hosts, key: 'secret' },
+    ]) {
+      expect((await post('/v1/clusters/lab/hosts', wrong)).status).toBe(422);
+    }
   });
 
   it('answers with what the fabric says, typed arrays and all', async () => {

@@ -23,13 +23,19 @@ const silentTicks = 3;
 /** For the first hello of the other side. */
 const helloWithinMs = 5000;
 
+export interface Fault {
+  reason: string;
+  /** It need not try again soon, and is told why. */
+  isRefusal: boolean;
+}
+
 /** What a connection asks of the trunks it belongs to. */
 export interface ConnectionOwner {
   readonly io: SocketIo;
   /** Our own hello to this side, as it is now. */
   hello(connection: Connection): Omit<Hello, 'version'>;
-  /** Why the other side is refused; undefined when it is welcome. Called for each hello. */
-  judge(connection: Connection, hello: Hello): string | undefined;
+  /** Why the other side is refused, or sent away for now; undefined when it is welcome. Called for each hello. */
+  judge(connection: Connection, hello: Hello): Fault | undefined;
   /** The other side's hello came, or came again; its networks are in `hello`. */
   greeted(connection: Connection, hello: Hello): void;
   /** Where frames of a network of this name go; undefined when it is not here. */
@@ -173,7 +179,8 @@ export class Connection {
       case 'hello': {
         const fault = this.#owner.judge(this, control.hello);
         if (fault !== undefined) {
-          this.refuse(fault);
+          if (fault.isRefusal) this.refuse(fault.reason);
+          else this.close(fault.reason);
           return true;
         }
         this.#peer = control.hello;

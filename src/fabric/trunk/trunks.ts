@@ -7,19 +7,16 @@
  */
 
 import type { AddressInfo, Socket } from 'node:net';
-import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
+import { connect, createServer, type Server } from 'node:tls';
+
 import { LodgeError } from '../../errors.ts';
+import type { HostAddress, TrunkState } from '../control.ts';
 import type { SocketIo } from '../guest-end.ts';
-import type { PortEnd, PortSink } from '../port-end.ts';
-import { Connection, type ConnectionOwner } from './connection.ts';
+import type { PortEnd } from '../port-end.ts';
+import { Connection, type ConnectionOwner, type Fault } from './connection.ts';
+import { type NetworkEnd, Peer } from './peer.ts';
 import { clientSecurity, connectionFault, serverSecurity } from './secure.ts';
 import type { Hello } from './wire.ts';
-
-export interface TrunkPeer {
-  host: string;
-  address: string;
-  port: number;
-}
 
 export interface TrunkEvent {
   kind: 'trunk-up' | 'trunk-down' | 'trunk-refused';
@@ -38,38 +35,19 @@ export interface TrunksOptions {
   key: Buffer;
   /** Port 0 is any that is free. */
   listen: { address: string; port: number };
-  peers: readonly TrunkPeer[];
+  peers: readonly HostAddress[];
   io: SocketIo;
   onEvent: (event: TrunkEvent) => void;
 }
 
-const firstRetryMs = 100;
-const lastRetryMs = 5000;
 /** Connections that have not proved anything yet. */
 const mostStrangers = 64;
 const handshakeWithinMs = 5000;
 /** Between two events about strangers. */
 const strangersEveryMs = 10_000;
 
-interface Peer extends TrunkPeer {
-  connects: boolean;
-  connection: Connection | undefined;
-  /** By network. */
-  ends: Map<string, End>;
-  /** The networks of our hellos to it; their place is their id, an empty one is free. */
-  networks: string[];
-  retryMs: number;
-  retryTimer: NodeJS.Timeout | undefined;
-  connecting: TLSSocket | undefined;
-  /** So that a refusal that goes on is told once. */
-  lastRefusal: string | undefined;
-}
-
-interface End {
-  sink: PortSink | undefined;
-  isConnected: boolean;
-  isPaused: boolean;
-}
+/** To one that connects before this host was told who the others are. */
+const notYet = 'this host was not told of the others yet';
 
 export class Trunks {
   readonly #options: TrunksOptions;
@@ -80,6 +58,8 @@ export class Trunks {
   /** Connections that this host made, and to whom. */
   readonly #expected = new WeakMap<Connection, Peer>();
   #digest: string;
+  /** Of any other host. */
+  #isTold = false;
   #helloIsDue = false;
   #isStopped = false;
   #strangers = 0;
@@ -89,19 +69,6 @@ export class Trunks {
   private constructor(options: TrunksOptions) {
     this.#options = options;
     this.#digest = options.digest;
-    for (const peer of options.peers) {
-      this.#peers.set(peer.host, {
-        ...peer,
-        connects: options.host < peer.host,
-        connection: undefined,
-        ends: new Map(),
-        networks: [],
-        retryMs: firstRetryMs,
-        retryTimer: undefined,
-        connecting: undefined,
-        lastRefusal: undefined,
-      });
-    }
     this.#owner = {
       io: options.io,
       hello: (connection) => this.#hello(connection),
@@ -114,7 +81,6 @@ export class Trunks {
       closed: (connection, reason, isRefusal) => this.#closed(connection, reason, isRefusal),
     };
     this.#server = createServer({ ...serverSecurity(options.key), handshakeTimeout: handshakeWithinMs });
-    this.#server.maxConnections = mostStrangers + options.peers.length;
     this.#server.on('secureConnection', (socket) => {
       if (this.#isStopped) socket.destroy();
       else new Connection(socket, this.#owner);
@@ -136,9 +102,6 @@ export class Trunks {
    * @throws LodgeError `host-io` when it cannot listen
    */
   static async open(options: TrunksOptions): Promise<Trunks> {
-    if (options.peers.some(({ host }) => host === options.host)) {
-      throw new LodgeError('internal', `a trunk of ${options.host} to itself`);
-    }
     const trunks = new Trunks(options);
     const { address, port } = options.listen;
     await new Promise<void>((resolve, reject) => {
@@ -152,13 +115,43 @@ export class Trunks {
       );
       trunks.#server.listen(port, address, resolve);
     });
-    for (const peer of trunks.#peers.values()) if (peer.connects) trunks.#connect(peer);
+    trunks.setPeers(options.peers);
     return trunks;
   }
 
   /** Where it listens. */
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  get states(): TrunkState[] {
+    const peers = [...this.#peers.values()].filter(
+      ({ address, ends }) => address !== undefined || ends.size > 0,
+    );
+    return peers.map(({ state }) => state).sort((a, b) => (a.host < b.host ? -1 : 1));
+  }
+
+  /** Who the other hosts are from now on. Connections to those that stay where they are go on. */
+  setPeers(peers: readonly HostAddress[]): void {
+    this.#server.maxConnections = mostStrangers + peers.length;
+    this.#isTold ||= peers.length > 0;
+    const told = new Set(peers.map(({ host }) => host));
+    for (const peer of this.#peers.values()) {
+      if (told.has(peer.host) || peer.address === undefined) continue;
+      peer.address = undefined;
+      peer.forgetTries();
+      peer.connection?.close('it is no host of the cluster any more');
+    }
+    for (const address of peers) {
+      const peer = this.#peer(address.host);
+      const before = peer.address;
+      if (before?.address === address.address && before.port === address.port) continue;
+      peer.address = address;
+      if (!peer.connects) continue;
+      peer.forgetTries();
+      if (peer.connection === undefined) this.#connect(peer);
+      else peer.connection.close('it has another address');
+    }
   }
 
   /** The plan was changed: the other hosts are told which this host has. */
@@ -169,12 +162,13 @@ export class Trunks {
 
   /**
    * The end of a port that is a trunk.
-   * @throws LodgeError `internal` for a host that is no peer, or a network that has one already
+   * @param host may be one that is told of later
+   * @throws LodgeError `internal` for a trunk to this host
    */
   end(host: string, network: string): PortEnd {
-    const peer = this.#peers.get(host);
-    if (peer === undefined) throw new LodgeError('internal', `there is no trunk to '${host}'`);
-    const end: End = { sink: undefined, isConnected: false, isPaused: false };
+    if (host === this.#options.host) throw new LodgeError('internal', `a trunk of '${host}' to itself`);
+    const peer = this.#peer(host);
+    const end: NetworkEnd = { sink: undefined, isConnected: false, isPaused: false };
     let id = -1;
     return {
       start: (sink) => {
@@ -186,17 +180,17 @@ export class Trunks {
         id = free >= 0 ? free : peer.networks.length;
         peer.networks[id] = network;
         this.#sayHelloSoon();
-        this.#joinEnds(peer);
+        peer.joinEnds();
       },
       send: (buffer, offset, length) =>
         end.isConnected && (peer.connection?.send(id, buffer, offset, length) ?? false),
       pause: () => {
         end.isPaused = true;
-        this.#setPaused(peer);
+        peer.setPaused();
       },
       resume: () => {
         end.isPaused = false;
-        this.#setPaused(peer);
+        peer.setPaused();
       },
       waiting: () => peer.connection?.waiting(id) ?? Buffer.alloc(0),
       stop: () => {
@@ -208,7 +202,7 @@ export class Trunks {
         end.isConnected = false;
         end.sink = undefined;
         peer.connection?.sinksChanged();
-        this.#setPaused(peer);
+        peer.setPaused();
       },
     };
   }
@@ -217,8 +211,7 @@ export class Trunks {
   async stop(): Promise<void> {
     this.#isStopped = true;
     for (const peer of this.#peers.values()) {
-      clearTimeout(peer.retryTimer);
-      peer.connecting?.destroy();
+      peer.forgetTries();
       peer.connection?.close('this host ended it');
     }
     await new Promise<void>((resolve) => {
@@ -243,14 +236,24 @@ export class Trunks {
     });
   }
 
+  #peer(host: string): Peer {
+    let peer = this.#peers.get(host);
+    if (peer === undefined) {
+      peer = new Peer(host, this.#options.host < host);
+      this.#peers.set(host, peer);
+    }
+    return peer;
+  }
+
   #connect(peer: Peer): void {
-    peer.retryTimer = undefined;
-    if (this.#isStopped) return;
-    const { key } = this.#options;
-    const socket = connect({ host: peer.address, port: peer.port, ...clientSecurity(key) });
+    if (this.#isStopped || peer.address === undefined || peer.connection !== undefined) return;
+    const { address, port } = peer.address;
+    const socket = connect({ host: address, port, ...clientSecurity(this.#options.key) });
     peer.connecting = socket;
     let fault = '';
     const failed = () => {
+      // Given up for another address.
+      if (peer.connecting !== socket) return;
       if (fault !== '') this.#refused(peer, fault);
       this.#retry(peer);
     };
@@ -258,12 +261,17 @@ export class Trunks {
     socket.on('error', (error: NodeJS.ErrnoException) => {
       // Of TLS, not of the network: somebody is there, and is not one of us.
       const isNetwork = error.syscall !== undefined || error.code === 'ECONNRESET';
-      if (!isNetwork) fault = `it has not got the job's key (${error.code ?? error.message})`;
+      if (isNetwork) peer.lastFault = error.message;
+      else fault = `it has not got the job's key (${error.code ?? error.message})`;
     });
     socket.once('close', failed);
     socket.once('secureConnect', () => {
       clearTimeout(timer);
       socket.off('close', failed);
+      if (peer.connecting !== socket) {
+        socket.destroy();
+        return;
+      }
       peer.connecting = undefined;
       const unsafe = connectionFault(socket);
       if (unsafe === undefined && !this.#isStopped) {
@@ -281,10 +289,7 @@ export class Trunks {
 
   #retry(peer: Peer): void {
     peer.connecting = undefined;
-    if (this.#isStopped || peer.retryTimer !== undefined) return;
-    const waitMs = peer.retryMs * (0.75 + Math.random() / 2);
-    peer.retryMs = Math.min(lastRetryMs, 2 * peer.retryMs);
-    peer.retryTimer = setTimeout(() => this.#connect(peer), waitMs);
+    if (!this.#isStopped && peer.address !== undefined) peer.retryLater(() => this.#connect(peer));
   }
 
   #peerOf(connection: Connection): Peer | undefined {
@@ -292,18 +297,24 @@ export class Trunks {
     return peer === undefined ? undefined : this.#peers.get(peer.host);
   }
 
-  #judge(connection: Connection, { cluster, host }: Hello): string | undefined {
-    const { options, expected } = { options: this.#options, expected: this.#expected.get(connection) };
-    if (cluster !== options.cluster)
-      return `it belongs to the cluster '${cluster}', not to '${options.cluster}'`;
-    if (host === options.host) return `it says that it is '${host}', which is this host`;
-    if (connection.peer !== undefined && connection.peer.host !== host) return 'it changed its name';
+  #judge(connection: Connection, { cluster, host }: Hello): Fault | undefined {
+    const own = this.#options;
+    const refused = (reason: string): Fault => ({ reason, isRefusal: true });
+    if (cluster !== own.cluster)
+      return refused(`it belongs to the cluster '${cluster}', not to '${own.cluster}'`);
+    if (host === own.host) return refused(`it says that it is '${host}', which is this host`);
+    if (connection.peer !== undefined && connection.peer.host !== host) return refused('it changed its name');
+    const expected = this.#expected.get(connection);
     if (expected !== undefined) {
-      return expected.host === host ? undefined : `it is '${host}', not '${expected.host}'`;
+      return expected.host === host ? undefined : refused(`it is '${host}', not '${expected.host}'`);
     }
     const peer = this.#peers.get(host);
-    if (peer === undefined) return `there is no host '${host}' in the plan of '${options.host}'`;
-    return peer.connects ? `'${options.host}' connects to '${host}', not the other way` : undefined;
+    if (peer?.address === undefined) {
+      // It has the key, and may be told of here in a moment.
+      if (!this.#isTold) return { reason: notYet, isRefusal: false };
+      return refused(`there is no host '${host}' in the plan of '${own.host}'`);
+    }
+    return peer.connects ? refused(`'${own.host}' connects to '${host}', not the other way`) : undefined;
   }
 
   #greeted(connection: Connection, hello: Hello): void {
@@ -314,68 +325,39 @@ export class Trunks {
       // The other host was started again before the end of its last connection came through.
       peer.connection = connection;
       if (before !== undefined) {
-        this.#partEnds(peer, 'the other host connected again');
+        peer.partEnds('the other host connected again');
         before.close('the other host connected again');
       }
-      peer.retryMs = firstRetryMs;
-      peer.lastRefusal = undefined;
+      peer.isGood();
     }
     const other = hello.digest === this.#digest ? '' : '; it has another plan of the cluster';
     if (isNew) {
       if (!peer.connects) connection.sayHello();
       this.#tell('trunk-up', hello.host, `connected${other}`);
     }
-    this.#setPaused(peer);
-    this.#joinEnds(peer);
-  }
-
-  /** Ends are connected once the other side has their network. */
-  #joinEnds(peer: Peer): void {
-    const { connection } = peer;
-    const networks = connection?.peer?.networks;
-    if (networks === undefined) return;
-    for (const [network, end] of peer.ends) {
-      const isThere = networks.includes(network);
-      if (isThere === end.isConnected) continue;
-      end.isConnected = isThere;
-      if (isThere) end.sink?.connected();
-      else end.sink?.disconnected('the other host no longer has this network');
-    }
-    connection!.sinksChanged();
-  }
-
-  #partEnds(peer: Peer, reason: string): void {
-    for (const end of peer.ends.values()) {
-      if (!end.isConnected) continue;
-      end.isConnected = false;
-      end.sink?.disconnected(reason);
-    }
-  }
-
-  #setPaused(peer: Peer): void {
-    const ends = [...peer.ends.values()];
-    peer.connection?.setPaused(ends.some(({ isPaused }) => isPaused));
+    peer.setPaused();
+    peer.joinEnds();
   }
 
   #closed(connection: Connection, reason: string, isRefusal: boolean): void {
     const peer = this.#peerOf(connection) ?? this.#expected.get(connection);
     if (peer === undefined) {
-      if (!this.#isStopped) this.#strangerFailed('a host that connected', reason);
+      if (!this.#isStopped && reason !== notYet) this.#strangerFailed('a host that connected', reason);
       return;
     }
     const wasUp = peer.connection === connection;
     if (wasUp) {
       peer.connection = undefined;
-      this.#partEnds(peer, reason);
+      peer.partEnds(reason);
     }
+    if (peer.connection === undefined) peer.lastFault = reason;
     if (isRefusal) this.#refused(peer, reason);
     else if (wasUp && !this.#isStopped) this.#tell('trunk-down', peer.host, reason);
     if (peer.connects && peer.connection === undefined) this.#retry(peer);
   }
 
   #refused(peer: Peer, reason: string): void {
-    // One that is wrong stays wrong: no more than one try in five seconds.
-    peer.retryMs = lastRetryMs;
+    peer.retrySeldom();
     if (this.#isStopped || peer.lastRefusal === reason) return;
     peer.lastRefusal = reason;
     this.#tell('trunk-refused', peer.host, reason);

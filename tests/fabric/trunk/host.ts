@@ -1,19 +1,23 @@
 /** A host of a cluster for tests: a fabric with one guest in each network, and trunks. */
 
+import type { HostAddress } from '../../../src/fabric/control.ts';
 import type { SocketIo } from '../../../src/fabric/guest-end.ts';
 import { socketIo } from '../../../src/fabric/guest-end.ts';
 import type { FabricPlan, PortPlan } from '../../../src/fabric/plan.ts';
 import type { PortEnd, PortSink } from '../../../src/fabric/port-end.ts';
 import { FabricService } from '../../../src/fabric/service.ts';
-import { type TrunkEvent, type TrunkPeer, Trunks } from '../../../src/fabric/trunk/trunks.ts';
+import { hostTrunks } from '../../../src/fabric/trunk/host-trunks.ts';
+import { type TrunkEvent, Trunks } from '../../../src/fabric/trunk/trunks.ts';
 
 export interface HostOptions {
   host: string;
   /** Number that its guests' addresses end with. */
   number: number;
   key: Buffer;
-  peers: TrunkPeer[];
+  peers: HostAddress[];
   networks: string[];
+  /** Hosts that its plan has trunks to; those of `peers` when not given. */
+  trunksTo?: string[];
   cluster?: string;
   digest?: string;
   port?: number;
@@ -48,6 +52,8 @@ export async function startHost(options: HostOptions): Promise<Host> {
       openCapture: () => {
         throw new Error('no captures here');
       },
+      filterOf: async () => undefined,
+      trunks: hostTrunks(() => {}),
     },
     () => {},
     { memoryLimitBytes: 32 << 20 },
@@ -99,7 +105,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
   return self;
 }
 
-function planOf({ host, number, peers, networks, cluster = 'lab' }: HostOptions): FabricPlan {
+function planOf({ host, number, peers, networks, cluster = 'lab', ...options }: HostOptions): FabricPlan {
   return {
     version: 1,
     name: cluster,
@@ -135,7 +141,9 @@ function planOf({ host, number, peers, networks, cluster = 'lab' }: HostOptions)
             },
             guest,
           ),
-          ...peers.map((peer) => port({ kind: 'trunk', host: peer.host }, `trunk-${peer.host}`)),
+          ...(options.trunksTo ?? peers.map((peer) => peer.host)).map((other) =>
+            port({ kind: 'trunk', host: other }, `trunk-${other}`),
+          ),
         ],
       };
     }),

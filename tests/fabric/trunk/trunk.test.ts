@@ -151,6 +151,45 @@ describe('a trunk', () => {
   });
 });
 
+describe('who the other hosts are', () => {
+  const state = (host: Host, name: string) => host.trunks.states.find((one) => one.host === name);
+
+  it('is told when all are known; who connects before that has to try again', async () => {
+    const n2 = await start({ host: 'n2', number: 2, peers: [], trunksTo: ['n1'] });
+    expect(state(n2, 'n1')).toEqual({ host: 'n1', address: '', port: 0, connects: false, state: 'down' });
+    const at2 = { host: 'n2', address: '127.0.0.1', port: n2.trunks.port };
+    const n1 = await start({ host: 'n1', number: 1, peers: [at2] });
+    // It was there, and went away again.
+    await until(() => state(n1, 'n2')?.reason !== undefined);
+    expect(state(n1, 'n2')).toMatchObject({ state: 'down', connects: true });
+    n2.trunks.setPeers([{ host: 'n1', address: '127.0.0.1', port: n1.trunks.port }]);
+    await joined(n1, n2);
+    expect([state(n1, 'n2')?.state, state(n2, 'n1')?.state]).toEqual(['up', 'up']);
+    expect([...n1.events, ...n2.events].map(({ kind }) => kind)).toEqual(['trunk-up', 'trunk-up']);
+  });
+
+  it('may change: a host that comes again elsewhere is found, one that is no host any more is parted', async () => {
+    const [n1, n2] = await pair();
+    await joined(n1, n2);
+    const port = n2.trunks.port;
+    await n2.stop();
+    await until(() => kinds(n1).at(-1) === 'trunk-down');
+    const again = await start({
+      host: 'n2',
+      number: 2,
+      peers: [{ host: 'n1', address: '127.0.0.1', port: 1 }],
+    });
+    expect(again.trunks.port).not.toBe(port);
+    n1.trunks.setPeers([{ host: 'n2', address: '127.0.0.1', port: again.trunks.port }]);
+    await joined(n1, again);
+    again.trunks.setPeers([]);
+    await until(() => kinds(again).at(-1) === 'trunk-down');
+    // Now it is one that nobody knows.
+    await until(() => state(n1, 'n2')?.state === 'refused');
+    expect(state(n1, 'n2')?.reason).toContain("no host 'n1' in the plan of 'n2'");
+  });
+});
+
 describe('a host is refused', () => {
   const refusals = (host: Host) => host.events.filter(({ kind }) => kind === 'trunk-refused');
 

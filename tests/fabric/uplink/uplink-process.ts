@@ -9,6 +9,7 @@ import { networkInterfaces } from 'node:os';
 import type { PortPlan } from '../../../src/fabric/plan.ts';
 import type { PortSink } from '../../../src/fabric/port-end.ts';
 import { FabricService } from '../../../src/fabric/service.ts';
+import { hostTrunks } from '../../../src/fabric/trunk/host-trunks.ts';
 import { openUplinkEnd, type UplinkPortEnd } from '../../../src/fabric/uplink/uplink-end.ts';
 import { arpRequest, ethernet, tcp, tcpFlags, udp } from '../packets.ts';
 
@@ -72,6 +73,8 @@ const service = new FabricService(
     openCapture: () => {
       throw new Error('no captures here');
     },
+    filterOf: async () => undefined,
+    trunks: hostTrunks(() => {}),
   },
   (event) => {
     if (event.kind === 'disconnected') process.stderr.write(`${event.link}: ${event.detail}\n`);
