@@ -121,7 +121,7 @@ export function macOf(network: number, port: number): string {
   return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
-/** The port of {@link macOf} that uplinks have: no member comes so far. */
+/** The port of {@link macOf} that uplinks and DHCP have: no member comes so far. */
 export const uplinkPort = 0xfffffe;
 
 /**

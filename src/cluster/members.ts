@@ -28,6 +28,8 @@ export interface NetworkMembers {
   members: Member[];
   /** Where there is an uplink. */
   gateway?: { address: number; mac: string };
+  /** Who answers DHCP: the gateway where there is one. */
+  dhcp?: { address: number; mac: string };
 }
 
 export interface MembersInput {
@@ -50,12 +52,16 @@ export function planMembers(input: MembersInput): NetworkMembers {
   const { index, name, spec, subnet, locate } = input;
   const named = namedMembers(input);
   const free = prefixSize(subnet.length) - 2;
-  const wanted = named.length + (spec.uplink === undefined ? 0 : 1);
+  const hasOwnDhcp = spec.uplink === undefined && spec.dhcp;
+  const wanted = named.length + (spec.uplink !== undefined || hasOwnDhcp ? 1 : 0);
   if (wanted > free) {
     throw new LodgeError(
       'spec-value',
-      `${formatPrefix(subnet)} has ${free} addresses, and network '${name}' needs ${wanted}`,
-      { where: locate([spec.subnet === undefined ? 'members' : 'subnet']), fix: 'give it a larger subnet' },
+      `${formatPrefix(subnet)} has ${free} addresses, and network '${name}' needs ${wanted}${hasOwnDhcp ? ', one of them to answer DHCP' : ''}`,
+      {
+        where: locate([spec.subnet === undefined ? 'members' : 'subnet']),
+        fix: `give it a larger subnet${hasOwnDhcp && named.length <= free ? ', or dhcp: false' : ''}`,
+      },
     );
   }
   const owners = new Map<number, string>();
@@ -73,6 +79,7 @@ export function planMembers(input: MembersInput): NetworkMembers {
   const last = subnet.network + prefixSize(subnet.length) - 2;
   const gateway = gatewayOf(input, last);
   if (gateway !== undefined) claim(gateway, 'the gateway', locate(['uplink']));
+  else if (hasOwnDhcp) claim(last, 'what answers DHCP (dhcp: false takes that away)', locate([]));
   const fixed = named.map((member) => {
     if (member.spec.address === undefined) return undefined;
     const address = addressIn(member.spec.address, subnet, member.whereOf('address'));
@@ -89,9 +96,11 @@ export function planMembers(input: MembersInput): NetworkMembers {
     }
     return { guest, spec: own, address, mac: own.mac ?? macOf(index, i + 1), where: whereOf() };
   });
+  const mac = macOf(index, uplinkPort);
   return {
     members,
-    ...(gateway === undefined ? {} : { gateway: { address: gateway, mac: macOf(index, uplinkPort) } }),
+    ...(gateway === undefined ? {} : { gateway: { address: gateway, mac } }),
+    ...(spec.dhcp ? { dhcp: { address: gateway ?? last, mac } } : {}),
   };
 }
 

@@ -6,6 +6,7 @@ import { nearest } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import type {
   CapturePlan,
+  DhcpPlan,
   FabricPlan,
   NetworkPlan,
   PortLimits,
@@ -74,6 +75,9 @@ export function planNetworks(input: NetworksInput): PlannedNetworks {
     const locate: Locate = (path, part) => document.locate(['fabric', network, ...path], part);
     const subnet = subnetOf({ network, spec, index, locate, subnets });
     const planned = planMembers({ index, name: network, spec, subnet, guests: names, locate });
+    const server = planned.gateway ?? planned.dhcp;
+    if (server !== undefined)
+      macs.set(server.mac, `${network}/${planned.gateway === undefined ? 'DHCP' : 'uplink'}`);
     for (const { mac, guest, where } of planned.members) {
       const owner = `${network}/${guest}`;
       const other = macs.get(mac);
@@ -190,7 +194,25 @@ function planNetwork(
     switches: graph.switches,
     links,
     ports,
+    ...(planned.dhcp === undefined ? {} : { dhcp: dhcpPlan(planned.dhcp, planned, spec) }),
   };
+}
+
+/** Router and name servers are told only where an uplink lets guests reach them. */
+function dhcpPlan(
+  { address, mac }: { address: number; mac: string },
+  { gateway }: NetworkMembers,
+  { uplink }: NetworkSpec,
+): DhcpPlan {
+  const server = { address: formatAddress(address), mac };
+  if (gateway === undefined || uplink === undefined) return server;
+  const nameservers = uplink.allow.flatMap(({ protocol, destination, ports }) =>
+    protocol === 'udp' && destination.endsWith('/32') && ports?.[0] === 53 && ports[1] === 53
+      ? [destination.slice(0, -'/32'.length)]
+      : [],
+  );
+  const router = formatAddress(gateway.address);
+  return { ...server, router, ...(nameservers.length === 0 ? {} : { nameservers }) };
 }
 
 function limitsOf(spec: NetworkSpec, member: Member): PortLimits {

@@ -184,6 +184,10 @@ const network = z.strictObject({
   ...shapeKeys,
   capture: capture.optional().describe('Capture the links of all members.'),
   limits: limits.optional().describe('What members may do to the network.'),
+  dhcp: z
+    .boolean()
+    .default(true)
+    .describe('Whether guests that ask by DHCP are told their planned addresses; it takes the last address.'),
   uplink: uplink
     .optional()
     .describe('A way out by user-mode NAT, for the destinations it allows. None unless declared.'),

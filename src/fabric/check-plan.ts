@@ -1,6 +1,7 @@
 /** Whether a plan can be a fabric. It comes from lodge's own planner; still nothing may be half done because of it. */
 
 import { LodgeError } from '../errors.ts';
+import { dhcpOf } from './dhcp.ts';
 import { parseMac } from './mac-table.ts';
 import type { FabricPlan, LinkPlan, NetworkPlan, PortPlan, Shape } from './plan.ts';
 
@@ -47,6 +48,7 @@ function checkNetwork(network: NetworkPlan, unique: (name: string, what: string)
       refuse(link.name, 'the link does not join two switches of its network');
   }
   const macs = new Set<string>();
+  dhcpOf(network);
   for (const port of network.ports) {
     unique(port.link.name, 'links');
     checkLink(port.link);

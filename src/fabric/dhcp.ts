@@ -18,6 +18,7 @@ import {
   write16,
   write32,
 } from './ipv4.ts';
+import type { NetworkPlan } from './plan.ts';
 
 export interface DhcpMember {
   mac: string;
@@ -104,6 +105,21 @@ export function isForDhcp(buffer: Buffer, offset: number, length: number): boole
   const headerBytes = (buffer[offset + 14]! & 15) * 4;
   const ports = ethernetBytes + headerBytes;
   return ports + 4 <= length && read16(buffer, offset + ports + 2) === serverPort;
+}
+
+/**
+ * The responder of a network: it knows the guests whose ports are in the plan. Those behind trunks have their own.
+ * @throws LodgeError `spec-value` when an address is none
+ */
+export function dhcpOf({ dhcp, ports, subnet, mtuBytes }: NetworkPlan): DhcpResponder | undefined {
+  if (dhcp === undefined) return undefined;
+  const { address, mac, ...ways } = dhcp;
+  const members = ports.flatMap(({ end }): DhcpMember[] => {
+    if (end.kind !== 'guest') return [];
+    const hostname = end.guest.slice(end.guest.indexOf('.') + 1);
+    return [{ mac: end.interface.mac, address: end.interface.address, hostname }];
+  });
+  return dhcpResponder({ members, subnet, mtuBytes, server: { address, mac }, ...ways });
 }
 
 /** @throws LodgeError `spec-value` when an address is none */

@@ -4,6 +4,7 @@ import { LodgeError } from '../errors.ts';
 import { seededRandom } from '../random.ts';
 import { checkShape } from './check-plan.ts';
 import type { DirectionName, FabricEvent, MatrixEndpoint } from './control.ts';
+import { dhcpOf } from './dhcp.ts';
 import { Direction } from './direction.ts';
 import { drop } from './drops.ts';
 import type { Fabric } from './fabric.ts';
@@ -74,8 +75,10 @@ export class Graph {
       switches: [],
       links: [],
       routes: new Routes(0, [], () => true),
+      dhcp: undefined,
     };
     network.mtuBytes = plan.mtuBytes;
+    network.dhcp = dhcpOf(plan);
     const before = new Map(network.switches.map((one) => [one.name, one]));
     network.switches = plan.switches.map((name, index) => {
       const one: Switch = before.get(name) ?? { name, index, network, ports: [] };

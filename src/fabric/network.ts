@@ -1,5 +1,6 @@
 /** The graph that a fabric is: networks of switches, joined by links; see port.ts for what joins guests to them. */
 
+import type { DhcpResponder } from './dhcp.ts';
 import type { Direction } from './direction.ts';
 import type { Port } from './port.ts';
 import type { RouteLink, Routes } from './routes.ts';
@@ -21,6 +22,8 @@ export interface Network {
   switches: Switch[];
   links: RouteLink[];
   routes: Routes;
+  /** Answers guests that ask for their address, at whichever switch they are. */
+  dhcp: DhcpResponder | undefined;
 }
 
 /** A link between switches, or of a port. */

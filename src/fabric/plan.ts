@@ -91,7 +91,7 @@ export interface UplinkRule {
   ports?: readonly [first: number, last: number];
 }
 
-/** The same network on another host; see trunk.ts. */
+/** The same network on another host; see trunk/trunks.ts. */
 export interface TrunkEnd {
   kind: 'trunk';
   host: string;
@@ -124,6 +124,17 @@ export interface NetworkPlan {
   switches: string[];
   links: SwitchLinkPlan[];
   ports: PortPlan[];
+  /** Guests that ask are told their planned addresses by DHCP; nobody answers without it. */
+  dhcp?: DhcpPlan;
+}
+
+export interface DhcpPlan {
+  /** Whom answers come from: an address of the network that no member has. */
+  address: string;
+  mac: string;
+  /** Only where there is an uplink. */
+  router?: string;
+  nameservers?: readonly string[];
 }
 
 export interface FabricPlan {

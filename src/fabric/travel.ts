@@ -7,11 +7,13 @@
  */
 
 import type { FabricClock } from './clock.ts';
+import { type DhcpResponder, isForDhcp, longestDhcpAnswerBytes } from './dhcp.ts';
 import { type Direction, lostToChance, lostToQueue } from './direction.ts';
 import { drop } from './drops.ts';
 import { EventWheel } from './event-wheel.ts';
 import { FramePool } from './frame-pool.ts';
 import { MacTable } from './mac-table.ts';
+import type { Switch } from './network.ts';
 import type { Port } from './port.ts';
 
 /** The root of a frame that does not follow a tree. */
@@ -21,6 +23,8 @@ export const noTree = -1;
  * (or frames to everybody would go round for ever).
  */
 export const byTrunk = 0x10000;
+
+const dhcpAnswer = Buffer.alloc(longestDhcpAnswerBytes);
 
 export class Travel {
   readonly pool: FramePool;
@@ -41,6 +45,7 @@ export class Travel {
   #offset = 0;
   #length = 0;
   #slot = -1;
+  readonly #answers: { port: Port; frame: Buffer }[] = [];
   /** Directions that it leaves at this moment, and the roots of their trees. */
   readonly #leaving: Direction[] = [];
   readonly #leavingRoots: number[] = [];
@@ -158,6 +163,19 @@ export class Travel {
       this.pool.release(this.#slot);
       this.#slot = -1;
     }
+    if (this.#answers.length > 0) this.#sendAnswers(timeNs);
+  }
+
+  /** What a switch itself has to say, after the frame that it answers has gone its way. */
+  #sendAnswers(timeNs: number): void {
+    for (const { port, frame } of this.#answers.splice(0)) {
+      // Nothing is at work, so the place of frames from elsewhere is free.
+      frame.copy(this.#bytes, 0);
+      this.#offset = 0;
+      this.#length = frame.length;
+      this.#enter(port.in, noTree, timeNs);
+      this.#finish(timeNs);
+    }
   }
 
   #deliver(direction: Direction, port: Port): void {
@@ -204,6 +222,11 @@ export class Travel {
   #flood(from: Direction, root: number, timeNs: number): void {
     const at = from.toSwitch!;
     const back = from.id ^ 1;
+    const { dhcp } = at.network;
+    // Where it came in, and nowhere else; what came by a trunk has been answered there.
+    if (dhcp !== undefined && root === at.index && isForDhcp(this.#bytes, this.#offset, this.#length)) {
+      this.#askDhcp(at, dhcp);
+    }
     for (const port of at.ports) {
       if (port.in.id !== back && !(port.isTrunk && root >= byTrunk)) this.#enter(port.in, root, timeNs);
     }
@@ -211,6 +234,16 @@ export class Travel {
     this.#childRoot = root;
     this.#childTimeNs = timeNs;
     at.network.routes.children(at.index, root & (byTrunk - 1), this.#visitChild);
+  }
+
+  #askDhcp(at: Switch, dhcp: DhcpResponder): void {
+    const length = dhcp.answer(this.#bytes, this.#offset, this.#length, dhcpAnswer);
+    if (length === 0) return;
+    const hi = this.#view.getUint16(this.#offset + 6);
+    const lo = this.#view.getUint32(this.#offset + 8);
+    const entry = this.macs.find(at.network.id, hi, lo);
+    const port = entry < 0 ? undefined : this.ports[this.macs.port(entry)];
+    if (port?.switch === at) this.#answers.push({ port, frame: Buffer.from(dhcpAnswer.subarray(0, length)) });
   }
 
   readonly #visitChild = (direction: number): void => {

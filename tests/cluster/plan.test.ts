@@ -31,6 +31,28 @@ function port(text: string, link: string): PortPlan {
   return ports.find((one) => one.link.name === link)!;
 }
 
+describe('DHCP in a network', () => {
+  const dhcpOf = (keys: string) =>
+    outline(`guests: {'v[1-2]': }\nfabric: {lan: {members: ['v[1-2]']${keys}}}\n`).fabric.networks[0]!.dhcp;
+
+  it('answers from the last address, or from the gateway, and tells what an uplink lets out', () => {
+    const mac = '02:4c:01:ff:ff:fe';
+    expect(dhcpOf('')).toEqual({ address: '10.1.255.254', mac });
+    expect(
+      dhcpOf(
+        ", uplink: {gateway: 10.1.9.9, allow: ['udp 192.0.2.53:53', 'udp 192.0.2.0/24:53', 'tcp 192.0.2.54:53']}",
+      ),
+    ).toEqual({
+      address: '10.1.9.9',
+      mac,
+      router: '10.1.9.9',
+      nameservers: ['192.0.2.53'],
+    });
+    expect(dhcpOf(', dhcp: false')).toBeUndefined();
+    expect(dhcpOf(', dhcp: false, subnet: 10.1.0.0/30')).toBeUndefined();
+  });
+});
+
 describe('the guests of a cluster', () => {
   it('inherit from defaults, role and what is said of themselves', () => {
     const { guests } = outline(lab);
@@ -178,6 +200,30 @@ describe('a spec of a cluster with a fault', () => {
       'guests: {v1: , v2: }\nfabric:\n  lan:\n    members:\n      v1: {address: 10.1.0.7}\n      v2: {address: 10.1.0.7}\n',
       'lab.yaml:6:21',
       'both v1 and v2',
+    ],
+    [
+      "the gateway's address",
+      "guests: {v1: }\nfabric:\n  lan:\n    members:\n      v1: {address: 10.1.255.254}\n    uplink: {allow: ['icmp 192.0.2.1']}\n",
+      'lab.yaml:5:21',
+      'both the gateway and v1',
+    ],
+    [
+      'the address that DHCP answers from',
+      'guests: {v1: }\nfabric:\n  lan:\n    members:\n      v1: {address: 10.1.255.254}\n',
+      'lab.yaml:5:21',
+      'both what answers DHCP (dhcp: false takes that away) and v1',
+    ],
+    [
+      'no address left for DHCP',
+      "guests: {'v[1-2]': }\nfabric:\n  a: {members: ['v[1-2]'], subnet: 10.1.0.0/30}\n",
+      'lab.yaml:3:36',
+      "has 2 addresses, and network 'a' needs 3, one of them to answer DHCP",
+    ],
+    [
+      'the MAC of the gateway',
+      "guests: {v1: }\nfabric:\n  lan:\n    members:\n      v1: {mac: '02:4c:01:ff:ff:fe'}\n    uplink: {allow: ['icmp 192.0.2.1']}\n",
+      'lab.yaml:5:7',
+      'both lan/uplink and lan/v1',
     ],
     [
       'one address for a range',

@@ -7,7 +7,15 @@ import { openCapture } from '../../src/fabric/capture/capture.ts';
 import { type DhcpOptions, dhcpResponder, isForDhcp, longestDhcpAnswerBytes } from '../../src/fabric/dhcp.ts';
 import { hasProgram } from '../image/samples.ts';
 import { temporaryDirectory, tshark } from './frames.ts';
-import { addressBytes, checksum, ethernet, ipv4, macBytes, udp } from './packets.ts';
+import {
+  addressBytes,
+  checksum,
+  type DhcpAsked,
+  ethernet,
+  ipv4,
+  dhcpRequest as request,
+  udp,
+} from './packets.ts';
 
 const root = temporaryDirectory();
 const mac = '02:4c:01:00:00:01';
@@ -20,46 +28,6 @@ const options: DhcpOptions = {
   mtuBytes: 1400,
   server: { address: '10.1.255.254', mac: '02:4c:01:ff:ff:fe' },
 };
-
-interface Asked {
-  type: number;
-  from?: string;
-  chaddr?: string;
-  ciaddr?: string;
-  flags?: number;
-  giaddr?: string;
-  options?: [code: number, value: Buffer][];
-  op?: number;
-}
-
-function request({
-  type,
-  from = mac,
-  chaddr = from,
-  ciaddr = '0.0.0.0',
-  flags = 0,
-  giaddr = '0.0.0.0',
-  options: more = [],
-  op = 1,
-}: Asked): Buffer {
-  const message = Buffer.alloc(240);
-  message.set([op, 1, 6, 0]);
-  message.writeUInt32BE(0xdeadbeef, 4);
-  message.writeUInt16BE(flags, 10);
-  addressBytes(ciaddr).copy(message, 12);
-  addressBytes(giaddr).copy(message, 24);
-  macBytes(chaddr).copy(message, 28);
-  message.writeUInt32BE(0x63825363, 236);
-  const all: [number, Buffer][] = [[53, Buffer.of(type)], ...more];
-  const encoded = all.flatMap(([code, value]) => [Buffer.of(code, value.length), value]);
-  const data = Buffer.concat([message, ...encoded, Buffer.of(255)]);
-  return ethernet(
-    'ff:ff:ff:ff:ff:ff',
-    from,
-    0x0800,
-    udp({ from: ciaddr, to: '255.255.255.255', fromPort: 68, toPort: 67, data }),
-  );
-}
 
 /** The answer to a frame that lies in the middle of a buffer; undefined for none. Checksums must be right. */
 function answer(frame: Buffer, given: DhcpOptions = options) {
@@ -136,7 +104,7 @@ describe('a member', () => {
   });
 
   it('gets its address after a reboot and on renewal, and no to any other', () => {
-    const kind = (asked: Omit<Asked, 'type'>) => answer(request({ type: 3, ...asked }))?.type;
+    const kind = (asked: Omit<DhcpAsked, 'type'>) => answer(request({ type: 3, ...asked }))?.type;
     expect(kind({ options: [[50, own]] })).toBe(5);
     expect(kind({ options: [[50, addressBytes('10.1.0.2')]] })).toBe(6);
     expect(kind({ ciaddr: '10.1.0.1' })).toBe(5);
@@ -278,7 +246,7 @@ describe.skipIf(!hasProgram('tshark'))('tshark', () => {
       () => {},
     );
     const given = { ...options, router: '10.1.255.254', nameservers: ['192.0.2.53'] };
-    for (const asked of [{ type: 1 }, { type: 3, options: [[50, own]] }, { type: 3 }] as Asked[]) {
+    for (const asked of [{ type: 1 }, { type: 3, options: [[50, own]] }, { type: 3 }] as DhcpAsked[]) {
       const { frame } = answer(request(asked), given)!;
       capture.out.observe(1, 1, frame, 0, frame.length);
     }

@@ -111,3 +111,44 @@ export function arpRequest(mac: string, from: string, to: string): Buffer {
   const payload = Buffer.concat([head, macBytes(mac), addressBytes(from), Buffer.alloc(6), addressBytes(to)]);
   return ethernet('ff:ff:ff:ff:ff:ff', mac, 0x0806, payload);
 }
+
+export interface DhcpAsked {
+  type: number;
+  from?: string;
+  chaddr?: string;
+  ciaddr?: string;
+  flags?: number;
+  giaddr?: string;
+  options?: [code: number, value: Buffer][];
+  op?: number;
+}
+
+/** A DHCP message of a client, to everybody. */
+export function dhcpRequest({
+  type,
+  from = '02:4c:01:00:00:01',
+  chaddr = from,
+  ciaddr = '0.0.0.0',
+  flags = 0,
+  giaddr = '0.0.0.0',
+  options: more = [],
+  op = 1,
+}: DhcpAsked): Buffer {
+  const message = Buffer.alloc(240);
+  message.set([op, 1, 6, 0]);
+  message.writeUInt32BE(0xdeadbeef, 4);
+  message.writeUInt16BE(flags, 10);
+  addressBytes(ciaddr).copy(message, 12);
+  addressBytes(giaddr).copy(message, 24);
+  macBytes(chaddr).copy(message, 28);
+  message.writeUInt32BE(0x63825363, 236);
+  const all: [number, Buffer][] = [[53, Buffer.of(type)], ...more];
+  const encoded = all.flatMap(([code, value]) => [Buffer.of(code, value.length), value]);
+  const data = Buffer.concat([message, ...encoded, Buffer.of(255)]);
+  return ethernet(
+    'ff:ff:ff:ff:ff:ff',
+    from,
+    0x0800,
+    udp({ from: ciaddr, to: '255.255.255.255', fromPort: 68, toPort: 67, data }),
+  );
+}
