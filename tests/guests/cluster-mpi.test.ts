@@ -1,0 +1,65 @@
+/** MPI over the guests of a cluster. It has a file of its own because it takes its time: others run beside it. */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hpccInput } from '../../src/study/benchmarks/hpcc.ts';
+import { Runtime } from './lodge.ts';
+
+/** The machine may be busy with other things: this is a guard against hanging, no more. */
+const patient = { timeoutMs: 500_000 };
+
+describe('a cluster', () => {
+  let here: Runtime;
+
+  beforeAll(() => {
+    here = new Runtime();
+  });
+
+  afterAll(async () => {
+    if (here.files().length > 0) await here.lodge(['down', 'mpi'], patient);
+    expect(await here.close()).toEqual([]);
+  });
+
+  const write = (name: string, text: string): string => {
+    const file = join(here.work, name);
+    writeFileSync(file, text);
+    return file;
+  };
+
+  /** Runs lodge and expects it to succeed. @returns its standard output */
+  const done = async (args: readonly string[]): Promise<string> => {
+    const { code, stdout, stderr } = await here.lodge(['-q', ...args], patient);
+    expect([code, stderr], args.join(' ')).toEqual([0, '']);
+    return stdout.toString();
+  };
+
+  it('runs HPC Challenge over four guests, with no further set-up', async () => {
+    const file = write('mpi.yaml', 'defaults: {accelerator: uml, memory: 160M}\nguests:\n  v[01-04]:\n');
+    await done(['up', file]);
+    expect(await done(['exec', 'v03', '--', 'cat', '/etc/lodge/hostfile'])).toBe(
+      'v01 slots=1\nv02 slots=1\nv03 slots=1\nv04 slots=1\n',
+    );
+    const inside = ['exec', 'v02', '--', 'mpiexec.openmpi', '--hostfile', '/etc/lodge/hostfile', 'hostname'];
+    expect((await here.lodge(inside, patient)).stdout.toString().split('\n').sort()).toEqual([
+      '',
+      'v01',
+      'v02',
+      'v03',
+      'v04',
+    ]);
+    write('hpccinf.txt', hpccInput({ n: 80, nb: 20, p: 2, q: 2 }));
+    const command = ['mpiexec.openmpi', '--hostfile', '/etc/lodge/hostfile', 'hpcc'];
+    const { code, stderr } = await here.lodge(['run', '--cluster', 'mpi', '--', ...command], {
+      timeoutMs: 1_500_000,
+    });
+    expect(code, stderr).toBe(0);
+    const output = readFileSync(join(here.work, 'hpccoutf.txt'), 'utf8');
+    // As many as the input has sizes.
+    expect(output).toMatch(/ 2 tests completed and passed residual checks,\n +0 tests completed and failed/);
+    expect(output).toMatch(/^Success=1$/m);
+    expect(output).toMatch(/^CommWorldProcs=4$/m);
+    await done(['down']);
+    expect(here.files()).toEqual([]);
+  }, 2_000_000);
+});
