@@ -85,8 +85,8 @@ describe('the sizes of a study', () => {
       ...{ size: 'quick', cores: [1], budgetBytes: 40 * gib, lastLevelCachesBytes: gib },
       benchmarks: ['stream'],
     });
-    expect(streamElements).toBe(16_000_000);
-    expect(rule).toContain(`the caches here would ask for ${gib / 2}`);
+    expect(streamElements).toBe(8_000_000);
+    expect(rule).toContain(`fewer than four times the last-level caches, which would be ${gib / 2}`);
   });
 });
 
