@@ -235,6 +235,9 @@ class Shaped {
           resume() {},
           stop() {},
         }),
+        filterOf: async () => undefined,
+        // One host alone.
+        trunks: { setDigest() {}, states: () => [], stop: async () => {} },
         openCapture: (_plan, link) => ({
           out: link === 'lan/a' ? observe(this.entered) : nothing,
           in: link === 'lan/b' ? observe(this.left, (id) => this.order.push(id)) : nothing,
