@@ -81,6 +81,16 @@ export interface UplinkEnd {
   gateway: string;
   mac: string;
   allow: readonly UplinkRule[];
+  /** Ports of the host that lead to guests; none unless declared. */
+  publish?: readonly PublishedPort[];
+}
+
+/** A TCP port of the host that leads to the same port of a guest. Whoever connects keeps the address it comes from. */
+export interface PublishedPort {
+  port: number;
+  /** Of the guest's interface in the network. */
+  address: string;
+  mac: string;
 }
 
 export interface UplinkRule {

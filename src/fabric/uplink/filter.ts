@@ -4,7 +4,8 @@
  *
  * Out go TCP, UDP and ICMP echo requests over IPv4, to the gateway's MAC address, from an address of the network, to a
  * destination that a rule names. Fragments are refused: only the first tells its ports. So are header options (a source
- * route would go elsewhere). In come answers to these alone. ARP for the gateway is answered here; passt never sees
+ * route would go elsewhere). In come answers to these, and connections to ports that were published; a guest cannot open
+ * a connection from such a port but as from any other. ARP for the gateway is answered here; passt never sees
  * frames of guests that were not allowed.
  *
  * The source becomes the one address that passt knows (see flows.ts), on the way back it becomes the guest's again;
@@ -55,7 +56,7 @@ export const verdicts = [
 export type Verdict = (typeof verdicts)[number];
 
 export interface UplinkFilterOptions {
-  end: Pick<UplinkEnd, 'gateway' | 'mac' | 'allow'>;
+  end: Pick<UplinkEnd, 'gateway' | 'mac' | 'allow' | 'publish'>;
   subnet: string;
   mtuBytes: number;
   isHostAddress: (address: number) => boolean;
@@ -74,6 +75,22 @@ const tcpSyn = 2;
 const tcpRst = 4;
 const tcpAck = 16;
 
+interface Published {
+  address: number;
+  macHigh: number;
+  macLow: number;
+  /** Who has opened a connection to it, the last ones. */
+  callers: Set<number>;
+}
+
+/** So many callers of a published port are remembered. */
+const mostCallers = 4096;
+
+/** Below 2^53: 32 bits of address and 16 of port. */
+function endpointKey(address: number, port: number): number {
+  return address * 65_536 + port;
+}
+
 export class UplinkFilter {
   /** The frame after `pass` or `answer`: its first `length` bytes. */
   readonly bytes: Buffer;
@@ -86,6 +103,9 @@ export class UplinkFilter {
   readonly #passtMac = macBytes(passtMac);
   readonly #subnet: ReturnType<typeof ipv4Prefix>;
   readonly #longestFrameBytes: number;
+  /** Published ports, by the port outside and by `address port` of the guest. */
+  readonly #published = new Map<number, Published>();
+  readonly #publishers = new Map<number, Published>();
   /** Where the header of the transport protocol begins in `bytes`. */
   #transport = 0;
 
@@ -96,6 +116,15 @@ export class UplinkFilter {
     this.#isHostAddress = isHostAddress;
     this.#gateway = ipv4Address(end.gateway);
     this.#gatewayMac = macBytes(end.mac);
+    for (const { port, address, mac } of end.publish ?? []) {
+      const bytes = macBytes(mac);
+      const known: Published = {
+        ...{ address: ipv4Address(address), callers: new Set() },
+        ...{ macHigh: read16(bytes, 0), macLow: read32(bytes, 2) },
+      };
+      this.#published.set(port, known);
+      this.#publishers.set(endpointKey(known.address, port), known);
+    }
     this.#longestFrameBytes = ethernetBytes + mtuBytes;
     this.bytes = Buffer.alloc(this.#longestFrameBytes);
   }
@@ -129,6 +158,17 @@ export class UplinkFilter {
     const port = isIcmp ? 0 : read16(bytes, at + 2);
     const macHigh = read16(bytes, 6);
     const macLow = read32(bytes, 8);
+    // An answer of a published port, to somebody who has called it. All else is judged as from any other port.
+    if (protocol === protocolNumbers.tcp && this.#publishers.size > 0) {
+      const known = this.#publishers.get(endpointKey(source, sourcePort));
+      const isCalled = known?.callers.has(endpointKey(destination, port)) === true;
+      if (isCalled && known?.macHigh === macHigh && known.macLow === macLow) {
+        bytes.set(this.#passtMac, 0);
+        bytes.set(insideMac, 6);
+        this.#replaceAddress(26, this.#gateway);
+        return 'pass';
+      }
+    }
     let flow = this.flows.find(protocol, macHigh, macLow, source, sourcePort, destination, port);
     if (flow < 0) {
       const isHost = this.#isHostAddress(destination);
@@ -167,7 +207,7 @@ export class UplinkFilter {
     const outsidePort = read16(bytes, isIcmp ? at + 4 : at + 2);
     const port = isIcmp ? 0 : read16(bytes, at);
     const flow = flows.ofAnswer(protocol, outsidePort, read32(bytes, 26), port);
-    if (flow < 0) return 'no-flow';
+    if (flow < 0) return protocol === protocolNumbers.tcp ? this.#toPublished(outsidePort) : 'no-flow';
     flows.touch(flow, nowMs);
     this.#follow(flow, protocol === protocolNumbers.tcp ? bytes[at + 13]! : 0, 0);
     write16(bytes, 0, flows.guestMacHigh[flow]!);
@@ -175,6 +215,29 @@ export class UplinkFilter {
     bytes.set(this.#gatewayMac, 6);
     this.#replaceAddress(30, flows.guestAddress[flow]!);
     this.#replacePort(isIcmp ? at + 4 : at + 2, flows.guestPort[flow]!);
+    return 'pass';
+  }
+
+  /** Leads a segment on to the guest that has published the port it came to; the sender's address stays. */
+  #toPublished(port: number): Verdict {
+    const known = this.#published.get(port);
+    if (known === undefined) return 'no-flow';
+    const { bytes } = this;
+    const at = this.#transport;
+    const caller = endpointKey(read32(bytes, 26), read16(bytes, at));
+    if ((bytes[at + 13]! & (tcpSyn | tcpAck)) === tcpSyn) {
+      if (known.callers.size >= mostCallers) {
+        for (const oldest of known.callers) {
+          known.callers.delete(oldest);
+          break;
+        }
+      }
+      known.callers.add(caller);
+    } else if (!known.callers.has(caller)) return 'no-flow';
+    write16(bytes, 0, known.macHigh);
+    write32(bytes, 2, known.macLow);
+    bytes.set(this.#gatewayMac, 6);
+    this.#replaceAddress(30, known.address);
     return 'pass';
   }
 

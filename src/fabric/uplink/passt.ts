@@ -15,6 +15,7 @@ import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { missingProgram } from '../../process.ts';
 import { ipv4Prefix, ipv4Text } from '../ipv4.ts';
+import type { PublishedPort } from '../plan.ts';
 import { passtMac } from './filter.ts';
 
 /** The number that the socket has in passt. */
@@ -23,8 +24,13 @@ export const passtFd = 3;
 /**
  * @param address that passt takes for the guest's; see filter.ts
  * @param subnet of the network
+ * @param publish ports of the host that lead in
  */
-export function passtArguments(address: string, subnet: string): string[] {
+export function passtArguments(
+  address: string,
+  subnet: string,
+  publish: readonly PublishedPort[] = [],
+): string[] {
   const prefix = ipv4Prefix(subnet);
   // passt must be told of a gateway. Nobody speaks to it: any other address of the network will do.
   const [first, second] = [ipv4Text(prefix.address + 1), ipv4Text(prefix.address + 2)];
@@ -41,8 +47,11 @@ export function passtArguments(address: string, subnet: string): string[] {
     ...['--mac-addr', passtMac],
     // The gateway's address is not another name for the host's loopback.
     '--no-map-gw',
-    // No ports of the host lead in.
-    ...['--tcp-ports', 'none', '--udp-ports', 'none'],
+    // No ports of the host lead in but those that were declared.
+    ...(publish.length === 0
+      ? ['--tcp-ports', 'none']
+      : publish.flatMap(({ port }) => ['--tcp-ports', String(port)])),
+    ...['--udp-ports', 'none'],
     // It tells guests nothing: addresses are planned, and names are resolved by what a rule names.
     ...['--no-dhcp', '--no-dhcpv6', '--no-ndp', '--no-ra', '--dns', 'none', '--search', 'none'],
   ];

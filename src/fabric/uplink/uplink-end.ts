@@ -40,7 +40,7 @@ export function openUplinkEnd(
   io: SocketIo,
 ): UplinkPortEnd {
   const program = findPasst();
-  const argv = passtArguments(end.gateway, subnet);
+  const argv = passtArguments(end.gateway, subnet, end.publish);
   const filter = new UplinkFilter({ end, subnet, mtuBytes, isHostAddress: hostAddresses() });
   const counts = new Map<Verdict, number>();
   const { pool } = io.fabric;

@@ -538,3 +538,60 @@ describe('whatever comes', () => {
     expect(passedIn).toBeGreaterThan(20);
   });
 });
+
+describe('a published port', () => {
+  const port = 10_007;
+  const caller = { address: '198.51.100.9', port: 50_000 };
+  const published = () =>
+    new UplinkFilter({
+      end: { gateway, mac: gatewayMac, allow, publish: [{ port, address: guest, mac: guestMac }] },
+      subnet: '10.1.0.0/16',
+      mtuBytes: 1500,
+      isHostAddress: () => false,
+    });
+  const call = (flags: number, from = caller, to = port) =>
+    back(tcp({ from: from.address, to: gateway, fromPort: from.port, toPort: to, flags }));
+  const answer = (flags: number, from = guestMac, to = caller, fromPort = port) =>
+    out(tcp({ from: guest, to: to.address, fromPort, toPort: to.port, flags }), from);
+
+  beforeEach(() => {
+    filter = published();
+  });
+
+  it('is reached by whoever calls, who keeps the address it comes from', () => {
+    expect(judge('incoming', call(tcpFlags.syn))).toBe('pass');
+    const got = read(passed());
+    expect(got).toMatchObject({ from: caller.address, to: guest, fromPort: caller.port, toPort: port });
+    expect(got.macs).toEqual([macBytes(guestMac).toString('hex'), macBytes(gatewayMac).toString('hex')]);
+    expect(judge('outgoing', answer(tcpFlags.syn | tcpFlags.ack))).toBe('pass');
+    expect(read(passed())).toMatchObject({
+      from: gateway,
+      to: caller.address,
+      fromPort: port,
+      toPort: caller.port,
+    });
+    expect(judge('incoming', call(tcpFlags.ack))).toBe('pass');
+    expect(judge('incoming', call(tcpFlags.fin | tcpFlags.ack))).toBe('pass');
+  });
+
+  it('is no way out: a guest answers only who has called', () => {
+    for (const flags of [tcpFlags.syn, tcpFlags.syn | tcpFlags.ack, tcpFlags.ack, tcpFlags.rst]) {
+      expect(judge('outgoing', answer(flags))).toBe('not-allowed');
+    }
+    expect(judge('incoming', call(tcpFlags.syn))).toBe('pass');
+    expect(judge('outgoing', answer(tcpFlags.ack, guestMac, { ...caller, port: 50_001 }))).toBe(
+      'not-allowed',
+    );
+    // Another guest does not speak for it, nor another port of it.
+    expect(judge('outgoing', answer(tcpFlags.ack, '02:4c:01:00:00:02'))).toBe('not-allowed');
+    expect(judge('outgoing', answer(tcpFlags.ack, guestMac, caller, port + 1))).toBe('not-allowed');
+  });
+
+  it('is the only one, and what belongs to no call does not come in', () => {
+    expect(judge('incoming', call(tcpFlags.syn, caller, port + 1))).toBe('no-flow');
+    expect(judge('incoming', call(tcpFlags.ack))).toBe('no-flow');
+    expect(
+      judge('incoming', back(udp({ from: caller.address, to: gateway, fromPort: 1, toPort: port }))),
+    ).toBe('no-flow');
+  });
+});
