@@ -17,7 +17,7 @@ export default defineConfig({
         test: {
           name: 'guests',
           include: ['tests/guests/**/*.test.ts'],
-          globalSetup: ['tests/simulated-host/global-setup.ts'],
+          globalSetup: ['tests/simulated-host/global-setup.ts', 'tests/slurm/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
         },
