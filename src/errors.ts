@@ -126,6 +126,18 @@ export const catalogue = {
     meaning: 'The command could not be started in the guest.',
   },
   'command-not-found': { exit: notFound, meaning: 'The command does not exist in the guest.' },
+  'no-allocation': {
+    exit: refused,
+    meaning: 'There is no job of Slurm to run guests in, or it has ended.',
+  },
+  'allocation-too-small': {
+    exit: refused,
+    meaning: 'The hosts of the job have not room for all the guests.',
+  },
+  'slurm-unavailable': {
+    exit: refused,
+    meaning: 'Slurm does not answer, does not believe who we are, or did not start what lodge asked for.',
+  },
   checkpoint: { exit: refused, meaning: 'A cluster cannot be saved, or cannot go on from what was saved.' },
   internal: { exit: refused, meaning: 'A fault in lodge itself.' },
 } as const satisfies Record<string, CatalogueEntry>;

@@ -6,7 +6,7 @@ import { bootRoom, forEachBounded, usableCpuCount } from '../cluster/governor.ts
 import { rankGuests } from '../cluster/guest-files.ts';
 import { type ClusterKeys, clusterKeys, planSetUps, setUpSteps, sshScript } from '../cluster/guest-setup.ts';
 import { lockCluster } from '../cluster/lock.ts';
-import { lookAtCluster, readPressure, residentMemoryBytes } from '../cluster/look.ts';
+import { type ClusterExtension, lookAtCluster, readPressure, residentMemoryBytes } from '../cluster/look.ts';
 import type { ClusterPlan, PlannedGuest } from '../cluster/plan.ts';
 import { checkClusterMemory } from '../cluster/resources.ts';
 import {
@@ -23,8 +23,16 @@ import { type GuestView, viewGuest } from '../guest/state.ts';
 import { endGuest, sweep } from '../guest/sweep.ts';
 import { openStore, type Store } from '../image/store.ts';
 import { probeLimits } from '../machine/basics.ts';
-import { configureGuest, execInGuest, startDetached, stopThroughOwner } from '../server/client.ts';
+import {
+  configureGuest,
+  execInGuest,
+  startDetached,
+  stopServices,
+  stopThroughOwner,
+} from '../server/client.ts';
 import { applyFabric, noteEvent, stopFabric } from '../server/cluster-client.ts';
+import { jobForClusters } from '../server/job.ts';
+import { jobClusterNamed } from './job-names.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress, progressBar } from './progress.ts';
 import { printClusterPlan } from './show-cluster.ts';
@@ -36,14 +44,29 @@ export interface UpOptions extends GlobalOptions {
   /** `up`: refuses a cluster that is there from another file. */
   isNew: boolean;
   dryRun: boolean;
+  /** What the cluster has beside what its spec says. */
+  extension?: ClusterExtension;
+  /** Nothing is printed of what was done. */
+  isSilent?: boolean;
 }
 
 export async function upVerb(file: string, options: UpOptions): Promise<void> {
+  const job = jobForClusters();
+  if (job !== undefined) {
+    const { upInJob } = await import('./job-cluster.ts');
+    await upInJob(file, job, options);
+    return;
+  }
   const store = openStore();
   const progress = openProgress(options);
   try {
-    const look = await lookAtCluster(file, { store, onProgress: progress.show, cwd: process.cwd() });
+    const look = await lookAtCluster(
+      file,
+      { store, onProgress: progress.show, cwd: process.cwd() },
+      options.extension,
+    );
     const { plan } = look;
+    requireOwner(readClusterPlan(plan.name), options);
     if (options.dryRun) {
       // Keys are the cluster's own: until there is one, nobody has any.
       const setUps = planSetUps(plan, clusterKeys(plan.name, new Uint8Array(32)));
@@ -74,6 +97,7 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
       });
       progress.clear();
       const text = isNothing(steps) ? 'nothing to do' : describeSteps(steps);
+      if (options.isSilent === true) return;
       if (options.json) process.stdout.write(`${JSON.stringify({ name: plan.name, steps })}\n`);
       else process.stdout.write(`${plan.name}: ${text}\n`);
     } finally {
@@ -94,13 +118,32 @@ function keysOf(name: string): ClusterKeys {
 function requireSameFile(plan: ClusterPlan): void {
   const there = readClusterPlan(plan.name);
   if (there === undefined || there.file === plan.file) return;
-  throw new LodgeError('cluster-exists', `there is a cluster '${plan.name}' already, from ${there.file}`, {
+  throw otherFile(plan, there);
+}
+
+/** A cluster with a Slurm over it has a network more than its file says. @throws LodgeError `usage` */
+export function requireOwner(there: ClusterPlan | undefined, options: UpOptions): void {
+  const isOfSlurm = there?.fabric.networks.some(({ ports }) =>
+    ports.some(({ end }) => end.kind === 'uplink' && end.publish !== undefined),
+  );
+  if (isOfSlurm !== true || options.extension !== undefined) return;
+  throw new LodgeError('usage', `there is a Slurm over cluster '${there!.name}'`, {
+    fix: `lodge slurm up ${there!.file} changes both`,
+  });
+}
+
+/** The error of a cluster that is there from another file. */
+export function otherFile(
+  plan: Pick<ClusterPlan, 'name' | 'file'>,
+  there: Pick<ClusterPlan, 'file'>,
+): LodgeError {
+  return new LodgeError('cluster-exists', `there is a cluster '${plan.name}' already, from ${there.file}`, {
     fix: `lodge apply ${plan.file} makes it this one; lodge down ${plan.name} ends it; or give this one another name`,
   });
 }
 
 /** What is to be started must fit into what is free and what will be. */
-function checkMemory(plan: ClusterPlan, steps: readonly Step[]): void {
+export function checkMemory(plan: ClusterPlan, steps: readonly Step[]): void {
   const named = (kinds: readonly Step['kind'][]): Set<string> =>
     new Set(steps.flatMap((step) => ('guest' in step && kinds.includes(step.kind) ? [step.guest] : [])));
   const [starting, leaving] = [named(['start', 'replace']), named(['remove', 'replace'])];
@@ -113,11 +156,12 @@ function checkMemory(plan: ClusterPlan, steps: readonly Step[]): void {
 }
 
 /** Memory that a guest's process has now. */
-function residentBytes(guest: GuestView | undefined): number {
+export function residentBytes(guest: GuestView | undefined): number {
   return guest?.keeper === undefined ? 0 : residentMemoryBytes(guest.keeper.pid);
 }
 
-function actionsFor(plan: ClusterPlan, keys: ClusterKeys, store: Store): ClusterActions {
+/** @param plan the whole of the cluster: names and keys come from it */
+export function actionsFor(plan: ClusterPlan, keys: ClusterKeys, store: Store): ClusterActions {
   const ranks = new Set(rankGuests(plan).map((guest) => guest.fullName));
   return {
     startGuest: async (guest) => {
@@ -184,25 +228,45 @@ export async function downVerb(
   asked: string | undefined,
   options: GlobalOptions & { graceMs: number },
 ): Promise<void> {
+  const ofJob = jobClusterNamed(asked);
+  if (ofJob !== undefined) {
+    const { downInJob } = await import('./job-cluster.ts');
+    await downInJob(ofJob, options);
+    return;
+  }
   const name = whichCluster(asked);
-  const store = openStore();
   const progress = openProgress(options);
   const lock = await lockCluster(name);
   try {
-    await sweep(store);
-    const guests = guestsOf(name);
-    let ended = 0;
-    await forEachBounded(guests, mostAtOnce, async (guest) => {
-      progress.show(`${ended++} of ${guests.length} guests ended`);
-      await removeGuest(guest, store, options.graceMs);
-    });
-    // Without anything on disk no host agent has a fabric of it.
-    if (hasFabric(name)) await stopFabric(name);
-    discardCluster(name);
+    const guests = await endCluster(name, options.graceMs, progress.show);
     progress.clear();
-    if (options.json) process.stdout.write(`${JSON.stringify({ name, guests: guests.length })}\n`);
+    if (options.json) process.stdout.write(`${JSON.stringify({ name, guests })}\n`);
   } finally {
     progress.clear();
     await lock.release();
   }
+}
+
+/** Ends all guests and the fabric of a cluster on this host. The caller holds its lock. @returns how many guests */
+export async function endCluster(
+  name: string,
+  limitMs: number,
+  onProgress: (text: string) => void,
+): Promise<number> {
+  const store = openStore();
+  await sweep(store);
+  const guests = guestsOf(name);
+  let ended = 0;
+  await forEachBounded(guests, mostAtOnce, async (guest) => {
+    onProgress(`${ended++} of ${guests.length} guests ended`);
+    await removeGuest(guest, store, limitMs);
+  });
+  // Without anything on disk no host agent has a fabric of it.
+  if (hasFabric(name)) {
+    await stopFabric(name);
+    // Of a Slurm over the cluster, where there is one.
+    await stopServices(`slurm-${name}`);
+  }
+  discardCluster(name);
+  return guests.length;
 }

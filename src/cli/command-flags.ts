@@ -3,6 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { withoutJob } from '../cluster/engine/slurm-job.ts';
 import { clusterEnvironment } from '../cluster/environment.ts';
 import { LodgeError } from '../errors.ts';
 import { commandEnvironment, commandLine } from '../guest/command.ts';
@@ -85,7 +86,7 @@ export function requestOf(
     env: commandEnvironment({
       argv,
       ...(isCaller ? { user: caller } : {}),
-      hostEnv: callerEnvironment(),
+      hostEnv: environmentFor(plan),
       cleanEnv: flags.cleanenv === true,
       env: { ...(plan.cluster === undefined ? {} : clusterEnvironment(caller.uid)), ...flags.env },
       cwd,
@@ -100,6 +101,17 @@ export function requestOf(
     umask: process.umask(),
     ...(terminal === undefined ? {} : { terminal }),
   };
+}
+
+/**
+ * Our environment, as it holds in a guest. A cluster's guests are no hosts of the Slurm job that we may be in, and what
+ * is said of it would have mpiexec ask Slurm for more. A guest that is a task of it knows which one, but is alone.
+ */
+function environmentFor(plan: Pick<GuestPlan, 'cluster'>): NodeJS.ProcessEnv {
+  const ours = callerEnvironment();
+  if (plan.cluster !== undefined) return withoutJob(ours);
+  if (ours.SLURM_JOB_ID === undefined) return ours;
+  return { OMPI_MCA_plm: '^slurm', OMPI_MCA_ras: '^slurm', ...ours };
 }
 
 /**

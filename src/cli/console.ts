@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { ReadStream } from 'node:tty';
 import { LodgeError } from '../errors.ts';
 import { guestFiles } from '../guest/plan.ts';
+import { thisHostVariable } from '../server/locate.ts';
 import { makeRaw } from './raw-terminal.ts';
 
 /** Ctrl-], as telnet and virsh have it. */
@@ -44,12 +45,14 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   });
   const stdin = process.stdin as ReadStream;
   const isTerminal = stdin.isTTY === true;
+  // For another host of a job, the terminal is there.
+  const isTyped = isTerminal || process.env[thisHostVariable] !== undefined;
   const leave = (signal?: NodeJS.Signals): void => {
     options.onLeave?.(signal);
     if (signal === undefined || options.onLeave === undefined) socket.destroy();
   };
   const onData = (bytes: Buffer): void => {
-    if (isTerminal && bytes.includes(escapeByte)) leave();
+    if (isTyped && bytes.includes(escapeByte)) leave();
     else socket.write(bytes);
   };
   if (isTerminal) {

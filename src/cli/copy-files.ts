@@ -20,9 +20,9 @@ import { forEachBounded } from '../cluster/governor.ts';
 import { shortNames } from '../cluster/guest-names.ts';
 import { isHostList } from '../cluster/host-list.ts';
 import { LodgeError } from '../errors.ts';
-import { requireGuest } from '../guest/state.ts';
 import { thisUser } from '../guest/user.ts';
 import { execInGuest } from '../server/client.ts';
+import { locateGuest } from '../server/locate.ts';
 import type { RemoteSession } from '../server/remote-session.ts';
 import { requestOf } from './command-flags.ts';
 import { namedGuests } from './guest-names.ts';
@@ -203,11 +203,11 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
   if (code !== 0 || (await localExit) !== 0) throw copyError(`${guest}:${path}`, complaints());
 }
 
-function run(guest: string, argv: string[]): Promise<RemoteSession> {
+async function run(guest: string, argv: string[]): Promise<RemoteSession> {
   const user = thisUser();
   // Files are ours on both sides, whoever the image's commands run as.
   const flags = { tty: false, env: {}, user: user.name };
-  return execInGuest(guest, requestOf(argv, flags, requireGuest(guest).plan, user, false));
+  return execInGuest(guest, requestOf(argv, flags, (await locateGuest(guest)).guest.plan, user, false));
 }
 
 function writeTo(child: ChildProcess, bytes: Buffer): Promise<void> {

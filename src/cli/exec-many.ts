@@ -3,10 +3,10 @@
 import { forEachBounded } from '../cluster/governor.ts';
 import { shortNames } from '../cluster/guest-names.ts';
 import { describeError, LodgeError } from '../errors.ts';
-import { requireGuest } from '../guest/state.ts';
 import { thisUser } from '../guest/user.ts';
 import { signalNumbers } from '../process.ts';
 import { execInGuest } from '../server/client.ts';
+import { locateGuest } from '../server/locate.ts';
 import type { RemoteSession } from '../server/remote-session.ts';
 import { type CommandFlags, requestOf, splitVariables } from './command-flags.ts';
 import { interruptible } from './interruptible.ts';
@@ -26,7 +26,8 @@ export async function execInMany(
   const env = splitVariables(flags.env);
   const caller = thisUser();
   // A name that is not there is told before anything is run.
-  const plans = new Map(names.map((name) => [name, requireGuest(name).plan]));
+  const located = await Promise.all(names.map((name) => locateGuest(name)));
+  const plans = new Map(located.map(({ guest }) => [guest.name, guest.plan]));
   const sessions = new Set<RemoteSession>();
   const interrupt = interruptible((name) => new LodgeError('usage', `ended by ${name}`));
   interrupt.signal.addEventListener('abort', () => {

@@ -46,13 +46,13 @@ function atOnce(text: string | undefined): number {
 
 /** Joins a command in a guest to this process. @returns the exit code */
 export async function execInto(name: string, argv: readonly string[], flags: CommandFlags): Promise<number> {
-  const [{ execInGuest }, { requireGuest }, { thisUser }, { dieOf, joinCommand }] = await Promise.all([
+  const [{ execInGuest }, { locateGuest }, { thisUser }, { dieOf, joinCommand }] = await Promise.all([
     import('../server/client.ts'),
-    import('../guest/state.ts'),
+    import('../server/locate.ts'),
     import('../guest/user.ts'),
     import('./stdio.ts'),
   ]);
-  const { plan } = requireGuest(name);
+  const { plan } = (await locateGuest(name)).guest;
   const request = requestOf(argv, { ...flags, env: splitVariables(flags.env) }, plan, thisUser(), false);
   const session = await execInGuest(name, request);
   try {

@@ -6,14 +6,15 @@ import { shapeOf } from '../cluster/shapes.ts';
 import type { CaptureSpec, ShapeSpec } from '../cluster/spec.ts';
 import { LodgeError } from '../errors.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
-import { changeFabric } from '../server/cluster-client.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage, parseSizeBytes } from '../units.ts';
 import type { CaptureFlags, ClusterFlag, ShapeFlags } from './fabric.ts';
-import { fabricOf, linksNamed } from './fabric-show.ts';
+import { fabricOf } from './fabric-access.ts';
+import { linksNamed } from './fabric-show.ts';
 import { table } from './table.ts';
 
 export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> {
-  const { cluster, plan } = fabricOf(flags);
+  const fabric = await fabricOf(flags);
+  const { plan } = fabric;
   const parse = <T>(name: keyof ShapeFlags, parser: (text: string, where: string) => T): T | undefined => {
     const value = flags[name];
     return typeof value === 'string' ? parser(value, `--${name}`) : undefined;
@@ -36,7 +37,7 @@ export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> 
   const shape = shapeOf(spec, text);
   const direction = flags.out === flags.in ? undefined : flags.out === true ? 'out' : 'in';
   for (const link of linksNamed([text], plan)) {
-    await changeFabric(cluster, {
+    await fabric.change({
       kind: 'shape',
       ask: { link, shape, ...(direction === undefined ? {} : { direction }) },
     });
@@ -48,14 +49,16 @@ export async function cutVerb(
   texts: readonly string[],
   flags: ClusterFlag,
 ): Promise<void> {
-  const { cluster, plan } = fabricOf(flags);
-  for (const link of linksNamed(texts, plan)) await changeFabric(cluster, { kind, ask: { link } });
+  const fabric = await fabricOf(flags);
+  const { plan } = fabric;
+  for (const link of linksNamed(texts, plan)) await fabric.change({ kind, ask: { link } });
 }
 
 export async function moveVerb(text: string, target: string, flags: ClusterFlag): Promise<void> {
-  const { cluster, plan } = fabricOf(flags);
+  const fabric = await fabricOf(flags);
+  const { plan } = fabric;
   for (const link of linksNamed([text], plan)) {
-    await changeFabric(cluster, { kind: 'move', ask: { link, switch: target } });
+    await fabric.change({ kind: 'move', ask: { link, switch: target } });
   }
 }
 
@@ -64,7 +67,8 @@ export async function captureVerb(
   texts: readonly string[],
   flags: CaptureFlags & { json: boolean },
 ): Promise<void> {
-  const { cluster, plan } = fabricOf(flags);
+  const fabric = await fabricOf(flags);
+  const { plan } = fabric;
   if (what === 'ls') {
     listCaptures(plan, flags.json);
     return;
@@ -79,8 +83,8 @@ export async function captureVerb(
   }
   const capture = captureOf(captureSpec(flags), process.cwd())!;
   for (const link of linksNamed(texts, plan)) {
-    if (what === 'stop') await changeFabric(cluster, { kind: 'capture-stop', ask: { link } });
-    else await changeFabric(cluster, { kind: 'capture-start', ask: { link, capture } });
+    if (what === 'stop') await fabric.change({ kind: 'capture-stop', ask: { link } });
+    else await fabric.change({ kind: 'capture-start', ask: { link, capture } });
   }
 }
 

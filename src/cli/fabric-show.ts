@@ -1,5 +1,6 @@
 /** What `lodge fabric` shows: links, the matrix, events. */
 
+import type { JobCluster } from '../cluster/engine/rendezvous.ts';
 import { followEvents, readEvents } from '../cluster/event-log.ts';
 import {
   type ClusterEvent,
@@ -11,28 +12,20 @@ import {
 } from '../cluster/events.ts';
 import { requireLink } from '../cluster/fabric-change.ts';
 import { expandHostList } from '../cluster/host-list.ts';
-import { clusterDir, readFabricPlan, whichCluster } from '../cluster/state.ts';
+import { clusterDir, whichCluster } from '../cluster/state.ts';
 import { nearest } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { linkRows, matrixRecord, matrixRows } from '../fabric/matrix-text.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 import { prometheusText } from '../fabric/prometheus.ts';
-import { askFabric } from '../server/cluster-client.ts';
+import { thisJobId } from '../server/locate.ts';
 import type { ClusterFlag } from './fabric.ts';
+import { fabricOf } from './fabric-access.ts';
 import { interruptible } from './interruptible.ts';
+import { jobClusterNamed } from './job-names.ts';
 import { table } from './table.ts';
 
 type Shown = ClusterFlag & { json: boolean; prometheus?: boolean };
-
-/** The fabric of a cluster that is there. @throws LodgeError `no-such-cluster`, `fabric-unavailable` */
-export function fabricOf(flags: ClusterFlag): { cluster: string; plan: FabricPlan } {
-  const cluster = whichCluster(flags.cluster);
-  const plan = readFabricPlan(cluster);
-  if (plan !== undefined) return { cluster, plan };
-  throw new LodgeError('fabric-unavailable', `the fabric of cluster '${cluster}' was never begun`, {
-    fix: 'its lodge up did not come so far: lodge apply, or lodge down',
-  });
-}
 
 /**
  * The names of links that texts stand for: ranges (`lan/v[01-04]`), and `*` for any part of a name.
@@ -59,27 +52,25 @@ function escaped(text: string): string {
 }
 
 export async function showLinks(texts: readonly string[], flags: Shown): Promise<void> {
-  const { cluster, plan } = fabricOf(flags);
-  const links = await askFabric(
-    cluster,
-    'links',
-    texts.length === 0 ? {} : { links: linksNamed(texts, plan) },
-  );
+  const fabric = await fabricOf(flags);
+  const { cluster, plan } = fabric;
+  const links = await fabric.links(texts.length === 0 ? undefined : linksNamed(texts, plan));
   if (flags.prometheus === true) {
-    const status = await askFabric(cluster, 'status', {});
-    process.stdout.write(prometheusText({ cluster, links, status }));
+    const status = await fabric.status();
+    process.stdout.write(prometheusText({ cluster, links, ...(status === undefined ? {} : { status }) }));
   } else if (flags.json) process.stdout.write(`${JSON.stringify(links, null, 2)}\n`);
   else process.stdout.write(table(linkRows(links)));
 }
 
 export async function showMatrix(flags: Shown & { window?: string; reset?: boolean }): Promise<void> {
-  const { cluster } = fabricOf(flags);
+  const fabric = await fabricOf(flags);
+  const { cluster } = fabric;
   if (flags.reset === true && flags.window === undefined) {
     throw new LodgeError('usage', '--reset begins a window again, and none is named', {
       fix: '--window NAME --reset',
     });
   }
-  const matrix = await askFabric(cluster, 'matrix', {
+  const matrix = await fabric.matrix({
     ...(flags.window === undefined ? {} : { window: flags.window }),
     ...(flags.reset === true ? { reset: true } : {}),
   });
@@ -96,6 +87,11 @@ interface EventFlags extends ClusterFlag {
 }
 
 export async function showEvents(flags: EventFlags): Promise<void> {
+  const ofJob = jobClusterNamed(flags.cluster);
+  if (ofJob !== undefined) {
+    await showJobEvents(ofJob, flags);
+    return;
+  }
   const cluster = whichCluster(flags.cluster);
   const { subject } = flags;
   const filter: EventFilter = {
@@ -121,7 +117,44 @@ export async function showEvents(flags: EventFlags): Promise<void> {
   interrupt.stop();
 }
 
-function eventRecord({ timeNs, kind, subject, text }: ClusterEvent): unknown {
+/** Events of all hosts of a cluster of this job, in the order of their clocks. */
+async function showJobEvents({ plan, hostOfGuest }: JobCluster, flags: EventFlags): Promise<void> {
+  if (flags.follow === true) {
+    throw new LodgeError('usage', 'the events of several hosts cannot be followed', { fix: 'leave out -f' });
+  }
+  const { openJob, linesOn } = await import('../server/job.ts');
+  const { hosts } = await openJob(thisJobId());
+  const used = new Set(Object.values(hostOfGuest));
+  const words = [
+    ...['fabric', 'events', '--cluster', plan.name],
+    ...(flags.subject === undefined ? [] : ['--subject', flags.subject]),
+    ...(flags.kind === undefined ? [] : ['--kind', flags.kind]),
+  ];
+  const events = await Promise.all(
+    hosts
+      .filter(({ name }) => used.has(name))
+      .map(async (host) => {
+        const lines = await linesOn(host, words, { cwd: '/', input: '' });
+        return lines.map((line) => ({ ...(JSON.parse(line) as EventRecord), host: host.name }));
+      }),
+  );
+  const sorted = events.flat().sort((a, b) => Number(BigInt(a.timeNs) - BigInt(b.timeNs)));
+  if (flags.json) for (const event of sorted) process.stdout.write(`${JSON.stringify(event)}\n`);
+  else
+    process.stdout.write(
+      table(sorted.map(({ time, host, kind, subject, text }) => [time, host, kind, subject, text])),
+    );
+}
+
+interface EventRecord {
+  time: string;
+  timeNs: string;
+  kind: string;
+  subject: string;
+  text: string;
+}
+
+function eventRecord({ timeNs, kind, subject, text }: ClusterEvent): EventRecord {
   return { time: eventTime(timeNs), timeNs: String(timeNs), kind, subject, text };
 }
 

@@ -3,14 +3,16 @@
 import { readdirSync } from 'node:fs';
 import { fullNameFor, fullNamesFor } from '../cluster/guest-names.ts';
 import { guestsDir } from '../guest/state.ts';
+import { namesInJob } from '../server/locate.ts';
 
 function allNames(): string[] {
+  let here: string[] = [];
   try {
-    return readdirSync(guestsDir()).sort();
+    here = readdirSync(guestsDir());
   } catch {
     // None was ever started.
-    return [];
   }
+  return [...new Set([...here, ...namesInJob()])].sort();
 }
 
 /** The guest that is meant by `v01` or `lab.v01`. */

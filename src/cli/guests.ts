@@ -26,7 +26,12 @@ export function defineGuests(program: Command): void {
         import('./guest-names.ts'),
       ]);
       const names = namedGuests([name]);
-      for (const one of names) showLog(one, { ...flags, isOneOfMany: names.length > 1 });
+      const { onItsHost } = await import('./far-verb.ts');
+      const words = [...(flags.vmm === true ? ['--vmm'] : []), ...(flags.raw === true ? ['--raw'] : [])];
+      for (const one of names) {
+        if (!(await onItsHost(one, ['logs', ...words, one], names.length > 1 ? one : undefined)))
+          showLog(one, { ...flags, isOneOfMany: names.length > 1 });
+      }
     });
   program
     .command('console')
@@ -38,7 +43,9 @@ export function defineGuests(program: Command): void {
         import('../guest/state.ts'),
         import('./guest-names.ts'),
       ]);
-      await showConsole(requireGuest(namedGuest(name)).dir);
+      const { onItsHost } = await import('./far-verb.ts');
+      const full = namedGuest(name);
+      if (!(await onItsHost(full, ['console', full]))) await showConsole(requireGuest(full).dir);
     });
   program
     .command('stop')
@@ -91,6 +98,8 @@ async function forEachNamed(
 }
 
 async function remove(name: string, force: boolean): Promise<void> {
+  const { onItsHost } = await import('./far-verb.ts');
+  if (await onItsHost(name, ['rm', ...(force ? ['-f'] : []), name])) return;
   const [{ requireGuest }, { endGuest }, { removeGuestFiles }, { openStore }] = await Promise.all([
     import('../guest/state.ts'),
     import('../guest/sweep.ts'),

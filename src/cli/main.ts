@@ -95,4 +95,13 @@ async function main(): Promise<void> {
 }
 
 // What may still be open (standard input, an idle socket) must not keep the shell waiting.
-void main().finally(() => setImmediate(() => process.exit()));
+void main()
+  .then(leaveNoEmptyPlace)
+  .finally(() => setImmediate(() => process.exit()));
+
+/** What a command makes in passing must not stay on the hosts of a job. */
+async function leaveNoEmptyPlace(): Promise<void> {
+  if (process.env.SLURMD_NODENAME === undefined) return;
+  const locate = await import('../server/locate.ts');
+  locate.leaveNoEmptyPlace();
+}

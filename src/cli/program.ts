@@ -10,9 +10,12 @@ import { defineExec } from './exec.ts';
 import { defineFabric } from './fabric.ts';
 import { defineGenerated } from './generated.ts';
 import { defineGuests } from './guests.ts';
+import { defineHostPart } from './host-part.ts';
 import { defineImage } from './image.ts';
 import { defineRun } from './run.ts';
 import { defineShell } from './shell.ts';
+import { defineSlurm } from './slurm.ts';
+import { defineSlurmLines } from './slurm-lines.ts';
 import { defineStudy } from './study.ts';
 
 /** Flags before the verb. */
@@ -46,8 +49,10 @@ export function buildProgram(version: string): Command {
   );
   for (const define of [defineRun, defineExec, defineShell, defineGuests, defineCopy, defineImage])
     define(program);
-  for (const define of [defineCluster, defineFabric, defineCheckpoint]) define(program);
-  for (const define of [defineStudy, defineDoctor, defineGenerated, defineAgent]) define(program);
+  for (const define of [defineCluster, defineFabric, defineCheckpoint, defineSlurmLines, defineSlurm])
+    define(program);
+  for (const define of [defineStudy, defineDoctor, defineGenerated, defineAgent, defineHostPart])
+    define(program);
   acceptJsonEverywhere(program);
   return program;
 }

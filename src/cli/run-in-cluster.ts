@@ -6,6 +6,7 @@ import { readClusterPlan, whichCluster } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import type { CommandFlags } from './command-flags.ts';
 import { execInto } from './exec.ts';
+import { jobClusterNamed } from './job-names.ts';
 
 export interface ClusterRunFlags extends CommandFlags {
   cluster?: string;
@@ -14,8 +15,9 @@ export interface ClusterRunFlags extends CommandFlags {
 
 /** @returns the exit code of the command */
 export async function runInCluster(argv: readonly string[], flags: ClusterRunFlags): Promise<number> {
-  const name = whichCluster(flags.cluster);
-  const plan = readClusterPlan(name);
+  const ofJob = jobClusterNamed(flags.cluster);
+  const name = ofJob?.plan.name ?? whichCluster(flags.cluster);
+  const plan = ofJob?.plan ?? readClusterPlan(name);
   if (plan === undefined) {
     throw new LodgeError('no-such-cluster', `the plan of cluster '${name}' is gone`, {
       fix: `lodge down ${name}`,

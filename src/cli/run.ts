@@ -39,8 +39,27 @@ export function defineRun(program: Command): void {
     });
 }
 
+/** What a guest's process takes beside the guest's memory, at most: left of what a task of Slurm has. */
+const besideBytes = 128 * 2 ** 20;
+const leastBytes = 64 * 2 ** 20;
+
+/** In a task of Slurm a guest has the task's CPUs and memory, where nothing is said of them. */
+async function withShare(flags: RunFlags): Promise<RunFlags> {
+  if (process.env.SLURMD_NODENAME === undefined || flags.spec !== undefined) return flags;
+  const { taskShare } = await import('../cluster/engine/slurm-job.ts');
+  const { cpus, memoryBytes } = taskShare(process.env);
+  const memory = Math.max(leastBytes, (memoryBytes ?? 0) - besideBytes);
+  // User-mode Linux has one CPU, and whoever asks for it knows.
+  const hasOne = flags.accelerator === 'uml' || flags.accelerator === 'netns';
+  return {
+    ...(cpus === undefined || hasOne ? {} : { cpus }),
+    ...(memoryBytes === undefined ? {} : { memory: `${Math.floor(memory / 2 ** 20)}M` }),
+    ...flags,
+  };
+}
+
 async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions): Promise<void> {
-  const spec = await specOfFlags(flags, argv.length > 0);
+  const spec = await specOfFlags(await withShare(flags), argv.length > 0);
   const stays = flags.dryRun !== true && flags.detach !== true;
   const foreground = stays ? import('./foreground.ts') : undefined;
   const [{ openStore }, { resolveGuest }, { openProgress }] = await Promise.all([
@@ -74,6 +93,8 @@ async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions):
           fix: `lodge run -d --name NAME …, then: lodge exec NAME -- ${argv.join(' ')}`,
         });
       }
+      const { requireLasting } = await import('../server/locate.ts');
+      requireLasting();
       const { startDetached } = await import('../server/client.ts');
       const name = await startDetached(plan, onProgress);
       progress.clear();

@@ -9,17 +9,27 @@ import type { LinkPlan, NetworkPlan, Shape } from '../fabric/plan.ts';
 import { formatBandwidth, formatDelay, formatPercentage, formatSize } from '../units.ts';
 import { table } from './table.ts';
 
-export function printClusterPlan(plan: ClusterPlan, steps: readonly Step[], json: boolean): void {
+/** @param hosts names of hosts by those of guests, where there are several */
+export function printClusterPlan(
+  plan: ClusterPlan,
+  steps: readonly Step[],
+  json: boolean,
+  hosts?: ReadonlyMap<string, string>,
+): void {
   if (json) {
-    process.stdout.write(`${JSON.stringify({ plan, steps }, null, 2)}\n`);
+    const over = hosts === undefined ? {} : { hosts: Object.fromEntries(hosts) };
+    process.stdout.write(`${JSON.stringify({ plan, ...over, steps }, null, 2)}\n`);
     return;
   }
   const parts = [
     `cluster ${plan.name}: ${describeSteps(steps)}`,
     '',
     table([
-      ['GUEST', 'ACCEL', 'VCPUS', 'MEMORY', 'INTERFACE', 'NETWORK', 'ADDRESS', 'MAC'],
-      ...guestRows(plan),
+      [
+        ...['GUEST', ...(hosts === undefined ? [] : ['HOST']), 'ACCEL', 'VCPUS', 'MEMORY'],
+        ...['INTERFACE', 'NETWORK', 'ADDRESS', 'MAC'],
+      ],
+      ...guestRows(plan, hosts),
     ]).trimEnd(),
     ...plan.fabric.networks.flatMap((network) => ['', ...networkLines(network)]),
     '',
@@ -29,16 +39,18 @@ export function printClusterPlan(plan: ClusterPlan, steps: readonly Step[], json
   process.stdout.write(`${parts.join('\n')}\n`);
 }
 
-function guestRows(plan: ClusterPlan): string[][] {
-  return plan.guests.flatMap(({ name, accelerator, spec, interfaces }) =>
-    interfaces.map((one, i) => [
-      ...(i === 0 ? [name, accelerator, String(spec.cpus), formatSize(spec.memory)] : ['', '', '', '']),
+function guestRows(plan: ClusterPlan, hosts: ReadonlyMap<string, string> | undefined): string[][] {
+  return plan.guests.flatMap(({ name, accelerator, spec, interfaces }) => {
+    const host = hosts === undefined ? [] : [hosts.get(name) ?? ''];
+    const head = [name, ...host, accelerator, String(spec.cpus), formatSize(spec.memory)];
+    return interfaces.map((one, i) => [
+      ...(i === 0 ? head : head.map(() => '')),
       one.name,
       one.network,
       one.address,
       one.mac,
-    ]),
-  );
+    ]);
+  });
 }
 
 /** Links of a large graph are all alike: what is not shown is told. */

@@ -1,28 +1,69 @@
 /** How guests are shown: the table of `ps`, placement, logs. */
 
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { guestFiles } from '../guest/plan.ts';
 import { type GuestView, listGuests, requireGuest } from '../guest/state.ts';
 import { sweep } from '../guest/sweep.ts';
 import { readKvmPages } from '../guest/vmm/qemu/verify.ts';
 import { openStore } from '../image/store.ts';
 import { printable } from '../printable.ts';
+import { thisJobDir } from '../server/locate.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
 import { table } from './table.ts';
 
 export async function showGuests(options: { json: boolean; placement?: boolean }): Promise<void> {
   await sweep(openStore());
   const guests = listGuests();
-  if (options.json) {
-    process.stdout.write(`${JSON.stringify(guests.map(asJson), null, 2)}\n`);
-    return;
-  }
-  process.stdout.write(table(options.placement === true ? guests.flatMap(placementRows) : guestRows(guests)));
+  const others = await guestsOnOtherHosts();
+  const records = [...guests.map(asJson), ...others];
+  if (options.json) process.stdout.write(`${JSON.stringify(records, null, 2)}\n`);
+  else if (options.placement !== true) process.stdout.write(table(guestRows(records)));
+  else process.stdout.write(table([...guests.flatMap(placementRows), ...others.flatMap(farPlacementRow)]));
+}
+
+/** What `ps` has of guests on the other hosts of this job. */
+async function guestsOnOtherHosts(): Promise<GuestRecordShown[]> {
+  const dir = thisJobDir();
+  if (dir === undefined) return [];
+  const { openJob, verbOn } = await import('../server/job.ts');
+  const { hosts } = await openJob(basename(dir));
+  const lists = await Promise.all(
+    hosts.map(async (host) => {
+      const guests = await verbOn<GuestRecordShown[]>(host, ['ps'], { cwd: '/', input: '' });
+      return guests.map((guest) => ({ ...guest, host: host.name }));
+    }),
+  );
+  return lists.flat();
+}
+
+function farPlacementRow({ name, host }: GuestRecordShown): string[][] {
+  return [[name, `on ${host}: srun --overlap -w ${host} lodge ps --placement`]];
 }
 
 /** What scripts read of a guest. Sizes in bytes, times in milliseconds since 1970. */
-function asJson({ name, status, exit, plan, record, dir }: GuestView): unknown {
+interface GuestRecordShown {
+  name: string;
+  /** Of this job, where it is not this one. */
+  host?: string;
+  status: string;
+  exit?: string | undefined;
+  mode: string;
+  accelerator: string;
+  image: string;
+  cpus: number;
+  memoryBytes: number;
+  createdAt: number;
+}
+
+function asJson({
+  name,
+  status,
+  exit,
+  plan,
+  record,
+  dir,
+}: GuestView): GuestRecordShown & Record<string, unknown> {
   const { accelerator, image, cpus, memoryBytes, layout, notes, id } = plan;
   const { mode, createdAt, runningAt, vmmPid, guestKernel, placement } = record;
   return {
@@ -45,18 +86,24 @@ function asJson({ name, status, exit, plan, record, dir }: GuestView): unknown {
   };
 }
 
-function guestRows(guests: readonly GuestView[]): string[][] {
-  const rows = guests.map(({ name, status, exit, plan, record }) => [
-    name,
-    status === 'exited' && exit !== undefined ? `exited (${exit})` : status,
-    formatTime(Math.max(0, Date.now() - record.createdAt)),
-    plan.accelerator,
-    String(plan.cpus),
-    formatSize(plan.memoryBytes),
-    plan.image.name,
-    record.mode,
-  ]);
-  return [['NAME', 'STATUS', 'AGE', 'ACCEL', 'VCPUS', 'MEMORY', 'IMAGE', 'MODE'], ...rows];
+function guestRows(guests: readonly GuestRecordShown[]): string[][] {
+  const isOverHosts = guests.some(({ host }) => host !== undefined);
+  const rows = guests.map((guest) => {
+    const { name, host, status, exit, createdAt, accelerator, cpus, memoryBytes, image, mode } = guest;
+    return [
+      name,
+      ...(isOverHosts ? [host ?? 'this one'] : []),
+      status === 'exited' && exit !== undefined ? `exited (${exit})` : status,
+      formatTime(Math.max(0, Date.now() - createdAt)),
+      accelerator,
+      String(cpus),
+      formatSize(memoryBytes),
+      image,
+      mode,
+    ];
+  });
+  const host = isOverHosts ? ['HOST'] : [];
+  return [['NAME', ...host, 'STATUS', 'AGE', 'ACCEL', 'VCPUS', 'MEMORY', 'IMAGE', 'MODE'], ...rows];
 }
 
 function placementRows({ name, plan, record, status }: GuestView): string[][] {

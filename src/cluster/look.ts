@@ -14,9 +14,11 @@ import { type AsGraph, parseAsGraph } from './as-graph.ts';
 import { canonicalJson, digestOf } from './canonical.ts';
 import { type Pressure, parsePressure } from './governor.ts';
 import {
+  type ClusterOutline,
   type ClusterPlan,
   clusterNameOf,
   completeCluster,
+  type FoundForGuest,
   outlineCluster,
   type PlannedGuest,
   readClusterSpec,
@@ -30,6 +32,20 @@ export interface LookOptions {
   cwd: string;
 }
 
+/** What a cluster is given beside what its spec says. */
+export interface ClusterExtension {
+  document(document: LocatedDocument<ClusterSpec>): LocatedDocument<ClusterSpec>;
+  outline(outline: ClusterOutline): ClusterOutline;
+}
+
+/** What this host has for the guests of a cluster. */
+export interface HostLook {
+  /** Which accelerator and image a guest of this spec gets here. */
+  find(spec: GuestSpec): Promise<FoundForGuest>;
+  /** The plan of a guest; each call is another guest. */
+  guestPlan(cluster: string, guest: PlannedGuest): Promise<GuestPlan>;
+}
+
 export interface ClusterLook {
   plan: ClusterPlan;
   /** The plan of one of its guests; each call is another guest. */
@@ -40,40 +56,63 @@ export interface ClusterLook {
  * Reads a spec and completes it with what is found here; nothing is changed.
  * @throws LodgeError for what is wrong with the spec or cannot be had
  */
-export async function lookAtCluster(file: string, options: LookOptions): Promise<ClusterLook> {
-  const document = readClusterSpec(readDocument(file, file), file);
-  const path = resolve(file);
+export async function lookAtCluster(
+  file: string,
+  options: LookOptions,
+  extension?: ClusterExtension,
+): Promise<ClusterLook> {
   // A cluster that is there keeps its directory, from wherever it is changed.
-  const cwd = readClusterPlan(clusterNameOf(document.value, path))?.cwd ?? options.cwd;
+  const outline = await readOutline(file, (name) => readClusterPlan(name)?.cwd ?? options.cwd, extension);
+  const look = lookHere({ ...options, cwd: outline.cwd });
+  const found = new Map<GuestSpec, FoundForGuest>();
+  for (const { spec } of outline.guests) if (!found.has(spec)) found.set(spec, await look.find(spec));
+  const plan = completeCluster(outline, ({ spec }) => found.get(spec)!);
+  return { plan, guestPlan: (guest) => look.guestPlan(plan.name, guest) };
+}
+
+/**
+ * Reads a spec and the files that it names.
+ * @param cwdOf the working directory of the cluster of this name
+ * @throws LodgeError for what is wrong with the spec
+ */
+export async function readOutline(
+  file: string,
+  cwdOf: (name: string) => string,
+  extension?: ClusterExtension,
+): Promise<ClusterOutline> {
+  const written = readClusterSpec(readDocument(file, file), file);
+  const document = extension?.document(written) ?? written;
+  const path = resolve(file);
   await checkFilters(document);
   const asGraphs = readAsGraphs(Object.values(document.value.fabric ?? {}), dirname(path));
+  const cwd = cwdOf(clusterNameOf(document.value, path));
   const outline = outlineCluster({ document, file: path, asGraphs, guestsDir: guestsDir(), cwd });
+  return extension?.outline(outline) ?? outline;
+}
+
+/** Looks at this host for guests; what is asked twice is looked at once. */
+export function lookHere(options: LookOptions): HostLook {
   const looks = new Map<string, Promise<GuestLook>>();
   const lookFor = (spec: GuestSpec): Promise<GuestLook> => {
-    const look = lookForGuest(spec, { ...options, cwd }, true);
+    const known = looks.get(canonicalJson(spec));
+    if (known !== undefined) return known;
+    const look = lookForGuest(spec, options, true);
     // Those with a placement are given what others have left.
     if (!asksPlacement(spec)) looks.set(canonicalJson(spec), look);
     return look;
   };
-  const found = new Map<
-    GuestSpec,
-    { accelerator: GuestLook['accelerator']; imageId: string; hasAgent: boolean }
-  >();
-  for (const { spec } of outline.guests) {
-    if (found.has(spec)) continue;
-    const { accelerator, image } = await (looks.get(canonicalJson(spec)) ?? lookFor(spec));
-    found.set(spec, {
-      accelerator,
-      imageId: image.kind === 'linux' ? image.id : digestOf([image, filesOf(spec)]),
-      hasAgent: image.kind === 'linux',
-    });
-  }
-  const plan = completeCluster(outline, ({ spec }) => found.get(spec)!);
   return {
-    plan,
-    async guestPlan({ spec, fullName, name, interfaces, routes, forward, digest }) {
-      const look = await (looks.get(canonicalJson(spec)) ?? lookFor(spec));
-      const cluster = { name: plan.name, digest };
+    async find(spec) {
+      const { accelerator, image } = await lookFor(spec);
+      return {
+        accelerator,
+        imageId: image.kind === 'linux' ? image.id : digestOf([image, filesOf(spec)]),
+        hasAgent: image.kind === 'linux',
+      };
+    },
+    async guestPlan(clusterName, { spec, fullName, name, interfaces, routes, forward, digest }) {
+      const look = await lookFor(spec);
+      const cluster = { name: clusterName, digest };
       const member = { name: fullName, hostname: name, interfaces, hosts: [], routes, forward, cluster };
       return planFromLook(look, { member });
     },

@@ -40,16 +40,18 @@ function confinementFlags({ dir, writable }: GuestPlan, place: string | undefine
 
 /**
  * Starts the plan's program. In the foreground the guest ends when this process does, however it ends.
+ * @param isBound whether a detached one does, too
  * @throws LodgeError `missing-program` or `vmm-failed` when it cannot be started
  */
-export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Keeper> {
+export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = false): Promise<Keeper> {
   const { ringPath } = channelAddress(plan);
   if (ringPath !== undefined) makeRing(ringPath);
   if (plan.writable !== undefined) makeScratch(join(plan.dir, guestFiles.scratch));
   // User-mode Linux keeps the guest's memory there; a confined one without, in its scratch directory.
   const { path: place, notes } = temporaryPlace();
+  const hasLifeline = mode === 'foreground' || isBound;
   const flags = [
-    ...(mode === 'foreground' ? ['--lifeline'] : []),
+    ...(hasLifeline ? ['--lifeline'] : []),
     ...(plan.contain ? ['--contain'] : []),
     ...confinementFlags(plan, place),
     ...(plan.relay ? ['--relay'] : []),
@@ -69,7 +71,7 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode): Promise<Kee
     builtFile('keeper'),
     [...flags, ...besides, '--dir', plan.dir, '--log-bytes', String(consoleLogBytes), '--', ...plan.argv],
     {
-      stdio: [mode === 'foreground' ? 'pipe' : 'ignore', 'pipe', 'ignore'],
+      stdio: [hasLifeline ? 'pipe' : 'ignore', 'pipe', 'ignore'],
       detached: mode === 'detached',
       env: environmentWith(place),
     },

@@ -35,6 +35,8 @@ export interface StartOptions {
   store: Store;
   user: HostUser;
   onProgress: (text: string) => void;
+  /** A detached guest ends with this process, as one in the foreground does: in a job, nothing outlives its agent. */
+  isBound?: boolean;
   /** Gives up and undoes all; the promise is then rejected with the signal's reason. */
   signal?: AbortSignal;
   /** A guest that goes on from a saved state waits for this before it does: others may have to go on with it. */
@@ -94,10 +96,10 @@ class GuestStart {
   }
 
   async run(): Promise<RunningGuest> {
-    const { mode, onProgress, signal, store } = this.#options;
+    const { mode, onProgress, signal, store, isBound = false } = this.#options;
     const plan = this.#plan;
     signal?.throwIfAborted();
-    const keeper = await startKeeper(plan, mode);
+    const keeper = await startKeeper(plan, mode, isBound);
     this.#keeper = keeper;
     this.#record.vmmPid = keeper.vmmPid;
     this.#record.contained = keeper.contained;

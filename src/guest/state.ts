@@ -79,6 +79,9 @@ export function runtimeDir(): string {
     throw new LodgeError('host-io', 'LODGE_RUNTIME_DIR must be an absolute path', { where: asked });
   }
   let path = asked ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`;
+  // On a host of a Slurm job, whoever only looks makes nothing: it would stay when the job is killed.
+  const onlyIfThere = asked === undefined && process.env.SLURMD_NODENAME !== undefined;
+  if (onlyIfThere && statSync(path, { throwIfNoEntry: false }) === undefined) return path;
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     // By whatever links it is reached, it is the same one with the same guests.

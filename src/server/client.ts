@@ -1,14 +1,14 @@
 /** Talking to whoever owns a guest: the host agent, started when it is needed, or a run in the foreground. */
 
 import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
-import { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
 import type { Step } from '../guest/channel/channel.ts';
 import type { CommandRequest } from '../guest/named-user.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
-import { type GuestView, requireGuest, runtimeDir, viewGuest } from '../guest/state.ts';
+import { type GuestView, runtimeDir, viewGuest } from '../guest/state.ts';
 import { installationVersion } from '../installation.ts';
 import {
   type ConfigureRequest,
@@ -17,34 +17,35 @@ import {
   type Health,
   type ProgressEvent,
 } from './api.ts';
+import { type Door, doorText, requestThrough, webSocketThrough } from './door.ts';
+import { locateGuest } from './locate.ts';
 import { RemoteSession } from './remote-session.ts';
 
 const agentStartLimitMs = 15_000;
 const agentRetryMs = 1000;
 
-/** The socket of the process that owns a guest. */
-async function ownerSocket(guest: GuestView): Promise<string> {
+/** Where the process that owns a guest is reached. */
+async function ownerDoor(guest: GuestView, far: Door | undefined): Promise<Door> {
+  if (far !== undefined) return far;
   return guest.record.mode === 'foreground' ? join(guest.dir, guestFiles.owner) : await ensureHostAgent();
 }
 
 /** Starts a command in a guest. @throws LodgeError `no-such-guest`, `guest-not-running`, `host-agent` */
 export async function execInGuest(name: string, request: CommandRequest): Promise<RemoteSession> {
-  const guest = requireGuest(name);
+  const { guest, door } = await locateGuest(name);
   if (guest.status !== 'running') {
     throw new LodgeError('guest-not-running', `'${name}' is ${guest.status}`, { fix: 'lodge ps' });
   }
-  const socketPath = await ownerSocket(guest);
-  const socket = new WebSocket(`ws+unix://${socketPath}:/v1/guests/${name}/exec`, {
-    perMessageDeflate: false,
-  });
-  return new RemoteSession(socket, request);
+  const owner = await ownerDoor(guest, door);
+  return new RemoteSession(webSocketThrough(owner, `/v1/guests/${name}/exec`), request);
 }
 
 /** Brings a guest down in good order. */
 export async function stopThroughOwner(name: string, graceMs: number): Promise<void> {
-  const socketPath = await ownerSocket(requireGuest(name));
+  const { guest, door } = await locateGuest(name);
+  const owner = await ownerDoor(guest, door);
   try {
-    await call(socketPath, 'POST', `/v1/guests/${name}/stop`, { graceMs });
+    await call(owner, 'POST', `/v1/guests/${name}/stop`, { graceMs });
   } catch (error) {
     // A run in the foreground ends with its guest, now and then before it has answered.
     const isDown = (viewGuest(name)?.status ?? 'exited') === 'exited';
@@ -55,7 +56,13 @@ export async function stopThroughOwner(name: string, graceMs: number): Promise<v
 /** Has steps of the agent protocol done in a guest that runs. */
 export async function configureGuest(name: string, steps: readonly Step[]): Promise<void> {
   const body = { steps: steps as Step[] } satisfies ConfigureRequest;
-  await call(await ownerSocket(requireGuest(name)), 'POST', `/v1/guests/${name}/configure`, body);
+  const { guest, door } = await locateGuest(name);
+  await call(await ownerDoor(guest, door), 'POST', `/v1/guests/${name}/configure`, body);
+}
+
+/** Has the host agent end a group of services, if it runs one of that name. */
+export async function stopServices(group: string): Promise<void> {
+  await call(await ensureHostAgent(), 'POST', `/v1/services/${group}/stop`);
 }
 
 /** Has the host agent start a guest that outlives this process. @returns its name */
@@ -115,6 +122,7 @@ export async function ensureHostAgent(): Promise<string> {
 
 /** Starts an agent; where there is one already, the lock makes the new one end at once. */
 function spawnHostAgent(): void {
+  mkdirSync(runtimeDir(), { recursive: true, mode: 0o700 });
   const child = spawn(
     'flock',
     [
@@ -133,7 +141,7 @@ function spawnHostAgent(): void {
 
 /** One request; gives the body of the answer. @throws LodgeError that the other side gave, or `host-agent` */
 export function call(
-  socketPath: string,
+  door: Door,
   method: string,
   path: string,
   body?: unknown,
@@ -143,12 +151,12 @@ export function call(
     const unreachable = (cause: Error): void =>
       reject(
         new LodgeError('host-agent', `the process that owns the guest went away: ${cause.message}`, {
-          where: socketPath,
+          where: doorText(door),
           fix: 'lodge ps shows what is left; try again',
           cause,
         }),
       );
-    const request = httpRequest({ socketPath, method, path, agent: false }, (response) => {
+    const request = httpRequest({ ...requestThrough(door), method, path }, (response) => {
       let text = '';
       let unread = '';
       response.setEncoding('utf8');

@@ -4,6 +4,7 @@
  */
 
 import { rmSync } from 'node:fs';
+import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Taken } from '../cluster/checkpoint/take.ts';
 import { guestsOf, listClusters, readFabricPlan } from '../cluster/state.ts';
@@ -25,6 +26,7 @@ import { type CheckpointContext, checkpointCluster, restoreCluster, thawAbandone
 import type { ClusterOwner } from './cluster-routes.ts';
 import { Fabrics } from './fabrics.ts';
 import { createApi, type GuestOwner } from './http.ts';
+import { Services } from './services.ts';
 
 /** With no guest running and no client, the agent goes after this long. */
 const idleLimitMs = 60_000;
@@ -39,12 +41,19 @@ export function agentSocketPath(): string {
   return join(runtimeDir(), 'agent.sock');
 }
 
+export interface HostAgentOptions {
+  /** Of a job: its guests end with it, it stays until it is told to end, and it runs verbs for the job's other hosts. */
+  isOfJob?: boolean;
+  /** Called once it can be asked. */
+  onReady?: (api: Server) => Promise<void>;
+}
+
 /**
  * Serves until told to leave or idle. The caller holds the lock that makes this the only one; a socket that is
  * there was left by one that was killed.
  */
-export async function serveHostAgent(): Promise<void> {
-  const owner = new HostAgent();
+export async function serveHostAgent({ isOfJob = false, onReady }: HostAgentOptions = {}): Promise<void> {
+  const owner = new HostAgent(isOfJob);
   owner.adopt();
   const path = agentSocketPath();
   rmSync(path, { force: true });
@@ -53,6 +62,7 @@ export async function serveHostAgent(): Promise<void> {
     server.once('error', reject);
     server.listen(path, resolve);
   });
+  await onReady?.(server);
   let clients = 0;
   let lastBusyMs = performance.now();
   server.on('connection', (socket) => {
@@ -65,13 +75,18 @@ export async function serveHostAgent(): Promise<void> {
   await new Promise<void>((resolve) => {
     owner.onLeave = resolve;
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
+    if (isOfJob) return;
     setInterval(() => {
       const isNeeded =
-        clients > 0 || listGuests().some((guest) => guest.status !== 'exited') || owner.fabrics.isJoined;
+        clients > 0 ||
+        listGuests().some((guest) => guest.status !== 'exited') ||
+        owner.fabrics.isJoined ||
+        owner.services.isAny;
       if (isNeeded) lastBusyMs = performance.now();
       else if (performance.now() - lastBusyMs > idleLimitMs) resolve();
     }, 5000);
   });
+  await owner.services.stopAll();
   await owner.fabrics.leave();
   rmSync(path, { force: true });
 }
@@ -80,12 +95,20 @@ class HostAgent implements GuestOwner, ClusterOwner {
   readonly version = installationVersion();
   readonly fabrics = new Fabrics();
   readonly clusters = this;
+  readonly services = new Services();
+  readonly runsVerbs: boolean;
   onLeave: () => void = () => {};
   readonly #store = openStore();
   #sweptAtMs = 0;
   #sweeping: Promise<void> = Promise.resolve();
   /** Channels to guests, by guest id; shared by all that ask at the same time. */
   readonly #channels = new Map<string, Promise<Channel>>();
+  readonly #isOfJob: boolean;
+
+  constructor(isOfJob: boolean) {
+    this.#isOfJob = isOfJob;
+    this.runsVerbs = isOfJob;
+  }
 
   start({ plan }: StartRequest, onProgress: (text: string) => void): Promise<void> {
     return this.#start(plan, onProgress);
@@ -101,6 +124,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
     const start = (): Promise<RunningGuest> =>
       startGuest(plan, {
         mode: 'detached',
+        isBound: this.#isOfJob,
         store: this.#store,
         user: thisUser(),
         onProgress,
@@ -214,6 +238,11 @@ class HostAgent implements GuestOwner, ClusterOwner {
   }
 
   leave(): void {
+    if (this.#isOfJob) {
+      throw new LodgeError('host-agent', 'the agent of a job stays as long as the job does', {
+        fix: 'lodge was built anew while the job ran: end the job and begin a new one',
+      });
+    }
     this.onLeave();
   }
 

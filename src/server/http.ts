@@ -7,6 +7,7 @@ import type { Channel } from '../guest/channel/channel.ts';
 import type { Session } from '../guest/channel/session.ts';
 import { type CommandRequest, withNamedUser } from '../guest/named-user.ts';
 import { fullNamePattern } from '../guest/spec.ts';
+import { requireGuest } from '../guest/state.ts';
 import {
   bodyOfError,
   type ExecClientMessage,
@@ -16,7 +17,14 @@ import {
 } from './api.ts';
 import { answerCluster, type ClusterOwner } from './cluster-routes.ts';
 import { answerWithProgress, json, jsonOf, readJson } from './http-json.ts';
-import { configureRequestOf, execMessageOf, startRequestOf, stopRequestOf } from './requests.ts';
+import {
+  configureRequestOf,
+  execMessageOf,
+  serviceGroupOf,
+  startRequestOf,
+  stopRequestOf,
+} from './requests.ts';
+import type { Services } from './services.ts';
 
 /** What a process that owns guests can do for others. */
 export interface GuestOwner {
@@ -28,8 +36,12 @@ export interface GuestOwner {
   start?(request: StartRequest, onProgress: (text: string) => void): Promise<void>;
   /** What can be done with clusters; only the host agent has them. */
   readonly clusters?: ClusterOwner;
+  /** Programs that run beside guests; only the host agent has them. */
+  readonly services?: Services;
   /** Ends this process, but not its guests. */
   leave?(): void;
+  /** Whether it runs verbs for whoever reaches it: agents of jobs do. */
+  readonly runsVerbs?: boolean;
 }
 
 const messageLimitBytes = 1024 * 1024;
@@ -51,7 +63,14 @@ export function createApi(owner: GuestOwner): Server {
   });
   server.on('upgrade', (request, socket, head) => {
     const name = /^\/v1\/guests\/([a-z0-9.-]+)\/exec$/.exec(request.url ?? '')?.[1];
-    if (name === undefined || !fullNamePattern.test(name)) socket.destroy();
+    if (owner.runsVerbs === true && request.url === '/v1/verb') {
+      sockets.handleUpgrade(request, socket, head, (client) => {
+        import('./verb.ts').then(
+          ({ serveVerb }) => serveVerb(client),
+          () => client.close(),
+        );
+      });
+    } else if (name === undefined || !fullNamePattern.test(name)) socket.destroy();
     else sockets.handleUpgrade(request, socket, head, (client) => serveExec(owner, name, client));
   });
   return server;
@@ -76,6 +95,11 @@ async function answer(owner: GuestOwner, request: IncomingMessage, response: Ser
     });
     return;
   }
+  const asked = /^GET \/v1\/guests\/([a-z0-9.-]+)$/.exec(route)?.[1];
+  if (asked !== undefined && fullNamePattern.test(asked)) {
+    json(response, 200, requireGuest(asked));
+    return;
+  }
   const stopped = /^POST \/v1\/guests\/([a-z0-9.-]+)\/stop$/.exec(route)?.[1];
   if (stopped !== undefined && fullNamePattern.test(stopped)) {
     const { graceMs } = stopRequestOf(await readJson(request));
@@ -87,6 +111,17 @@ async function answer(owner: GuestOwner, request: IncomingMessage, response: Ser
   if (configured !== undefined && fullNamePattern.test(configured)) {
     const { steps } = configureRequestOf(await readJson(request));
     await (await owner.channel(configured)).configure(steps);
+    json(response, 200, {});
+    return;
+  }
+  if (route === 'POST /v1/services' && owner.services !== undefined) {
+    await owner.services.start(serviceGroupOf(await readJson(request)));
+    json(response, 200, {});
+    return;
+  }
+  const group = /^POST \/v1\/services\/([a-z0-9-]+)\/stop$/.exec(route)?.[1];
+  if (group !== undefined && owner.services !== undefined) {
+    await owner.services.stop(group);
     json(response, 200, {});
     return;
   }

@@ -13,6 +13,7 @@ import type {
   StartRequest,
   StopRequest,
 } from './api.ts';
+import type { ServiceGroup } from './services.ts';
 
 const u32 = z.int().min(0).max(0xffff_ffff);
 const u16 = z.int().min(0).max(0xffff);
@@ -115,6 +116,21 @@ const clusterHosts: z.ZodType<ClusterHosts> = z
     path: ['peers'],
   });
 
+/** Name of a file in a group's directory. */
+const fileName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, { error: 'must be the name of a file' });
+const serviceGroup: z.ZodType<ServiceGroup> = z.strictObject({
+  name: z.string().regex(/^[a-z0-9-]{1,64}$/, { error: 'must be lower-case letters, digits and dashes' }),
+  dir: absolutePath,
+  files: z.array(z.strictObject({ name: fileName, text })),
+  directories: z.array(fileName),
+  programs: z.array(
+    z.strictObject({ name: fileName, argv: z.array(text).min(1), ready: fileName.exactOptional() }),
+  ),
+  boundTo: z.strictObject({ pid: z.int().min(1), startTicks: z.int().min(0) }).exactOptional(),
+});
+
 const locate = (path: readonly PropertyKey[]): string => path.join('.') || 'the request';
 
 /** @throws LodgeError `spec-value` */
@@ -160,4 +176,9 @@ export function eventOf(value: unknown): Omit<ClusterEvent, 'timeNs'> {
 /** @throws LodgeError `spec-value` */
 export function directoryOf(value: unknown): { dir: string } {
   return checkValue(value, directory, locate);
+}
+
+/** @throws LodgeError `spec-value` */
+export function serviceGroupOf(value: unknown): ServiceGroup {
+  return checkValue(value, serviceGroup, locate);
 }

@@ -1,0 +1,144 @@
+/** What `host-part` does. */
+
+import { readFileSync } from 'node:fs';
+import { applySteps, stepsTo } from '../cluster/apply.ts';
+import type { Step } from '../cluster/diff.ts';
+import { bootRoom, usableCpuCount } from '../cluster/governor.ts';
+import { clusterKeys, planSetUps } from '../cluster/guest-setup.ts';
+import { lockCluster } from '../cluster/lock.ts';
+import { lookHere, readPressure } from '../cluster/look.ts';
+import type { FoundForGuest } from '../cluster/plan.ts';
+import { makeClusterDir, writeClusterSecret } from '../cluster/state.ts';
+import { LodgeError } from '../errors.ts';
+import { listGuests } from '../guest/state.ts';
+import { sweep } from '../guest/sweep.ts';
+import { openStore } from '../image/store.ts';
+import { probeLimits } from '../machine/basics.ts';
+import type { MachineBasics } from '../machine/machine.ts';
+import { actionsFor, checkMemory, endCluster, residentBytes } from './cluster-actions.ts';
+import type { HostPartRequest } from './host-part.ts';
+
+export interface LookAnswer {
+  /** In the order of the specs. */
+  found: FoundForGuest[];
+  cpus: number;
+  /** Left for guests. */
+  memoryBytes: number;
+  /** What the guests here have. */
+  usedBytes: number;
+  /** Of this job here, whatever is used of it. */
+  totalBytes: number;
+  /** Whether there is a default route, without which no uplink begins. */
+  hasWayOut: boolean;
+}
+
+export interface StepsAnswer {
+  steps: Step[];
+}
+
+export async function hostPartVerb(): Promise<void> {
+  const lines = readLines();
+  const first = await lines.next();
+  const request = JSON.parse(first.value ?? 'null') as HostPartRequest | null;
+  const answer = await act(request, lines);
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+
+async function act(request: HostPartRequest | null, input: AsyncGenerator<string>): Promise<object> {
+  switch (request?.op) {
+    case 'look':
+      return look(request);
+    case 'check':
+    case 'apply':
+      return apply(request);
+    case 'down':
+      return { guests: await endCluster(request.name, request.graceMs, tell) };
+    case 'lock': {
+      const lock = await lockCluster(request.name);
+      tell('locked');
+      await input.next();
+      await lock.release();
+      return {};
+    }
+    default:
+      throw new LodgeError('usage', 'this is not what agents of a job send');
+  }
+}
+
+async function look({ cwd, specs }: HostPartRequest & { op: 'look' }): Promise<LookAnswer> {
+  const here = lookHere({ store: openStore(), onProgress: tell, cwd });
+  const found: FoundForGuest[] = [];
+  for (const spec of specs) found.push(await here.find(spec));
+  const basics = probeLimits();
+  const usedBytes = listGuests().reduce((sum, guest) => sum + residentBytes(guest), 0);
+  return {
+    found,
+    cpus: usableCpuCount(basics),
+    memoryBytes: basics.limits.availableMemoryBytes,
+    usedBytes,
+    totalBytes: lastingMemoryBytes(basics),
+    hasWayOut: hasDefaultRoute(),
+  };
+}
+
+/** Memory of this job or host that does not change from moment to moment. */
+export function lastingMemoryBytes({ memory, limits }: MachineBasics): number {
+  return Math.min(memory.totalBytes, limits.memoryBytes ?? Number.POSITIVE_INFINITY);
+}
+
+/** Whether /proc/net/route has a line whose destination and mask are 0: proc(5). */
+export function hasDefaultRoute(): boolean {
+  try {
+    const lines = readFileSync('/proc/net/route', 'latin1')
+      .split('\n')
+      .map((line) => line.split('\t'));
+    return lines.some((fields) => fields[1] === '00000000' && fields[7] === '00000000');
+  } catch {
+    return false;
+  }
+}
+
+async function apply({
+  op,
+  whole,
+  part,
+  secret,
+}: HostPartRequest & { op: 'check' | 'apply' }): Promise<StepsAnswer> {
+  const store = openStore();
+  await sweep(store);
+  const keys = clusterKeys(whole.name, Buffer.from(secret, 'hex'));
+  const setUps = planSetUps(whole, keys);
+  const steps = stepsTo(part, setUps);
+  checkMemory(part, steps);
+  if (op === 'check') return { steps };
+  makeClusterDir(part.name);
+  writeClusterSecret(part.name, secret);
+  const basics = probeLimits();
+  const here = lookHere({ store, onProgress: () => {}, cwd: part.cwd });
+  await applySteps({
+    plan: part,
+    steps,
+    setUps,
+    guestPlan: (guest) => here.guestPlan(part.name, guest),
+    actions: actionsFor(whole, keys, store),
+    room: () => bootRoom(usableCpuCount(basics), readPressure()),
+    onProgress: ({ doing, ready }) => tell(`${ready} ${doing}`),
+  });
+  return { steps };
+}
+
+function tell(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+async function* readLines(): AsyncGenerator<string> {
+  let text = '';
+  for await (const piece of process.stdin) {
+    text += (piece as Buffer).toString();
+    for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n')) {
+      yield text.slice(0, at);
+      text = text.slice(at + 1);
+    }
+  }
+  if (text !== '') yield text;
+}

@@ -1,0 +1,316 @@
+/** What `up`, `apply` and `down` do in a job of several hosts: each host's agent does its part. */
+
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describeSteps } from '../cluster/apply.ts';
+import { canonicalJson } from '../cluster/canonical.ts';
+import { isNothing, type Step } from '../cluster/diff.ts';
+import {
+  type JobCluster,
+  readJobClusters,
+  removeJobCluster,
+  writeJobCluster,
+} from '../cluster/engine/rendezvous.ts';
+import type { SlurmJob } from '../cluster/engine/slurm-job.ts';
+import { spreadGuests } from '../cluster/engine/spread.ts';
+import { foldHostList } from '../cluster/host-list.ts';
+import { clusterOnHost } from '../cluster/hosts.ts';
+import { readOutline } from '../cluster/look.ts';
+import { type ClusterOutline, type ClusterPlan, completeCluster } from '../cluster/plan.ts';
+import { neededBytes } from '../cluster/resources.ts';
+import { describeError, LodgeError } from '../errors.ts';
+import type { ClusterHosts, FabricStatus } from '../fabric/control.ts';
+import type { GuestSpec } from '../guest/spec.ts';
+import { call } from '../server/client.ts';
+import { ensureJob, type Job, type JobHost, memoryOfJob, openJob, startVerb, verbOn } from '../server/job.ts';
+import { thisJobId } from '../server/locate.ts';
+import { otherFile, requireOwner, type UpOptions } from './cluster-actions.ts';
+import type { HostPartRequest } from './host-part.ts';
+import type { LookAnswer, StepsAnswer } from './host-part-actions.ts';
+import type { GlobalOptions } from './program.ts';
+import { openProgress, progressBar } from './progress.ts';
+import { printClusterPlan } from './show-cluster.ts';
+
+/** How long trunks may take to be up after all hosts know of one another. */
+const trunksWithinMs = 20_000;
+
+export async function upInJob(file: string, slurm: SlurmJob, options: UpOptions): Promise<void> {
+  const progress = openProgress(options);
+  try {
+    // What is wrong with the file is told before anything is started.
+    await readOutline(file, () => process.cwd(), options.extension);
+    const job = await ensureJob(slurm, progress.show);
+    const knownOf = (name: string): JobCluster | undefined =>
+      readJobClusters(job.dir).find(({ plan }) => plan.name === name);
+    const outline = await readOutline(
+      file,
+      (name) => knownOf(name)?.plan.cwd ?? process.cwd(),
+      options.extension,
+    );
+    const before = knownOf(outline.name);
+    if (options.isNew && before !== undefined && before.plan.file !== outline.file) {
+      throw otherFile(outline, before.plan);
+    }
+    requireOwner(before?.plan, options);
+    const lock = options.dryRun ? undefined : await lockOn(job.hosts[0]!, outline.name);
+    try {
+      const made = await planOver(job, outline, knownOf(outline.name), progress.show);
+      const steps = await stepsOf(made);
+      progress.clear();
+      if (options.dryRun) {
+        printClusterPlan(made.plan, steps, options.json, made.hostOfGuest);
+        return;
+      }
+      await applyOver(job, made, (ready) => {
+        const state = { doing: 'booting', guests: made.plan.guests.length, ready };
+        progress.show(progressBar(state));
+      });
+      progress.clear();
+      if (options.isSilent === true) return;
+      const text = isNothing(steps) ? 'nothing to do' : describeSteps(steps);
+      const over = foldHostList([...new Set(made.hostOfGuest.values())]);
+      if (options.json) process.stdout.write(`${JSON.stringify({ name: outline.name, steps })}\n`);
+      else process.stdout.write(`${outline.name}: ${text}; on ${over}\n`);
+    } finally {
+      lock?.();
+    }
+  } finally {
+    progress.clear();
+  }
+}
+
+/** Has the first host hold the cluster's lock. @returns lets go of it */
+function lockOn(host: JobHost, name: string): Promise<() => void> {
+  const session = startVerb(host, ['--json', 'host-part'], '/');
+  void session.write(Buffer.from(`${JSON.stringify({ op: 'lock', name } satisfies HostPartRequest)}\n`));
+  return new Promise((resolve, reject) => {
+    let errors = '';
+    session.output('stderr', (bytes) => {
+      errors += bytes.toString();
+      if (errors.includes('locked\n')) resolve(() => session.endInput());
+    });
+    session.output('stdout', () => {});
+    session.end.then(
+      () => reject(busy(name)),
+      (error: unknown) => reject(error),
+    );
+  });
+}
+
+function busy(name: string): LodgeError {
+  return new LodgeError('cluster-busy', `another lodge is changing cluster '${name}' at this moment`, {
+    fix: 'wait until it has ended, then try again',
+  });
+}
+
+/** A cluster over the hosts of a job, as it will be. */
+interface Made {
+  plan: ClusterPlan;
+  /** Names of hosts, by names of guests. */
+  hostOfGuest: Map<string, string>;
+  secret: string;
+  before: JobCluster | undefined;
+  /** Hosts with guests. */
+  parts: { host: JobHost; part: ClusterPlan }[];
+  /** Hosts that had guests and have none now. */
+  emptied: JobHost[];
+}
+
+async function planOver(
+  job: Job,
+  outline: ClusterOutline,
+  before: JobCluster | undefined,
+  onProgress: (text: string) => void,
+): Promise<Made> {
+  const specs = distinct(outline.guests.map(({ spec }) => spec));
+  onProgress('looking at the hosts');
+  const ask: HostPartRequest = { op: 'look', cwd: outline.cwd, specs: [...specs.values()] };
+  const answers = await Promise.all(
+    job.hosts.map((host) =>
+      onHost<LookAnswer>(host, ask, (text) => onProgress(`${host.name}: ${text.trim()}`)),
+    ),
+  );
+  const granted = await memoryOfJob(job.id);
+  const keys = [...specs.keys()];
+  const foundOn = (host: string, spec: GuestSpec) => {
+    const answer = answers[job.hosts.findIndex(({ name }) => name === host)]!;
+    return answer.found[keys.indexOf(canonicalJson(spec))]!;
+  };
+  const hostOfGuest = spreadGuests(
+    outline.guests.map(({ name, spec }) => {
+      const at = before?.hostOfGuest[name];
+      return {
+        name,
+        cpus: spec.cpus,
+        neededBytes: (host) => neededBytes(spec, foundOn(host, spec).accelerator),
+        ...(at === undefined ? {} : { at }),
+      };
+    }),
+    job.hosts.map(({ name }, i) => {
+      const { cpus, memoryBytes, usedBytes } = answers[i]!;
+      // Where nothing but Slurm's own count limits the job: what its guests have now is of that, too.
+      const leftBytes = Math.max(0, (granted.get(name) ?? Number.POSITIVE_INFINITY) - usedBytes);
+      return { name, cpus, memoryBytes: Math.min(memoryBytes, leftBytes) };
+    }),
+  );
+  const plan = completeCluster(outline, ({ name, spec }) => foundOn(hostOfGuest.get(name)!, spec));
+  const used = new Set(hostOfGuest.values());
+  const had = new Set(Object.values(before?.hostOfGuest ?? {}));
+  return {
+    plan,
+    hostOfGuest,
+    secret: before?.secret ?? randomBytes(32).toString('hex'),
+    before,
+    parts: job.hosts
+      .filter(({ name }) => used.has(name))
+      .map((host) => ({
+        host,
+        part: clusterOnHost(plan, hostOfGuest, { host: host.name, guestsDir: host.agent.guestsDir }),
+      })),
+    emptied: job.hosts.filter(({ name }) => had.has(name) && !used.has(name)),
+  };
+}
+
+function distinct(specs: readonly GuestSpec[]): Map<string, GuestSpec> {
+  return new Map(specs.map((spec) => [canonicalJson(spec), spec]));
+}
+
+function onHost<Answer>(
+  host: JobHost,
+  request: HostPartRequest,
+  onStderr: (text: string) => void = () => {},
+): Promise<Answer> {
+  return verbOn<Answer>(host, ['host-part'], { cwd: '/', input: `${JSON.stringify(request)}\n`, onStderr });
+}
+
+/** The steps of all hosts; each checks that its part fits there. */
+async function stepsOf({ plan, parts, secret }: Made): Promise<Step[]> {
+  const answers = await Promise.all(
+    parts.map(({ host, part }) => onHost<StepsAnswer>(host, { op: 'check', whole: plan, part, secret })),
+  );
+  return answers.flatMap(({ steps }) => steps);
+}
+
+async function applyOver(job: Job, made: Made, onReady: (ready: number) => void): Promise<void> {
+  const { plan, parts, secret, hostOfGuest, emptied } = made;
+  for (const host of emptied) await onHost(host, { op: 'down', name: plan.name, graceMs: 5000 });
+  const trunks = await joinTrunks(job, made);
+  writeJobCluster(job.dir, {
+    version: 1,
+    plan,
+    hostOfGuest: Object.fromEntries(hostOfGuest),
+    secret,
+    trunks,
+  });
+  const ready = new Map<string, number>();
+  const results = await Promise.allSettled(
+    parts.map(({ host, part }) =>
+      onHost<StepsAnswer>(host, { op: 'apply', whole: plan, part, secret }, (text) => {
+        const count = /^(\d+) /m.exec(text)?.[1];
+        if (count === undefined) return;
+        ready.set(host.name, Number(count));
+        onReady([...ready.values()].reduce((sum, one) => sum + one, 0));
+      }),
+    ),
+  );
+  const failures = results.flatMap((result) =>
+    result.status === 'rejected' ? [result.reason as unknown] : [],
+  );
+  const [first, ...others] = failures;
+  if (first !== undefined && others.length === 0) throw first;
+  if (first !== undefined) {
+    throw new LodgeError(
+      'cluster-incomplete',
+      `${failures.length} of ${parts.length} hosts are not as asked`,
+      {
+        detail: failures.map((error) => describeError(error).replace(/^lodge: /, '')).join('\n'),
+        fix: `what is told above first; then: lodge apply ${plan.file}`,
+      },
+    );
+  }
+  if (parts.length > 1) await untilTrunksAreUp(made);
+}
+
+/** Has the fabrics of all hosts with guests know of one another. Those that stay are not disturbed. */
+async function joinTrunks(job: Job, { plan, parts, before }: Made): Promise<JobCluster['trunks']> {
+  const known = before?.trunks ?? {};
+  if (parts.length < 2 && Object.keys(known).length === 0) return {};
+  const join = async ({ name, door, agent }: JobHost, peers: ClusterHosts['peers'], port: number) => {
+    const listen = { address: agent.address, port };
+    const hosts: ClusterHosts = { host: name, listen, keyFile: job.keyFile, peers };
+    return JSON.parse(await call(door, 'POST', `/v1/clusters/${plan.name}/hosts`, hosts)) as { port: number };
+  };
+  const trunks: JobCluster['trunks'] = {};
+  await Promise.all(
+    parts.map(async ({ host }) => {
+      const there = known[host.name];
+      const { pid } = host.agent;
+      trunks[host.name] = there?.pid === pid ? there : { port: (await join(host, [], 0)).port, pid };
+    }),
+  );
+  await Promise.all(
+    parts.map(({ host }) => {
+      const peers = parts
+        .filter((other) => other.host !== host)
+        .map(({ host: { name, agent } }) => ({
+          host: name,
+          address: agent.address,
+          port: trunks[name]!.port,
+        }));
+      return join(host, peers, trunks[host.name]!.port);
+    }),
+  );
+  return trunks;
+}
+
+/** @throws LodgeError `fabric-unavailable` with what is wrong with those that are not */
+async function untilTrunksAreUp({ plan, parts }: Made): Promise<void> {
+  const deadline = Date.now() + trunksWithinMs;
+  for (;;) {
+    const down = (await Promise.all(parts.map(({ host }) => trunkFaults(host, plan.name)))).flat();
+    if (down.length === 0) return;
+    if (Date.now() > deadline) {
+      throw new LodgeError('fabric-unavailable', 'the hosts of the cluster do not reach one another', {
+        detail: down.join('\n'),
+        fix: 'a firewall between them must let TCP through; then: lodge apply',
+      });
+    }
+    await delay(100);
+  }
+}
+
+/** What is wrong with the trunks of a host, a line for each. */
+export async function trunkFaults({ name, door }: JobHost, cluster: string): Promise<string[]> {
+  const path = `/v1/clusters/${cluster}/ask`;
+  const status = JSON.parse(await call(door, 'POST', path, { kind: 'status', ask: {} })) as FabricStatus;
+  return status.trunks
+    .filter(({ state }) => state !== 'up')
+    .map(
+      (trunk) => `${name} to ${trunk.host} (${trunk.address}:${trunk.port}): ${trunk.reason ?? trunk.state}`,
+    );
+}
+
+export async function downInJob(
+  { plan, hostOfGuest }: JobCluster,
+  options: GlobalOptions & { graceMs: number },
+): Promise<void> {
+  const progress = openProgress(options);
+  try {
+    const { hosts, dir } = await openJob(thisJobId());
+    const used = new Set(Object.values(hostOfGuest));
+    progress.show('ending guests');
+    const answers = await Promise.all(
+      hosts
+        .filter(({ name }) => used.has(name))
+        .map((host) =>
+          onHost<{ guests: number }>(host, { op: 'down', name: plan.name, graceMs: options.graceMs }),
+        ),
+    );
+    removeJobCluster(dir, plan.name);
+    progress.clear();
+    const guests = answers.reduce((sum, answer) => sum + answer.guests, 0);
+    if (options.json) process.stdout.write(`${JSON.stringify({ name: plan.name, guests })}\n`);
+  } finally {
+    progress.clear();
+  }
+}

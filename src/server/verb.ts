@@ -1,0 +1,88 @@
+/**
+ * Verbs of lodge that an agent runs on its host for others of its job: a process of lodge's own, whose streams go over
+ * a WebSocket as those of commands in guests do (`/v1/verb`, messages of api.ts). Only the doors of jobs have it.
+ */
+
+import { spawn } from 'node:child_process';
+import type { WebSocket } from 'ws';
+import { LodgeError } from '../errors.ts';
+import { signalNumbers } from '../process.ts';
+import { bodyOfError, type ExecServerMessage } from './api.ts';
+import { jsonOf } from './http-json.ts';
+import { thisHostVariable } from './locate.ts';
+import { execMessageOf } from './requests.ts';
+
+/** Output that may wait for a slow reader before the verb is held up. */
+const bufferLimitBytes = 1024 * 1024;
+
+const signalNames = new Map(
+  Object.entries(signalNumbers).map(([name, number]) => [number, name as NodeJS.Signals]),
+);
+
+/** Runs one verb for one client; when the client goes, it is ended. */
+export function serveVerb(client: WebSocket): void {
+  let child: ReturnType<typeof begin> | undefined;
+  const tell = (message: ExecServerMessage): void => client.send(JSON.stringify(message), () => {});
+  client.on('message', (data: Buffer, isBinary) => {
+    if (isBinary) {
+      if (data[0] === 0) child?.stdin.write(data.subarray(1));
+      return;
+    }
+    try {
+      const message = execMessageOf(jsonOf(data.toString(), 'message'));
+      if (message.type === 'exec') {
+        if (child !== undefined) throw new LodgeError('usage', 'a verb runs already');
+        const { argv, cwd } = message.request;
+        child = begin(client, argv, cwd, tell);
+      } else if (message.type === 'end-input') child?.stdin.end();
+      else if (message.type === 'signal') child?.kill(signalNames.get(message.signal) ?? 'SIGTERM');
+    } catch (error) {
+      tell({ type: 'error', error: bodyOfError(error) });
+    }
+  });
+  client.on('error', () => {});
+  client.on('close', () => child?.kill('SIGTERM'));
+}
+
+function begin(
+  client: WebSocket,
+  argv: readonly string[],
+  cwd: string,
+  tell: (message: ExecServerMessage) => void,
+) {
+  const child = spawn(process.execPath, [process.argv[1]!, ...argv], {
+    cwd,
+    env: { ...process.env, [thisHostVariable]: '1' },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  child.stdin.on('error', () => {});
+  for (const [stream, number] of [
+    [child.stdout, 1],
+    [child.stderr, 2],
+  ] as const) {
+    stream.on('data', (piece: Buffer) => {
+      const message = Buffer.allocUnsafe(piece.length + 1);
+      message[0] = number;
+      piece.copy(message, 1);
+      if (client.bufferedAmount > bufferLimitBytes) stream.pause();
+      client.send(message, () => stream.resume());
+    });
+  }
+  child.once('spawn', () => tell({ type: 'started', pid: child.pid! }));
+  child.once('error', (cause: NodeJS.ErrnoException) => {
+    const message =
+      cause.code === 'ENOENT'
+        ? `there is no directory '${cwd}' on this host`
+        : `lodge does not start: ${cause.message}`;
+    tell({
+      type: 'error',
+      error: bodyOfError(
+        new LodgeError('host-agent', message, { fix: 'run it in a directory that all hosts have' }),
+      ),
+    });
+  });
+  child.once('close', (code, signal) => {
+    tell({ type: 'exit', code: code ?? 0, signal: signal === null ? 0 : (signalNumbers[signal] ?? 0) });
+  });
+  return child;
+}
