@@ -7,7 +7,8 @@ import { checkValue, parseYaml, readDocument } from '../document.ts';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { sweep } from '../guest/sweep.ts';
 import { openStore, type Store } from '../image/store.ts';
-import { beginStudy, lookAtMachine, nodesOfCpus, pinnedCpusOf } from '../study/begin.ts';
+import { locateGuest } from '../server/locate.ts';
+import { beginStudy, type GuestNode, lookAtMachine, nodesOfCpus, pinnedCpusOf } from '../study/begin.ts';
 import { nameOfSeries } from '../study/cells.ts';
 import { groupReasons } from '../study/design.ts';
 import { announceStudy, readHead, readStudy, StudyDirectory } from '../study/directory.ts';
@@ -18,6 +19,7 @@ import { leastRepeats, runStudy, type Progress as StudyProgress } from '../study
 import type { Study, StudyHead } from '../study/samples.ts';
 import { type StudySpec, studySpecSchema } from '../study/spec.ts';
 import { formatSize, formatTime } from '../units.ts';
+import { namedGuest } from './guest-names.ts';
 import { interruptible } from './interruptible.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress, type Progress } from './progress.ts';
@@ -95,7 +97,9 @@ async function runIn({
   const begun = readHead(path);
   if (begun !== undefined) checkSame(begun, spec, machine.hostname, path);
   if (begun?.image !== undefined) await checkImage(begun.image, store);
-  const head = begun ?? (await beginStudy(spec, machine, { store, tree, onProgress }));
+  const node = await guestNodeOf(spec);
+  const means = { store, tree, onProgress, ...(node === undefined ? {} : { node }) };
+  const head = begun ?? (await beginStudy(spec, machine, means));
   progress.clear();
   if (isDryRun) {
     showPlan(head, globals);
@@ -236,6 +240,17 @@ function writeWhole(path: string, text: string): void {
 }
 
 /** The spec of flags and file together. @throws LodgeError `spec-value`, `spec-unknown-key`, `spec-syntax`, `usage` */
+/**
+ * The guest that a study through Slurm has for a node; undefined for other studies.
+ * @throws LodgeError `no-such-guest`
+ */
+async function guestNodeOf({ launcher, guest }: Record<string, unknown>): Promise<GuestNode | undefined> {
+  if (launcher !== 'slurm' || typeof guest !== 'string') return undefined;
+  const { plan } = (await locateGuest(namedGuest(guest))).guest;
+  const { accelerator, cpus, memoryBytes } = plan;
+  return { name: guest, accelerator, cpus, memoryBytes };
+}
+
 async function specOf(flags: StudyFlags): Promise<StudySpec> {
   let fromFile: Record<string, unknown> = {};
   if (flags.spec !== undefined) {
@@ -264,7 +279,17 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
     'max-repeats': flags.maxRepeats === undefined ? undefined : Number(flags.maxRepeats),
     precision: flags.precision,
     seed: flags.seed === undefined ? undefined : Number(flags.seed),
+    launcher: flags.launcher,
+    native: flags.native,
+    guest: flags.guest,
   };
+  const node = await guestNodeOf({ ...fromFile, ...asked });
+  if (node !== undefined) {
+    // What Slurm starts is neither pinned nor given pages: that is what is measured when nothing else is asked for.
+    asked.environments ??= fromFile.environments ?? ['native', node.accelerator];
+    asked.placements = fromFile.placements ?? ['free'];
+    asked.pages ??= fromFile.pages ?? ['4K/4K'];
+  }
   const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
   const spec = checkValue(
     { ...fromFile, ...given },

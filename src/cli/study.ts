@@ -16,6 +16,9 @@ export interface StudyFlags {
   maxRepeats?: string;
   precision?: string;
   seed?: string;
+  launcher?: string;
+  native?: string;
+  guest?: string;
   dryRun?: boolean;
 }
 
@@ -45,6 +48,9 @@ export function defineStudy(program: Command): void {
     .option('--repeats <n>', 'Runs of each cell at least.')
     .option('--max-repeats <n>', 'Runs at most, while intervals are wider than --precision.')
     .option('--precision <share>', 'Go on until intervals are as narrow as this: 1%.')
+    .option('--launcher <name>', 'local (the default), or slurm: by srun on the nodes --native and --guest.')
+    .option('--native <node>', 'With --launcher slurm: the node that is a host.')
+    .option('--guest <node>', 'With --launcher slurm: the node that is a guest.')
     .option('--seed <n>', 'Of the order of runs and the bootstrap.')
     .option('-n, --dry-run', 'Print what would be measured, and what cannot be, and run nothing.')
     .action(async (flags: StudyFlags) => {

@@ -33,6 +33,14 @@ const benchmarkPackages = [
 ];
 const vmmPackages = ['qemu-system-x86', 'user-mode-linux'];
 
+/** A guest that runs, and is a node of Slurm. */
+export interface GuestNode {
+  name: string;
+  accelerator: string;
+  cpus: number;
+  memoryBytes: number;
+}
+
 /**
  * Makes the head of a new study.
  * @throws LodgeError `not-enough-memory` when not even the least sizes fit; as `probeMachine` does
@@ -40,11 +48,20 @@ const vmmPackages = ['qemu-system-x86', 'user-mode-linux'];
 export async function beginStudy(
   spec: StudySpec,
   machine: Machine,
-  { store, tree, onProgress }: { store: Store; tree: ImageTree | undefined; onProgress: Progress },
+  {
+    store,
+    tree,
+    onProgress,
+    node,
+  }: { store: Store; tree: ImageTree | undefined; onProgress: Progress; node?: GuestNode },
 ): Promise<StudyHead> {
-  const verdicts: AcceleratorVerdict[] = [];
+  const verdicts: Pick<AcceleratorVerdict, 'accelerator' | 'usable' | 'reason'>[] = [];
   for (const environment of spec.environments) {
     if (environment === 'native') continue;
+    if (node?.accelerator === environment) {
+      verdicts.push({ accelerator: environment, usable: true, reason: `${node.name} runs on it` });
+      continue;
+    }
     verdicts.push(
       await proveAccelerator(environment, {
         stateDir: join(store.path, 'accelerators'),
@@ -58,7 +75,9 @@ export async function beginStudy(
     benchmarks: spec.benchmarks,
     // What runs on one core or between two does so whatever other numbers are asked for.
     cores: [...new Set([1, 2, ...coresOf(spec, machine)])].sort((a, b) => a - b),
-    budgetBytes: machine.limits.availableMemoryBytes * spec['memory-share'],
+    budgetBytes:
+      Math.min(machine.limits.availableMemoryBytes, node?.memoryBytes ?? Number.POSITIVE_INFINITY) *
+      spec['memory-share'],
     lastLevelCachesBytes: lastLevelCachesBytes(machine),
   });
   const design = designStudy(
@@ -69,6 +88,7 @@ export async function beginStudy(
       missingPackages: missingPackages(spec, tree),
       imageName: tree?.image.name,
       maxMapCount: Number(readOr(maxMapCountPath)),
+      ...(node === undefined ? {} : { node }),
     },
     sizes,
   );

@@ -24,6 +24,8 @@ export interface DesignFacts {
   imageName?: string | undefined;
   /** The host's vm.max_map_count. */
   maxMapCount: number;
+  /** The guest that runs already, where the study goes through Slurm. */
+  node?: { name: string; cpus: number };
 }
 
 export interface Design {
@@ -132,6 +134,8 @@ export function designStudy(spec: StudySpec, facts: DesignFacts, sizes: StudySiz
 function unavailable(cell: Cell, facts: DesignFacts, sizes: StudySizes): string | undefined {
   const { environment, cores, pages, benchmark } = cell;
   const { machine } = facts;
+  const reason = facts.node === undefined ? undefined : unavailableBySlurm(cell, facts.node);
+  if (reason !== undefined) return reason;
   if (environment !== 'native') {
     const verdict = facts.accelerators.find(({ accelerator }) => accelerator === environment);
     if (verdict?.usable !== true) {
@@ -156,6 +160,20 @@ function unavailable(cell: Cell, facts: DesignFacts, sizes: StudySizes): string 
   const neededBytes =
     environment === 'native' ? workBytes(benchmark, cores, sizes) : (sizes.guestMemoryBytes[cores] ?? 0);
   return backing === undefined ? undefined : pagesUnavailable(backing, neededBytes, machine);
+}
+
+/** Slurm starts programs; what they run on is as it was found. */
+function unavailableBySlurm(
+  { benchmark, cores, pages, placement }: Cell,
+  node: { name: string; cpus: number },
+): string | undefined {
+  if (benchmark === 'boot') return 'through Slurm no guest is booted';
+  if (placement === 'mirror') return 'through Slurm nothing is pinned: placements: [free]';
+  if (pages.own !== '4K' || (pages.host ?? '4K') !== '4K')
+    return 'through Slurm no pages are reserved: pages: [4K/4K]';
+  return cores > node.cpus
+    ? `${node.name} has ${node.cpus} ${node.cpus === 1 ? 'vCPU' : 'vCPUs'}`
+    : undefined;
 }
 
 function missingReason(missing: readonly string[], imageName: string | undefined): string {

@@ -27,7 +27,13 @@ export async function runNative(run: EnvironmentRun): Promise<EnvironmentResult>
   );
 }
 
-function runHere({ command, pinnedTo, timeLimitMs, signal }: EnvironmentRun): Promise<EnvironmentResult> {
+/** Runs a command on this host, as it stands. */
+export function runHere({
+  command,
+  pinnedTo,
+  timeLimitMs,
+  signal,
+}: EnvironmentRun): Promise<EnvironmentResult> {
   const { argv, env, input } = command!;
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();

@@ -17,6 +17,7 @@ import { flagsOf } from './judge-run.ts';
 import { runNative } from './native.ts';
 import type { Measured, Sample, Study } from './samples.ts';
 import { workBytes } from './sizes.ts';
+import { runBySlurm, srunLine } from './slurm.ts';
 import { defaultRepeats, type StudySpec } from './spec.ts';
 import { isCellNarrow } from './verdicts.ts';
 
@@ -171,7 +172,8 @@ async function measure(
   let found: Sample['found'] = { cpus: [...pinnedTo] };
   try {
     const command = benchmark === undefined ? undefined : commandOf(cell, benchmark.command(input), options);
-    argv = command?.argv ?? [];
+    const node = nodeOf(cell, spec);
+    argv = [...(node === undefined ? [] : srunLine(node, cell.cores)), ...(command?.argv ?? [])];
     const run: EnvironmentRun = {
       cell,
       image: study.head.image,
@@ -183,7 +185,7 @@ async function measure(
       timeLimitMs: spec['run-timeout'] ?? benchmark?.timeLimitMs(input) ?? bootLimitMs,
       signal,
     };
-    const result = cell.environment === 'native' ? await runNative(run) : await runInGuest(run, store);
+    const result = await resultOf(run, spec, store);
     found = result.found;
     const measured: ReturnType<typeof readRun> =
       benchmark === undefined ? { values: { 'boot-ms': result.bootMs! } } : readRun(result, cell, input);
@@ -217,6 +219,18 @@ async function measure(
       flags: [],
     };
   }
+}
+
+/** The node of Slurm that a cell's runs go to; undefined where this process starts them. */
+function nodeOf({ environment }: Cell, { launcher, native, guest }: StudySpec): string | undefined {
+  if (launcher !== 'slurm') return undefined;
+  return environment === 'native' ? native : guest;
+}
+
+function resultOf(run: EnvironmentRun, spec: StudySpec, store: Store): Promise<EnvironmentResult> {
+  const node = nodeOf(run.cell, spec);
+  if (node !== undefined) return runBySlurm(run, node);
+  return run.cell.environment === 'native' ? runNative(run) : runInGuest(run, store);
 }
 
 function commandOf(cell: Cell, command: BenchmarkCommand, { tree }: RunnerOptions): BenchmarkCommand {

@@ -104,11 +104,26 @@ export const studySpecSchema = z
       .optional()
       .describe('Of the order of runs and the bootstrap. Default: random, and recorded.'),
     launcher: z
-      .enum(['local'])
+      .enum(['local', 'slurm'])
       .default('local')
-      .describe('What starts the runs: this process. (Through Slurm: not yet.)'),
+      .describe('What starts the runs: this process, or `srun` on the nodes `native` and `guest`.'),
+    native: z.string().min(1).optional().describe('With `launcher: slurm`: the node that is a host.'),
+    guest: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('With `launcher: slurm`: the node that is a guest of a cluster that runs.'),
   })
   .superRefine((spec, context) => {
+    for (const key of ['native', 'guest'] as const) {
+      const isDue = spec.launcher === 'slurm';
+      if ((spec[key] !== undefined) === isDue) continue;
+      const message =
+        spec.launcher === 'slurm'
+          ? 'through Slurm a study needs both nodes'
+          : 'goes with `launcher: slurm` only';
+      context.addIssue({ code: 'custom', path: [key], message });
+    }
     const least = spec.repeats ?? defaultRepeats;
     const most = spec['max-repeats'];
     if (most === undefined || most >= least) return;

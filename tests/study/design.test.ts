@@ -11,6 +11,7 @@ import {
   orderOfBlock,
 } from '../../src/study/design.ts';
 import { planSizes } from '../../src/study/sizes.ts';
+import { srunLine } from '../../src/study/slurm.ts';
 import { type StudySpec, studySpecSchema } from '../../src/study/spec.ts';
 import { machineOf } from '../guest/layout-machines.ts';
 
@@ -140,5 +141,46 @@ describe('the numbers of cores', () => {
   });
   it('that were asked for come in order and once', () => {
     expect(coresOf({ cores: [4, 1, 4] }, machineOf())).toEqual([1, 4]);
+  });
+});
+
+describe('a study through Slurm', () => {
+  const nodes = { launcher: 'slurm', native: 'n01', guest: 'v01', environments: ['native', 'kvm'] };
+  const node = { name: 'v01', cpus: 2 };
+
+  it('has the cells that need nothing but a node, and tells why the others cannot be', () => {
+    const { cells, notMeasured } = design(
+      {
+        ...nodes,
+        pages: ['4K/4K', '2M/2M'],
+        cores: [1, 2],
+        placements: ['mirror', 'free'],
+        benchmarks: ['hpcc', 'boot'],
+      },
+      { node },
+    );
+    expect(new Set(cells.map(nameOfSeries))).toEqual(
+      new Set(['Native 4K, unpinned', 'Guest 4K/4K, unpinned']),
+    );
+    const reasons = groupReasons(notMeasured).map(({ reason }) => reason);
+    expect(reasons).toContain('through Slurm nothing is pinned: placements: [free]');
+    expect(reasons).toContain('through Slurm no pages are reserved: pages: [4K/4K]');
+    expect(reasons).toContain('through Slurm no guest is booted');
+  });
+
+  it('goes no further than the vCPUs of its guest, on both sides', () => {
+    const { cells, notMeasured } = design({ ...nodes, pages: ['4K/4K'], placements: ['free'] }, { node });
+    expect(Math.max(...cells.map(({ cores }) => cores))).toBe(2);
+    expect(notMeasured.some(({ reason }) => reason === 'v01 has 2 vCPUs')).toBe(true);
+  });
+
+  it('needs both nodes, and no other study has any', () => {
+    expect(() => specOf({ launcher: 'slurm', native: 'n01' })).toThrow(/both nodes/);
+    expect(() => specOf({ guest: 'v01' })).toThrow(/launcher: slurm/);
+  });
+
+  it('differs between its two sides by the node alone', () => {
+    const [native, guest] = ['n01', 'v01'].map((name) => srunLine(name, 2).join(' '));
+    expect(guest).toBe(native!.replace('n01', 'v01'));
   });
 });

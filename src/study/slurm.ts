@@ -1,0 +1,34 @@
+/**
+ * Runs of a study through Slurm: by the same line of srun on a host and in a guest, with only the node list changed
+ * (section 4.1 of the paper). What was there already is measured: nothing is booted, pinned or reserved for it.
+ */
+
+import { baseEnvironment, type EnvironmentResult, type EnvironmentRun } from './environment.ts';
+import { runHere } from './native.ts';
+
+/** The nodes of a study through Slurm. */
+export interface SlurmNodes {
+  native: string;
+  guest: string;
+}
+
+/** The words before a benchmark's own: all that differs between two runs is the node. */
+export function srunLine(node: string, cores: number): string[] {
+  return ['srun', '-w', node, '-N1', '-n1', `-c${cores}`, '--chdir=/', '--quit-on-interrupt'];
+}
+
+/** @throws LodgeError `benchmark-output` when it hangs, `missing-program` without srun */
+export function runBySlurm(run: EnvironmentRun, node: string): Promise<EnvironmentResult> {
+  const { argv, env, input } = run.command!;
+  const variables = Object.entries({ ...baseEnvironment, ...env }).map(([name, value]) => `${name}=${value}`);
+  // Where Slurm is, is the caller's; what a benchmark has in its environment is the same in all nodes.
+  const { SLURM_CONF } = process.env;
+  return runHere({
+    ...run,
+    command: {
+      argv: [...srunLine(node, run.cell.cores), 'env', '-i', ...variables, ...argv],
+      env: SLURM_CONF === undefined ? {} : { SLURM_CONF },
+      input,
+    },
+  });
+}
