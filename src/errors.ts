@@ -85,6 +85,10 @@ export const catalogue = {
     exit: refused,
     meaning: 'A benchmark failed its own check of its results, or printed what lodge does not understand.',
   },
+  topology: { exit: refused, meaning: 'A network between hosts cannot be read, or is none.' },
+  traffic: { exit: refused, meaning: 'A graph of traffic cannot be read, or contradicts itself.' },
+  mapping: { exit: refused, meaning: 'A placement cannot be read, or does not fit its traffic and network.' },
+  'no-room': { exit: refused, meaning: 'There are more ranks than the places can hold.' },
   'study-directory': {
     exit: refused,
     meaning: 'A study cannot be begun, gone on with or read in this directory.',
