@@ -1,0 +1,153 @@
+/** What a placement is worth: hop-bytes, dilation, congestion, balance. Pure. */
+
+import type { Routing } from '../machine/network/links.ts';
+import type { HostNetwork } from '../machine/network/network.ts';
+import type { Placement } from './mapper/problem.ts';
+import type { Traffic } from './traffic/graph.ts';
+
+export interface Metrics {
+  /** Bytes times weighted hops, over all pairs. */
+  hopBytes: number;
+  /** Hops that a byte takes on average. */
+  hopsPerByte: number;
+  /** Hops that a pair is apart, on average and at most; each pair counts alike. */
+  averageDilation: number;
+  maximumDilation: number;
+  balance: Balance;
+  /** Undefined where routes are not known. */
+  congestion?: Congestion;
+}
+
+export interface Balance {
+  /** Places with somebody in them. */
+  usedPlaces: number;
+  most: number;
+  /** Ranks in the fullest place, over the average of all places that can hold any. */
+  maximumOverAverage: number;
+}
+
+export interface Congestion {
+  routing: Routing;
+  /** Bytes over the link that has most for its width. */
+  maximum: number;
+  link: string;
+  /** Over all links that carry any, and all there are. */
+  average: number;
+  usedLinks: number;
+  links: number;
+}
+
+export function measure(
+  traffic: Traffic,
+  network: HostNetwork,
+  placement: Placement,
+  routing: Routing | undefined,
+): Metrics {
+  const { ranks, offsets, neighbours, weights } = traffic;
+  const { metric } = network;
+  let [hopBytes, bytes, hops, most] = [0, 0, 0, 0];
+  for (let rank = 0; rank < ranks; rank++) {
+    const place = placement[rank]!;
+    for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
+      const other = neighbours[at]!;
+      if (other < rank) continue;
+      const distance = metric.distance(place, placement[other]!);
+      hopBytes += weights[at]! * distance;
+      bytes += weights[at]!;
+      hops += distance;
+      if (distance > most) most = distance;
+    }
+  }
+  const pairs = neighbours.length / 2;
+  const congestion = routing === undefined ? undefined : congestionOf(traffic, network, placement, routing);
+  return {
+    hopBytes,
+    hopsPerByte: bytes === 0 ? 0 : hopBytes / bytes,
+    averageDilation: pairs === 0 ? 0 : hops / pairs,
+    maximumDilation: most,
+    balance: balanceOf(network, placement),
+    ...(congestion === undefined ? {} : { congestion }),
+  };
+}
+
+/** Pairs by their hops, rounded to whole ones: how many there are at 0, 1, 2, … */
+export function dilationHistogram(traffic: Traffic, { metric }: HostNetwork, placement: Placement): number[] {
+  const counts: number[] = [];
+  const { ranks, offsets, neighbours } = traffic;
+  for (let rank = 0; rank < ranks; rank++) {
+    for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
+      if (neighbours[at]! < rank) continue;
+      const hops = Math.round(metric.distance(placement[rank]!, placement[neighbours[at]!]!));
+      while (counts.length <= hops) counts.push(0);
+      counts[hops]!++;
+    }
+  }
+  return counts;
+}
+
+export function balanceOf({ capacity, places }: HostNetwork, placement: Placement): Balance {
+  const counts = new Int32Array(places);
+  for (const place of placement) counts[place]!++;
+  let [used, most, usable] = [0, 0, 0];
+  for (let place = 0; place < places; place++) {
+    if (counts[place]! > 0) used++;
+    if (counts[place]! > most) most = counts[place]!;
+    if (capacity.guests[place]! > 0) usable++;
+  }
+  return {
+    usedPlaces: used,
+    most,
+    maximumOverAverage: placement.length === 0 ? 0 : (most * usable) / placement.length,
+  };
+}
+
+/** Bytes over each link. @returns undefined where routes are not known */
+export function linkLoads(
+  traffic: Traffic,
+  { links, inside }: HostNetwork,
+  placement: Placement,
+  routing: Routing,
+): Float64Array | undefined {
+  if (links === undefined) return undefined;
+  const { ranks, offsets, neighbours, weights, outgoing } = traffic;
+  const loads = new Float64Array(links.count);
+  const add = (link: number, amount: number): void => {
+    loads[link]! += amount;
+  };
+  for (let rank = 0; rank < ranks; rank++) {
+    const from = Math.floor(placement[rank]! / inside);
+    for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
+      const to = Math.floor(placement[neighbours[at]!]! / inside);
+      const amount = outgoing === undefined ? weights[at]! / 2 : outgoing[at]!;
+      if (from !== to && amount > 0) links.route(from, to, amount, routing, add);
+    }
+  }
+  return loads;
+}
+
+export function congestionOf(
+  traffic: Traffic,
+  network: HostNetwork,
+  placement: Placement,
+  routing: Routing,
+): Congestion | undefined {
+  const { links } = network;
+  const loads = linkLoads(traffic, network, placement, routing);
+  if (loads === undefined || links === undefined) return undefined;
+  let [maximum, fullest, sum, used] = [0, -1, 0, 0];
+  for (let link = 0; link < loads.length; link++) {
+    if (loads[link] === 0) continue;
+    const load = loads[link]! / links.width(link);
+    used++;
+    sum += load;
+    if (load > maximum) [maximum, fullest] = [load, link];
+  }
+  return {
+    routing,
+    maximum,
+    link: fullest < 0 ? '-' : links.name(fullest),
+    average: used === 0 ? 0 : sum / used,
+    usedLinks: used,
+    links: loads.length,
+  };
+}
