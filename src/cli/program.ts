@@ -12,6 +12,7 @@ import { defineGenerated } from './generated.ts';
 import { defineGuests } from './guests.ts';
 import { defineHostPart } from './host-part.ts';
 import { defineImage } from './image.ts';
+import { definePlace } from './place.ts';
 import { defineRun } from './run.ts';
 import { defineShell } from './shell.ts';
 import { defineSlurm } from './slurm.ts';
@@ -51,7 +52,7 @@ export function buildProgram(version: string): Command {
     define(program);
   for (const define of [defineCluster, defineFabric, defineCheckpoint, defineSlurmLines, defineSlurm])
     define(program);
-  for (const define of [defineStudy, defineDoctor, defineGenerated, defineAgent, defineHostPart])
+  for (const define of [defineStudy, definePlace, defineDoctor, defineGenerated, defineAgent, defineHostPart])
     define(program);
   acceptJsonEverywhere(program);
   return program;

@@ -1,0 +1,50 @@
+/** Files of `lodge place`: what it reads, and what it writes whole or not at all. */
+
+import { closeSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { hostIoError, LodgeError } from '../errors.ts';
+
+/** @throws LodgeError `usage` */
+export function readPlaceText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new LodgeError('usage', `it cannot be read: ${(cause as Error).message}`, { where: file, cause });
+  }
+}
+
+/**
+ * A whole number that a flag gives.
+ * @throws LodgeError `usage`
+ */
+export function wholeFlag(flag: string, text: string, least: number, most: number): number {
+  const number = Number(text);
+  if (/^\d{1,16}$/.test(text) && number >= least && number <= most) return number;
+  throw new LodgeError('usage', `'${text}' is no number for ${flag}`, {
+    where: flag,
+    fix: `a whole number from ${least} to ${most}`,
+  });
+}
+
+/** Writes pieces of text to a file, or to standard output for `-`. A file that is there is replaced when all is written. */
+export function writeResult(file: string, pieces: Iterable<string>): void {
+  if (file === '-') {
+    for (const piece of pieces) process.stdout.write(piece);
+    return;
+  }
+  const temporary = `${file}.${process.pid}.new`;
+  try {
+    const descriptor = openSync(temporary, 'wx');
+    try {
+      for (const piece of pieces) {
+        const bytes = Buffer.from(piece);
+        for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
+      }
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(temporary, file);
+  } catch (cause) {
+    rmSync(temporary, { force: true });
+    throw hostIoError('writing a result', file, cause);
+  }
+}
