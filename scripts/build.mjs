@@ -35,6 +35,7 @@ execFileSync(process.execPath, [join(root, 'scripts/build-programs.mjs'), join(d
 // ES modules alone costs more than lodge does. Verbs are still evaluated only when they are called.
 for (const [name, entry] of [
   ['fabric', 'src/fabric/worker.ts'],
+  ['mapper', 'src/placement/mapper/worker.ts'],
   ['lodge', 'src/cli/main.ts'],
 ]) {
   await bundle(join(root, entry), join(dist, `${name}.cjs`));

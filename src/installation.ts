@@ -46,13 +46,13 @@ export function builtProgramsDir(): string {
 }
 
 /**
- * The fabric's worker, a bundle of its own.
+ * A worker, a bundle of its own: that of a fabric, or of the mapper.
  * @throws LodgeError `missing-program` when lodge was not built
  */
-export function builtFabric(): string {
-  const path = join(installationDir, 'dist', 'fabric.cjs');
+export function builtWorker(name: 'fabric' | 'mapper'): string {
+  const path = join(installationDir, 'dist', `${name}.cjs`);
   if (!existsSync(path)) {
-    throw new LodgeError('missing-program', "lodge's own program 'fabric.cjs' is not built", {
+    throw new LodgeError('missing-program', `lodge's own program '${name}.cjs' is not built`, {
       where: path,
       fix: 'npm run build',
     });

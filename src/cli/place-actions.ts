@@ -38,6 +38,9 @@ async function look(flags: NetworkFlags, seed: number): Promise<{ traffic: Traff
   return { traffic: { ...read, demand }, network };
 }
 
+/** Part of a time limit that the search itself may take. */
+const shareOfSearch = 0.93;
+
 export async function placeVerb(flags: PlaceFlags, globals: GlobalOptions): Promise<void> {
   if (flags.current !== undefined) {
     const { movesVerb } = await import('./place-moves.ts');
@@ -57,7 +60,8 @@ export async function placeVerb(flags: PlaceFlags, globals: GlobalOptions): Prom
     seed,
     effort: flags.effort as Effort,
     routing: flags.routing as Routing,
-    deadline: deadlineIn(limitMs, () => performance.now()),
+    // What is left is for what comes after the search: measuring, and handing over.
+    deadline: deadlineIn(limitMs * shareOfSearch, () => performance.now()),
     threads,
     onProgress: (doing) => progress.show(`placing ${traffic.ranks} ranks: ${doing}`),
   });

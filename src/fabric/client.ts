@@ -2,7 +2,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { LodgeError } from '../errors.ts';
-import { builtFabric } from '../installation.ts';
+import { builtWorker } from '../installation.ts';
 import type { FabricEvent, RequestKind, Requests, WorkerData, WorkerMessage } from './control.ts';
 
 export interface FabricCallbacks {
@@ -28,7 +28,11 @@ export class FabricClient {
   readonly #exited: Promise<void>;
 
   /** @throws LodgeError `missing-program` when lodge was not built */
-  constructor(callbacks: FabricCallbacks = {}, data: WorkerData = {}, file: string | URL = builtFabric()) {
+  constructor(
+    callbacks: FabricCallbacks = {},
+    data: WorkerData = {},
+    file: string | URL = builtWorker('fabric'),
+  ) {
     this.#worker = new Worker(file, { workerData: data, name: 'lodge fabric' });
     let cause: Error | undefined;
     this.#worker.on('message', (message: WorkerMessage) => {

@@ -23,8 +23,6 @@ export interface PlaceOptions {
   /** Workers, each searching in its own way; the best result counts. */
   threads: number;
   onProgress?: (doing: string) => void;
-  /** Searches with several workers, where there are any. */
-  parallel?: (problem: Problem, options: PlaceOptions) => Promise<Mapped>;
 }
 
 export interface Placed {
@@ -91,11 +89,10 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
   };
 }
 
-function searched(problem: Problem, options: PlaceOptions): Promise<Mapped> {
-  if (options.threads > 1 && options.parallel !== undefined) return options.parallel(problem, options);
-  return Promise.resolve(
-    mapRanks(problem, { ...options, onProgress: (doing) => options.onProgress?.(doing) }),
-  );
+async function searched(problem: Problem, options: PlaceOptions): Promise<Mapped> {
+  if (options.threads === 1) return mapRanks(problem, options);
+  const { mapWithThreads } = await import('./mapper/threads.ts');
+  return mapWithThreads(problem, options);
 }
 
 /**

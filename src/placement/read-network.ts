@@ -3,20 +3,12 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { expandHostList } from '../cluster/host-list.ts';
-import { parseLocatedYaml } from '../document.ts';
 import { LodgeError } from '../errors.ts';
-import { parseTopologyXml } from '../machine/hwloc.ts';
+import type { parseTopologyXml } from '../machine/hwloc.ts';
 import { parseDistanceMatrix } from '../machine/network/distance-file.ts';
 import { type Level, networkOfLevels } from '../machine/network/levels.ts';
 import type { HostNetwork } from '../machine/network/network.ts';
-import { networkSchema, withCapacities } from '../machine/network/network-spec.ts';
 import { isScotchTarget, parseScotchTarget } from '../machine/network/scotch-target.ts';
-import {
-  isSlurmTopology,
-  isSlurmYaml,
-  parseSlurmTopology,
-  parseSlurmYaml,
-} from '../machine/network/slurm.ts';
 import { innerWeight, isTextForm, parseLevels, textForms } from '../machine/network/text.ts';
 
 /** Distances between NUMA nodes are told in tenths of a local access. Source: ACPI, System Locality Information Table. */
@@ -49,6 +41,9 @@ function networkOf({ levels, slots, loads }: ReadLevels, form: string): HostNetw
 }
 
 async function readNetworkSpec(content: string, file: string, cwd: string): Promise<HostNetwork> {
+  // Loaded late: the schema language costs more than all else, and the text form does not need it.
+  const { parseLocatedYaml } = await import('../document.ts');
+  const { networkSchema, withCapacities } = await import('../machine/network/network-spec.ts');
   const { value, locate } = parseLocatedYaml(content, networkSchema, file);
   const from = dirname(resolve(cwd, file));
   const outer = await readLevels(value.levels, from, locate(['levels']), 1);
@@ -75,9 +70,11 @@ async function readLevels(text: string, from: string, where: string, weight: num
     return { levels: isPlain ? [{ ...first!, weight }, ...others] : levels, slots };
   }
   const content = readText(resolve(from, text), text);
-  if (isSlurmYaml(content)) return { levels: [parseSlurmYaml(content, text, expandHostList)], slots: 1 };
-  if (isSlurmTopology(content))
-    return { levels: [parseSlurmTopology(content, text, expandHostList)], slots: 1 };
+  if (isSlurmYaml(content) || isSlurmTopology(content)) {
+    const { parseSlurmTopology, parseSlurmYaml } = await import('../machine/network/slurm.ts');
+    const parse = isSlurmYaml(content) ? parseSlurmYaml : parseSlurmTopology;
+    return { levels: [parse(content, text, expandHostList)], slots: 1 };
+  }
   if (/^\s*<\?xml|^\s*<topology/.test(content)) {
     return { levels: [await levelOfXml(content, text, weight)], slots: 1 };
   }
@@ -88,11 +85,22 @@ async function readLevels(text: string, from: string, where: string, weight: num
   return { levels: [{ ...parseDistanceMatrix(content, text), weight }], slots: 1 };
 }
 
+/** Whether a text looks like `topology.conf`, or what `scontrol show topology` prints. */
+function isSlurmTopology(text: string): boolean {
+  return /^\s*(SwitchName|BlockName)=/im.test(text);
+}
+
+/** Whether a YAML text looks like Slurm's `topology.yaml`: a list of topologies. */
+function isSlurmYaml(text: string): boolean {
+  return /^\s*-\s+topology\s*:/m.test(text);
+}
+
 /** NUMA nodes of a host, a remote one at its distance over that of a local access. */
 async function levelOfXml(xml: string, file: string, weight: number): Promise<Level> {
   let nodes: Awaited<ReturnType<typeof parseTopologyXml>>['numaNodes'];
   try {
-    nodes = (await parseTopologyXml(xml)).numaNodes;
+    const hwloc = await import('../machine/hwloc.ts');
+    nodes = (await hwloc.parseTopologyXml(xml)).numaNodes;
   } catch (cause) {
     if (!(cause instanceof LodgeError)) throw cause;
     throw new LodgeError('topology', cause.message, {

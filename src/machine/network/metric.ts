@@ -35,6 +35,8 @@ export interface MetricParts {
 }
 
 export class Metric {
+  /** What it was made of: a thread makes its own of the same memory. */
+  readonly parts: MetricParts;
   readonly places: number;
   readonly hosts: number;
   readonly #shape: Shape;
@@ -49,6 +51,7 @@ export class Metric {
   readonly #routers: number;
 
   constructor(parts: MetricParts) {
+    this.parts = parts;
     this.places = parts.places;
     this.#inside = parts.inside;
     this.hosts = parts.places / parts.inside;

@@ -68,13 +68,12 @@ export function parseScotchTarget(text: string, file: string): ScotchTarget {
           size: number('a number of children'),
           cost: number('a cost of links', 0, 1_000_000),
         }));
-        // Scotch's cost of a level is that of a way through it, from the top down.
-        const costs = pairs.map(({ cost }) => cost).reverse();
-        if (costs.some((cost, i) => cost < (costs[i - 1] ?? 0))) {
-          throw new LodgeError('topology', 'links further up cost less than those below', {
-            where: kind.where,
-          });
-        }
+        // A way through a level goes through all below it, too.
+        let sum = 0;
+        const costs = pairs.toReversed().map(({ cost }) => {
+          sum += cost;
+          return sum;
+        });
         const children = pairs.map(({ size }) => size).reverse();
         return { level: { kind: 'fat-tree', children, parents: children.map(() => 1), costs, weight: 1 } };
       }

@@ -20,11 +20,6 @@ interface Switch {
   where: string;
 }
 
-/** Whether a text looks like `topology.conf` or the output of `scontrol show topology`. */
-export function isSlurmTopology(text: string): boolean {
-  return /^\s*(SwitchName|BlockName)=/im.test(text);
-}
-
 /**
  * Reads lines `SwitchName=s1 Nodes=n[01-04]` and `SwitchName=top Switches=s[1-2]`; other keys (`Level`, `LinkSpeed`) are
  * passed over. `BlockName=b1 Nodes=…` is a switch with nodes, and all blocks are children of one.
@@ -96,11 +91,6 @@ const yamlSchema = z.array(
     flat: z.boolean().optional(),
   }),
 );
-
-/** Whether a YAML text looks like Slurm's `topology.yaml`: a list of topologies. */
-export function isSlurmYaml(text: string): boolean {
-  return /^\s*-\s+topology\s*:/m.test(text);
-}
 
 /**
  * Reads `topology.yaml`: the default of the cluster, else the first one that is a tree or blocks.

@@ -1,6 +1,5 @@
 /** The short text form of a network: levels from outside in, as in `torus:16x16x16/numa:2/slots:8`. Pure. */
 
-import { nearest } from '../../document.ts';
 import { LodgeError } from '../../errors.ts';
 import { type Level, levelSize, networkOfLevels } from './levels.ts';
 import { type HostNetwork, mostPlaces } from './network.ts';
@@ -52,11 +51,7 @@ export function parseLevels(text: string, where: string): { levels: Level[]; slo
     if (match === null) throw fault('this is no level of a network');
     const [, kind = '', rest = '', weightText] = match;
     if (!kinds.includes(kind)) {
-      const near = nearest(kind, kinds);
-      throw fault(
-        'there is no such kind of level',
-        near === undefined ? undefined : `did you mean '${near}'?`,
-      );
+      throw fault(`'${kind}' is no kind of level`);
     }
     const weight = weightText === undefined ? (levels.length === 0 ? 1 : innerWeight) : decimal(weightText);
     if (!(weight > 0)) throw fault(`'${weightText}' is no cost of a hop`, 'a number above 0: numa:2@0.25');

@@ -15,7 +15,7 @@ interface Target {
   cost: number;
   /** Of places; 0 for slots. */
   stride: number;
-  /** First coordinate. */
+  /** First coordinate that is used. */
   low: number;
 }
 
@@ -42,8 +42,9 @@ const mostTried = 4;
  * @returns undefined where sizes do not fit
  */
 export function embed(problem: Problem, grid: Grid, deadline: Deadline): Placement | undefined {
-  const targets = targetsOf(problem);
-  if (targets === undefined) return undefined;
+  const box = boxOf(problem);
+  if (box === undefined) return undefined;
+  const { targets } = box;
   const room = targets.reduce((product, { size }) => product * size, 1);
   if (room !== problem.ranks) return undefined;
   const shares = sharesOf(problem, grid);
@@ -53,7 +54,7 @@ export function embed(problem: Problem, grid: Grid, deadline: Deadline): Placeme
   for (const layout of layouts) {
     deadline.check();
     for (const isFolded of foldings(grid, targets)) {
-      const placement = placementOf(problem, grid, targets, layout, isFolded);
+      const placement = placementOf(problem, grid, box, layout, isFolded);
       const cost = costOf(problem, placement);
       if (cost < bestCost) [best, bestCost] = [placement, cost];
     }
@@ -68,8 +69,15 @@ function foldings({ wraps }: Grid, targets: readonly Target[]): boolean[] {
     : [false];
 }
 
+/** The part of the network that is used. */
+interface Box {
+  targets: Target[];
+  /** Its first place. */
+  origin: number;
+}
+
 /** Axes of the box of places that have room, all as much; undefined where these are no box. */
-function targetsOf({ axes, room }: Problem): Target[] | undefined {
+function boxOf({ axes, room }: Problem): Box | undefined {
   if (axes === undefined) return undefined;
   let each = 0;
   let used = 0;
@@ -94,7 +102,8 @@ function targetsOf({ axes, room }: Problem): Target[] | undefined {
   });
   if (targets.reduce((product, { size }) => product * size, 1) !== used) return undefined;
   targets.push({ size: each, kind: 'flat', cost: 0, stride: 0, low: 0 });
-  return targets.filter(({ size }) => size > 1);
+  const origin = targets.reduce((sum, { low: first, stride }) => sum + first * stride, 0);
+  return { targets: targets.filter(({ size }) => size > 1), origin };
 }
 
 /** Weight of all edges along each dimension, per step. */
@@ -218,12 +227,11 @@ function arrange(
 function placementOf(
   { ranks }: Problem,
   grid: Grid,
-  targets: readonly Target[],
+  { targets, origin }: Box,
   { ofDimension, ofAxis }: Layout,
   isFolded: boolean,
 ): Placement {
   const dimensions = grid.sizes.length;
-  const origin = targets.reduce((sum, { low, stride }) => sum + low * stride, 0);
   /** Of each dimension and coordinate, what it adds to the coordinate of each axis. */
   const adds = grid.sizes.map((size, d) => {
     const table = new Int32Array(size * targets.length);

@@ -23,7 +23,7 @@ export interface HalvingGraph {
 
 /** Graphs of fewer vertices are not coarsened further. */
 const smallEnough = 80;
-const starts = 4;
+const starts = 8;
 
 /**
  * @param firstSize what the first half is to have
@@ -52,7 +52,7 @@ export function halve(
 function halveSmall(graph: HalvingGraph, firstSize: number, random: Random): Uint8Array {
   let best: Uint8Array | undefined;
   let bestCost = Number.POSITIVE_INFINITY;
-  const tries = graph.count <= 8 ? 2 : starts;
+  const tries = graph.count <= 8 ? 2 : graph.count <= 40 ? 4 : starts;
   for (let attempt = 0; attempt < tries; attempt++) {
     const sides = grow(graph, firstSize, random, attempt === 0);
     refine(graph, sides, firstSize, random);

@@ -8,6 +8,7 @@ import { coordinatePlacement } from './coordinates.ts';
 import { type Deadline, TimeIsUp } from './deadline.ts';
 import { embed } from './embed.ts';
 import { findGrid } from './heavy-edges.ts';
+import { refineParts } from './parts.ts';
 import { costOf, linearPlacement, type Placement, type Problem } from './problem.ts';
 import { recursivePlacement } from './recursive.ts';
 import { anneal, improve } from './search.ts';
@@ -37,7 +38,9 @@ export interface Mapped {
 
 interface Plan {
   halvings: number;
-  /** Swaps tried. */
+  /** Swaps tried for each rank after each halving. */
+  triesInParts: number;
+  /** Swaps tried in the end. */
   tries: number;
   annealings: number;
   rounds: number;
@@ -82,15 +85,20 @@ function leastCost({ room, weights, near, nearStarts, metric, power }: Problem):
 /** About what one try of a swap takes, on the machines of these years; sizes the work, and is in no result. */
 const secondsPerTry = (degree: number): number => (0.15 + 0.035 * degree) * 1e-6;
 
+/** Problems of so few ranks are searched from several beginnings. */
+const smallProblem = 128;
+
 function planFor({ ranks, neighbours }: Problem, effort: Effort): Plan {
   const factor = { fast: 0.1, normal: 1, best: 12 }[effort];
   // Larger problems get less time for each rank.
-  const seconds = factor * 0.12 * (ranks / 512) ** 0.8;
+  const seconds = factor * 0.06 * Math.min(1, ranks / 512) ** 0.8 * (ranks <= 1024 ? 1 : ranks <= 8192 ? 5 : 2);
   const degree = neighbours.length / ranks;
-  const halvings = Math.max(1, Math.min(4, Math.round((factor * 2e4) / (ranks + neighbours.length))));
+  const halvings = Math.max(1, Math.min(4, Math.round((factor * 6000) / (ranks + neighbours.length))));
   const tries = Math.min(2e9, Math.round(seconds / secondsPerTry(degree)));
-  const annealings = ranks <= 128 ? 8 : effort === 'best' ? 4 : 1;
-  return { halvings, tries: Math.ceil(tries / annealings), annealings, rounds: 20 };
+  const annealings = ranks <= smallProblem ? 8 : effort === 'best' ? 4 : 1;
+  const inParts = ranks <= 1024 ? 4 : ranks <= 8192 ? 4 : 0;
+  const triesInParts = Math.round(factor * inParts * Math.min(1, 16 / Math.max(1, degree)));
+  return { halvings, triesInParts, tries: Math.ceil(tries / annealings), annealings, rounds: 20 };
 }
 
 function search(
@@ -114,7 +122,11 @@ function search(
   const halvings = isLaid && options.effort !== 'best' ? 0 : plan.halvings;
   const fromGrid = best.placement.slice();
   for (let i = 0; i < halvings; i++) {
-    keep(recursivePlacement(problem, random, deadline), 'halving');
+    const afterLevel = (parts: Int32Array): void =>
+      refineParts(problem, parts, plan.triesInParts, random, deadline);
+    const { placement, isCut } = recursivePlacement(problem, random, deadline, { afterLevel });
+    keep(placement, 'halving');
+    if (isCut) throw new TimeIsUp();
   }
   /** What is better at every moment is kept also when it is cut short. */
   const refined = (placement: Placement, way: string, work: () => void): void => {
@@ -131,13 +143,14 @@ function search(
     refined(start, `${way}, swaps`, () => improve(problem, start, random, deadline, plan.rounds));
   }
   // Heat would undo a structure, and without it nothing more is found.
-  if (best.way.startsWith('grid') && options.effort !== 'best') return;
+  const isStill = isLaid && best.way.startsWith('grid');
+  if (isStill && options.effort !== 'best' && problem.ranks > smallProblem) return;
   for (let again = 0; again < plan.annealings; again++) {
     // Small problems are begun anew from chance now and then: from some placements no small change leads on.
     const annealed = again % 2 === 0 ? best.placement.slice() : shuffled(best.placement, random);
     const way = `${best.way.replace(', annealing', '')}, annealing`;
     refined(annealed, way, () => {
-      const hot = best.way.startsWith('grid') ? 0.2 : again % 2 === 0 ? 1.5 : 4;
+      const hot = again % 2 === 1 ? 4 : isStill ? 0.2 : problem.ranks <= 1024 ? 1.5 : 0.8;
       const isWhole = anneal(problem, annealed, { tries: plan.tries, hot, cold: 0.05 }, random, deadline);
       if (!isWhole) best.isComplete = false;
       improve(problem, annealed, random, deadline, plan.rounds);

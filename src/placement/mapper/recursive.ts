@@ -7,7 +7,7 @@
  */
 
 import type { Random } from '../../random.ts';
-import type { Deadline } from './deadline.ts';
+import { type Deadline, TimeIsUp } from './deadline.ts';
 import { type HalvingGraph, halve, refine } from './halves.ts';
 import type { Placement, Problem } from './problem.ts';
 
@@ -21,13 +21,13 @@ interface Scratch {
   local: Int32Array;
 }
 
-/** A placement by halving. */
+/** A placement by halving. Where the time does not suffice, ranks are shared out by their order below some level. */
 export function recursivePlacement(
   problem: Problem,
   random: Random,
   deadline: Deadline,
   { afterLevel }: Splitting = {},
-): Placement {
+): { placement: Placement; isCut: boolean } {
   const { ranks, hierarchy, room } = problem;
   const { order, low, high, left, right, centre } = hierarchy;
   const sums = new Float64Array(order.length + 1);
@@ -38,25 +38,30 @@ export function recursivePlacement(
   const at = new Int32Array(ranks).fill(centre[0]!);
   const scratch: Scratch = { local: new Int32Array(ranks).fill(-1) };
   let open = new Map<number, Int32Array>([[0, Int32Array.from({ length: ranks }, (_, rank) => rank)]]);
+  let isCut = false;
   for (let level = 0; open.size > 0; level++) {
     const next = new Map<number, Int32Array>();
     for (const [part, members] of open) {
       const [one, other] = [left[part]!, right[part]!];
       if (one < 0 || members.length === 0) continue;
       const firstSize = firstShare(members.length, roomOf(one), roomOf(other));
-      const sides = splitMembers(
-        problem,
-        { members, firstSize, one: centre[one]!, other: centre[other]! },
-        at,
-        scratch,
-        random,
-        deadline,
-      );
+      let sides: Uint8Array | undefined;
+      if (!isCut) {
+        try {
+          const cut = { members, firstSize, one: centre[one]!, other: centre[other]! };
+          sides = splitMembers(problem, cut, at, scratch, random, deadline);
+        } catch (thrown) {
+          isCut = noted(thrown);
+        }
+      }
       for (const [half, side] of [
         [one, 0],
         [other, 1],
       ] as const) {
-        const chosen = members.filter((_, i) => sides[i] === side);
+        const chosen =
+          sides === undefined
+            ? members.subarray(side === 0 ? 0 : firstSize, side === 0 ? firstSize : members.length)
+            : members.filter((_, i) => sides[i] === side);
         for (const rank of chosen) {
           partOf[rank] = half;
           at[rank] = centre[half]!;
@@ -64,19 +69,28 @@ export function recursivePlacement(
         if (chosen.length > 0) next.set(half, chosen);
       }
     }
-    if (next.size > 0 && afterLevel !== undefined) {
-      afterLevel(partOf, level);
+    if (next.size > 0 && afterLevel !== undefined && !isCut) {
+      try {
+        afterLevel(partOf, level);
+      } catch (thrown) {
+        isCut = noted(thrown);
+      }
       const counts = new Map([...next].map(([part, members]) => [part, { members, filled: 0 }]));
       for (let rank = 0; rank < ranks; rank++) {
-        const entry = counts.get(partOf[rank]!);
-        if (entry === undefined) continue;
-        entry.members[entry.filled++] = rank;
         at[rank] = centre[partOf[rank]!]!;
+        const entry = counts.get(partOf[rank]!);
+        if (entry !== undefined) entry.members[entry.filled++] = rank;
       }
     }
     open = next;
   }
-  return at;
+  return { placement: at, isCut };
+}
+
+/** @returns true where the time was over */
+function noted(thrown: unknown): true {
+  if (thrown instanceof TimeIsUp) return true;
+  throw thrown;
 }
 
 /** All in the first half, as far as there is room: what is together has shorter ways. */

@@ -120,6 +120,10 @@ export function improve(
     const degree = offsets[rank + 1]! - start;
     if (degree === 0) continue;
     const from = placement[rank]!;
+    // Who is where all are that it talks with is best off there.
+    let apart = start;
+    while (apart < start + degree && placement[neighbours[apart]!] === from) apart++;
+    if (apart === start + degree) continue;
     seen[from] = looks;
     let best = -smallest;
     let bestSlot = -1;

@@ -105,7 +105,7 @@ describe('targets of Scotch', () => {
     ['mesh2D 3 2', 0, 5, 3],
     ['torus3D 4 2 2', 0, 15, 1 + 1 + 1],
     ['torusXD 4 3 3 3 3', 0, 80, 4],
-    ['tleaf 2 2 10 3 1', 0, 5, 10],
+    ['tleaf 2 2 10 3 1', 0, 5, 11],
     ['tleaf 2 2 10 3 1', 0, 2, 1],
     ['deco 0\n3 5\n0 1 4\n1 1 5\n2 1 3\n7\n8 9\n', 2, 1, 9],
   ])('%j', (text, from, to, distance) => {
