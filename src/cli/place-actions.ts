@@ -40,6 +40,8 @@ async function look(flags: NetworkFlags, seed: number): Promise<{ traffic: Traff
 
 /** Part of a time limit that the search itself may take. */
 const shareOfSearch = 0.93;
+/** And of short ones, what is set aside beside that. */
+const reservedMs = 40;
 
 export async function placeVerb(flags: PlaceFlags, globals: GlobalOptions): Promise<void> {
   if (flags.current !== undefined) {
@@ -61,7 +63,10 @@ export async function placeVerb(flags: PlaceFlags, globals: GlobalOptions): Prom
     effort: flags.effort as Effort,
     routing: flags.routing as Routing,
     // What is left is for what comes after the search: measuring, and handing over.
-    deadline: deadlineIn(limitMs * shareOfSearch, () => performance.now()),
+    end: deadlineIn(limitMs, () => performance.now()),
+    deadline: deadlineIn(Math.max(limitMs / 2, limitMs * shareOfSearch - reservedMs), () =>
+      performance.now(),
+    ),
     threads,
     onProgress: (doing) => progress.show(`placing ${traffic.ranks} ranks: ${doing}`),
   });

@@ -49,7 +49,7 @@ export function metricRows({
     [
       'congestion',
       congestion === undefined
-        ? 'not told: routes are not known, or there are too many'
+        ? 'not told: routes are not known, or there are too many for the time'
         : `${formatBytes(congestion.maximum)} over ${congestion.link} (${congestion.routing}), ${formatBytes(congestion.average)} on average over ${congestion.usedLinks} of ${congestion.links} links`,
     ],
     [

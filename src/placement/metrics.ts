@@ -2,6 +2,7 @@
 
 import type { Routing } from '../machine/network/links.ts';
 import type { HostNetwork } from '../machine/network/network.ts';
+import type { Deadline } from './mapper/deadline.ts';
 import type { Placement } from './mapper/problem.ts';
 import type { Traffic } from './traffic/graph.ts';
 
@@ -37,11 +38,13 @@ export interface Congestion {
   links: number;
 }
 
+/** @throws TimeIsUp where the links take longer than there is time */
 export function measure(
   traffic: Traffic,
   network: HostNetwork,
   placement: Placement,
   routing: Routing | undefined,
+  deadline?: Deadline,
 ): Metrics {
   const { ranks, offsets, neighbours, weights } = traffic;
   const { metric } = network;
@@ -59,7 +62,8 @@ export function measure(
     }
   }
   const pairs = neighbours.length / 2;
-  const congestion = routing === undefined ? undefined : congestionOf(traffic, network, placement, routing);
+  const congestion =
+    routing === undefined ? undefined : congestionOf(traffic, network, placement, routing, deadline);
   return {
     hopBytes,
     hopsPerByte: bytes === 0 ? 0 : hopBytes / bytes,
@@ -101,12 +105,13 @@ export function balanceOf({ capacity, places }: HostNetwork, placement: Placemen
   };
 }
 
-/** Bytes over each link. @returns undefined where routes are not known */
+/** Bytes over each link. @returns undefined where routes are not known @throws TimeIsUp */
 export function linkLoads(
   traffic: Traffic,
   { links, inside }: HostNetwork,
   placement: Placement,
   routing: Routing,
+  deadline?: Deadline,
 ): Float64Array | undefined {
   if (links === undefined) return undefined;
   const { ranks, offsets, neighbours, weights, outgoing } = traffic;
@@ -115,6 +120,7 @@ export function linkLoads(
     loads[link]! += amount;
   };
   for (let rank = 0; rank < ranks; rank++) {
+    if (rank % 256 === 0) deadline?.check();
     const from = Math.floor(placement[rank]! / inside);
     for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
       const to = Math.floor(placement[neighbours[at]!]! / inside);
@@ -130,9 +136,10 @@ export function congestionOf(
   network: HostNetwork,
   placement: Placement,
   routing: Routing,
+  deadline?: Deadline,
 ): Congestion | undefined {
   const { links } = network;
-  const loads = linkLoads(traffic, network, placement, routing);
+  const loads = linkLoads(traffic, network, placement, routing, deadline);
   if (loads === undefined || links === undefined) return undefined;
   let [maximum, fullest, sum, used] = [0, -1, 0, 0];
   for (let link = 0; link < loads.length; link++) {

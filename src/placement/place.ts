@@ -19,7 +19,10 @@ export interface PlaceOptions {
   seed: number;
   effort: Effort;
   routing: Routing;
+  /** Of the search. */
   deadline: Deadline;
+  /** By when all is to be done: congestion is not told where there is no time left for it. */
+  end?: Deadline;
   /** Workers, each searching in its own way; the best result counts. */
   threads: number;
   onProgress?: (doing: string) => void;
@@ -76,17 +79,28 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
     placement,
     way: mapped.way,
     isComplete: mapped.isComplete,
-    metrics: measure(
-      traffic,
-      network,
-      placement,
-      objective === 'congestion' || traffic.neighbours.length <= mostForCongestion
-        ? options.routing
-        : undefined,
-    ),
+    metrics: measured(traffic, network, placement, options),
     linearHopBytes: costOf(plain, inOrder(traffic.ranks, problem.room)),
     randomHopBytes: costOf(plain, atRandom(traffic.ranks, problem.room, options.seed)),
   };
+}
+
+function measured(
+  traffic: Traffic,
+  network: HostNetwork,
+  placement: Placement,
+  options: PlaceOptions,
+): Metrics {
+  const { objective, routing, end } = options;
+  if (objective !== 'congestion' && traffic.neighbours.length > mostForCongestion) {
+    return measure(traffic, network, placement, undefined);
+  }
+  try {
+    return measure(traffic, network, placement, routing, objective === 'congestion' ? undefined : end);
+  } catch (thrown) {
+    if (!(thrown instanceof TimeIsUp)) throw thrown;
+    return measure(traffic, network, placement, undefined);
+  }
 }
 
 async function searched(problem: Problem, options: PlaceOptions): Promise<Mapped> {

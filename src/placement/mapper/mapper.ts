@@ -91,12 +91,13 @@ const smallProblem = 128;
 function planFor({ ranks, neighbours }: Problem, effort: Effort): Plan {
   const factor = { fast: 0.1, normal: 1, best: 12 }[effort];
   // Larger problems get less time for each rank.
-  const seconds = factor * 0.06 * Math.min(1, ranks / 512) ** 0.8 * (ranks <= 1024 ? 1 : ranks <= 8192 ? 5 : 2);
+  const seconds =
+    factor * 0.06 * Math.min(1, ranks / 512) ** 0.8 * (ranks <= 1024 ? 1 : ranks <= 8192 ? 5 : 2);
   const degree = neighbours.length / ranks;
   const halvings = Math.max(1, Math.min(4, Math.round((factor * 6000) / (ranks + neighbours.length))));
   const tries = Math.min(2e9, Math.round(seconds / secondsPerTry(degree)));
   const annealings = ranks <= smallProblem ? 8 : effort === 'best' ? 4 : 1;
-  const inParts = ranks <= 1024 ? 4 : ranks <= 8192 ? 4 : 0;
+  const inParts = ranks <= 1024 ? 1 : ranks <= 8192 ? 4 : 0;
   const triesInParts = Math.round(factor * inParts * Math.min(1, 16 / Math.max(1, degree)));
   return { halvings, triesInParts, tries: Math.ceil(tries / annealings), annealings, rounds: 20 };
 }
@@ -119,11 +120,15 @@ function search(
   }
   // What the structure gives is seldom found by halving, but costs as much time.
   const isLaid = best.way === 'grid';
+  const isLong = problem.neighbours.length > 40 * problem.ranks;
   const halvings = isLaid && options.effort !== 'best' ? 0 : plan.halvings;
   const fromGrid = best.placement.slice();
   for (let i = 0; i < halvings; i++) {
-    const afterLevel = (parts: Int32Array): void =>
+    const afterLevel = (parts: Int32Array, level: number): void => {
+      // Long rows take long to look at: only every third time.
+      if (isLong && level % 3 !== 2) return;
       refineParts(problem, parts, plan.triesInParts, random, deadline);
+    };
     const { placement, isCut } = recursivePlacement(problem, random, deadline, { afterLevel });
     keep(placement, 'halving');
     if (isCut) throw new TimeIsUp();
@@ -150,7 +155,7 @@ function search(
     const annealed = again % 2 === 0 ? best.placement.slice() : shuffled(best.placement, random);
     const way = `${best.way.replace(', annealing', '')}, annealing`;
     refined(annealed, way, () => {
-      const hot = again % 2 === 1 ? 4 : isStill ? 0.2 : problem.ranks <= 1024 ? 1.5 : 0.8;
+      const hot = again % 2 === 1 ? 4 : isStill ? 0.2 : problem.ranks <= 1024 ? 2 : 0.8;
       const isWhole = anneal(problem, annealed, { tries: plan.tries, hot, cold: 0.05 }, random, deadline);
       if (!isWhole) best.isComplete = false;
       improve(problem, annealed, random, deadline, plan.rounds);
