@@ -120,6 +120,15 @@ function splitMembers(
   if (firstSize === count) return new Uint8Array(count);
   if (firstSize === 0) return new Uint8Array(count).fill(1);
   const { offsets, neighbours, weights, metric } = problem;
+  // Half of all parts are pairs: these need no graph.
+  if (count === 2) {
+    deadline.check();
+    const [first, second] = [
+      leanOf(problem, members, 0, one, other, at),
+      leanOf(problem, members, 1, one, other, at),
+    ];
+    return first > second ? Uint8Array.of(0, 1) : Uint8Array.of(1, 0);
+  }
   const across = metric.distance(one, other);
   let entries = 0;
   for (let i = 0; i < count; i++) {
@@ -154,13 +163,28 @@ function splitMembers(
     graph.starts[i + 1] = filled;
   }
   for (let i = 0; i < count; i++) local[members[i]!] = -1;
-  const sides = count <= 2 ? splitPair(graph) : halve(graph, firstSize, random, deadline);
+  const sides = halve(graph, firstSize, random, deadline);
   settle(graph, sides, firstSize, random);
   return sides;
 }
 
-function splitPair({ lean, count }: HalvingGraph): Uint8Array {
-  return count === 2 && lean[0]! > lean[1]! ? Uint8Array.of(0, 1) : Uint8Array.of(1, 0);
+/** What it costs one of a pair to be in the second half rather than in the first; the other is in the other anyway. */
+function leanOf(
+  { offsets, neighbours, weights, metric }: Problem,
+  members: Int32Array,
+  index: number,
+  one: number,
+  other: number,
+  at: Int32Array,
+): number {
+  const rank = members[index]!;
+  let lean = 0;
+  for (let arc = offsets[rank]!; arc < offsets[rank + 1]!; arc++) {
+    const neighbour = neighbours[arc]!;
+    if (neighbour === members[1 - index]) continue;
+    lean += weights[arc]! * (metric.distance(other, at[neighbour]!) - metric.distance(one, at[neighbour]!));
+  }
+  return lean;
 }
 
 /** What refinement could not bring to the exact sizes. */
