@@ -164,6 +164,7 @@ export function findMoves(
   const heap = new GainHeap(nets);
   const candidates: (Candidate | undefined)[] = [];
   const renew = (rank: number): void => {
+    deadline.check();
     const candidate = bestFor(rank);
     candidates[rank] = candidate;
     nets[rank] = candidate?.net ?? 0;
@@ -221,12 +222,8 @@ export function findMoves(
   };
 
   try {
-    for (let rank = 0; rank < ranks; rank++) {
-      if (rank % 16 === 0) deadline.check();
-      renew(rank);
-    }
+    for (let rank = 0; rank < ranks; rank++) renew(rank);
     while (heap.size > 0) {
-      deadline.check();
       const rank = heap.top();
       const known = candidates[rank]!;
       renew(rank);

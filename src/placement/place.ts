@@ -5,7 +5,7 @@ import type { Routing } from '../machine/network/links.ts';
 import { type HostNetwork, totalGuests } from '../machine/network/network.ts';
 import { seededRandom } from '../random.ts';
 import { unload } from './mapper/congestion.ts';
-import { type Deadline, TimeIsUp } from './mapper/deadline.ts';
+import { type Deadline, firstHalfOf, TimeIsUp } from './mapper/deadline.ts';
 import { type Effort, type Mapped, mapRanks } from './mapper/mapper.ts';
 import { costOf, type Placement, type Problem, problemOf } from './mapper/problem.ts';
 import { congestionOf, type Metrics, measure } from './metrics.ts';
@@ -53,7 +53,9 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
   }
   const room = roomFor(traffic, network);
   const problem = problemOf(traffic, network, room, objective === 'dilation' ? 4 : 1);
-  const mapped = await searched(problem, options);
+  // Links are unloaded in the second half of the time.
+  const search = objective === 'congestion' ? { ...options, deadline: firstHalfOf(deadline) } : options;
+  const mapped = await searched(problem, search);
   const placement = mapped.placement;
   if (objective === 'congestion') {
     const better = placement.slice();
@@ -67,10 +69,17 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
       if (!(thrown instanceof TimeIsUp)) throw thrown;
       mapped.isComplete = false;
     }
-    const load = (one: Placement): number => congestionOf(traffic, network, one, options.routing)!.maximum;
-    if (load(better) < load(placement)) {
-      placement.set(better);
-      mapped.way += ', links unloaded';
+    const load = (one: Placement): number =>
+      congestionOf(traffic, network, one, options.routing, options.end)!.maximum;
+    try {
+      if (load(better) < load(placement)) {
+        placement.set(better);
+        mapped.way += ', links unloaded';
+      }
+    } catch (thrown) {
+      // Without time to see which is better, the one that was searched for longest stays.
+      if (!(thrown instanceof TimeIsUp)) throw thrown;
+      mapped.isComplete = false;
     }
   }
   const plain =
@@ -96,7 +105,7 @@ function measured(
     return measure(traffic, network, placement, undefined);
   }
   try {
-    return measure(traffic, network, placement, routing, objective === 'congestion' ? undefined : end);
+    return measure(traffic, network, placement, routing, end);
   } catch (thrown) {
     if (!(thrown instanceof TimeIsUp)) throw thrown;
     return measure(traffic, network, placement, undefined);

@@ -65,6 +65,7 @@ export function unload(
     before.length = 0;
   };
   for (let rank = 0; rank < ranks; rank++) {
+    if (rank % 256 === 0) deadline.check();
     // Each pair is in two rows: half of it from each.
     ways(rank, -1);
     settle();

@@ -26,4 +26,17 @@ export function deadlineIn(limitMs: number, now: () => number): Deadline {
   };
 }
 
+/** What is over when half of what is now left is over. */
+export function firstHalfOf(deadline: Deadline): Deadline {
+  const rest = deadline.leftMs() / 2;
+  if (!Number.isFinite(rest)) return deadline;
+  const leftMs = (): number => deadline.leftMs() - rest;
+  return {
+    check: () => {
+      if (leftMs() <= 0) throw new TimeIsUp();
+    },
+    leftMs,
+  };
+}
+
 export const noDeadline: Deadline = { check: () => {}, leftMs: () => Number.POSITIVE_INFINITY };
