@@ -5,7 +5,7 @@ import type { Routing } from '../machine/network/links.ts';
 import { type HostNetwork, totalGuests } from '../machine/network/network.ts';
 import { seededRandom } from '../random.ts';
 import { unload } from './mapper/congestion.ts';
-import { type Deadline, firstHalfOf, TimeIsUp } from './mapper/deadline.ts';
+import { type Deadline, earlier, firstHalfOf, TimeIsUp } from './mapper/deadline.ts';
 import { type Effort, type Mapped, mapRanks } from './mapper/mapper.ts';
 import { costOf, type Placement, type Problem, problemOf } from './mapper/problem.ts';
 import { congestionOf, type Metrics, measure } from './metrics.ts';
@@ -53,8 +53,15 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
   }
   const room = roomFor(traffic, network);
   const problem = problemOf(traffic, network, room, objective === 'dilation' ? 4 : 1);
+  const plain =
+    objective === 'dilation' ? { ...problem, weights: traffic.weights, power: 1 as const } : problem;
+  const atFirstMs = deadline.leftMs();
+  const linearHopBytes = costOf(plain, inOrder(traffic.ranks, problem.room));
+  const randomHopBytes = costOf(plain, atRandom(traffic.ranks, problem.room, options.seed));
+  // Measuring what was found takes about as long again, and must be over by the end.
+  const inTime = earlier(deadline, 2 * (atFirstMs - deadline.leftMs()));
   // Links are unloaded in the second half of the time.
-  const search = objective === 'congestion' ? { ...options, deadline: firstHalfOf(deadline) } : options;
+  const search = { ...options, deadline: objective === 'congestion' ? firstHalfOf(inTime) : inTime };
   const mapped = await searched(problem, search);
   const placement = mapped.placement;
   if (objective === 'congestion') {
@@ -64,7 +71,7 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
     try {
       const { inside, routing } = { inside: network.inside, routing: options.routing };
       const random = seededRandom(options.seed, 'congestion');
-      unload(traffic, problem, better, { links: network.links!, inside, routing, tries }, random, deadline);
+      unload(traffic, problem, better, { links: network.links!, inside, routing, tries }, random, inTime);
     } catch (thrown) {
       if (!(thrown instanceof TimeIsUp)) throw thrown;
       mapped.isComplete = false;
@@ -82,15 +89,13 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
       mapped.isComplete = false;
     }
   }
-  const plain =
-    objective === 'dilation' ? { ...problem, weights: traffic.weights, power: 1 as const } : problem;
   return {
     placement,
     way: mapped.way,
     isComplete: mapped.isComplete,
     metrics: measured(traffic, network, placement, options),
-    linearHopBytes: costOf(plain, inOrder(traffic.ranks, problem.room)),
-    randomHopBytes: costOf(plain, atRandom(traffic.ranks, problem.room, options.seed)),
+    linearHopBytes,
+    randomHopBytes,
   };
 }
 

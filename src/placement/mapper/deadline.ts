@@ -26,17 +26,21 @@ export function deadlineIn(limitMs: number, now: () => number): Deadline {
   };
 }
 
-/** What is over when half of what is now left is over. */
-export function firstHalfOf(deadline: Deadline): Deadline {
-  const rest = deadline.leftMs() / 2;
-  if (!Number.isFinite(rest)) return deadline;
-  const leftMs = (): number => deadline.leftMs() - rest;
+/** What is over so much earlier. */
+export function earlier(deadline: Deadline, byMs: number): Deadline {
+  if (!Number.isFinite(byMs)) return deadline;
+  const leftMs = (): number => deadline.leftMs() - byMs;
   return {
     check: () => {
       if (leftMs() <= 0) throw new TimeIsUp();
     },
     leftMs,
   };
+}
+
+/** What is over when half of what is now left is over. */
+export function firstHalfOf(deadline: Deadline): Deadline {
+  return earlier(deadline, deadline.leftMs() / 2);
 }
 
 export const noDeadline: Deadline = { check: () => {}, leftMs: () => Number.POSITIVE_INFINITY };

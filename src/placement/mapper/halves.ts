@@ -24,6 +24,8 @@ export interface HalvingGraph {
 /** Graphs of fewer vertices are not coarsened further. */
 const smallEnough = 80;
 const starts = 8;
+/** Looks at the clock once in so many vertices. */
+const checkEvery = 4096;
 
 /**
  * @param firstSize what the first half is to have
@@ -37,14 +39,14 @@ export function halve(
   deadline: Deadline,
 ): Uint8Array {
   deadline.check();
-  const coarser = graph.count > smallEnough ? coarsen(graph, random) : undefined;
+  const coarser = graph.count > smallEnough ? coarsen(graph, random, deadline) : undefined;
   // A graph that hardly shrinks, as that of a star, is better cut as it is.
   if (coarser === undefined || coarser.graph.count > 0.95 * graph.count)
     return halveSmall(graph, firstSize, random);
   const coarseSides = halve(coarser.graph, firstSize, random, deadline);
   const sides = new Uint8Array(graph.count);
   for (let vertex = 0; vertex < graph.count; vertex++) sides[vertex] = coarseSides[coarser.of[vertex]!]!;
-  refine(graph, sides, firstSize, random);
+  refine(graph, sides, firstSize, random, deadline);
   return sides;
 }
 
@@ -136,7 +138,7 @@ interface Coarser {
 }
 
 /** Joins pairs of vertices over their heaviest edges. */
-function coarsen(graph: HalvingGraph, random: Random): Coarser {
+function coarsen(graph: HalvingGraph, random: Random, deadline: Deadline): Coarser {
   const { count, starts: from, ends, weights, sizes, lean } = graph;
   const order = new Int32Array(count);
   for (let i = 0; i < count; i++) order[i] = i;
@@ -153,6 +155,7 @@ function coarsen(graph: HalvingGraph, random: Random): Coarser {
   const members = new Int32Array(2 * count);
   let coarse = 0;
   for (let i = 0; i < count; i++) {
+    if (i % checkEvery === checkEvery - 1) deadline.check();
     const vertex = order[i]!;
     if (of[vertex] !== -1) continue;
     let partner = vertex;
@@ -178,6 +181,7 @@ function coarsen(graph: HalvingGraph, random: Random): Coarser {
   const slot = new Int32Array(coarse).fill(-1);
   let filled = 0;
   for (let vertex = 0; vertex < coarse; vertex++) {
+    if (vertex % checkEvery === checkEvery - 1) deadline.check();
     const [a, b] = [members[2 * vertex]!, members[2 * vertex + 1]!];
     const begin = filled;
     for (let half = 0; half < (a === b ? 1 : 2); half++) {
@@ -211,7 +215,13 @@ const mostPasses = 6;
  * Moves vertices across while it helps, and a while longer, then back to the best state seen. What is within the size
  * of the largest vertex of the wanted sizes counts as balanced; with vertices of size 1, exactly.
  */
-export function refine(graph: HalvingGraph, sides: Uint8Array, firstSize: number, random: Random): void {
+export function refine(
+  graph: HalvingGraph,
+  sides: Uint8Array,
+  firstSize: number,
+  random: Random,
+  deadline?: Deadline,
+): void {
   const { count, starts: from, ends, weights, sizes, lean } = graph;
   const gains = new Float64Array(count);
   const heaps = [new GainHeap(gains), new GainHeap(gains)] as const;
@@ -224,6 +234,7 @@ export function refine(graph: HalvingGraph, sides: Uint8Array, firstSize: number
   const patience = Math.max(25, Math.min(300, count >> 3));
   const offset = random.below(Math.max(1, count));
   for (let pass = 0; pass < mostPasses; pass++) {
+    deadline?.check();
     heaps[0].clear();
     heaps[1].clear();
     isLocked.fill(0);

@@ -45,23 +45,24 @@ export function recursivePlacement(
       const [one, other] = [left[part]!, right[part]!];
       if (one < 0 || members.length === 0) continue;
       const firstSize = firstShare(members.length, roomOf(one), roomOf(other));
-      let sides: Uint8Array | undefined;
-      if (!isCut) {
-        try {
-          const cut = { members, firstSize, one: centre[one]!, other: centre[other]! };
-          sides = splitMembers(problem, cut, at, scratch, random, deadline);
-        } catch (thrown) {
-          isCut = noted(thrown);
-        }
+      if (isCut) {
+        fillInOrder(problem, part, members, at);
+        continue;
+      }
+      let sides: Uint8Array;
+      try {
+        const cut = { members, firstSize, one: centre[one]!, other: centre[other]! };
+        sides = splitMembers(problem, cut, at, scratch, random, deadline);
+      } catch (thrown) {
+        isCut = noted(thrown);
+        fillInOrder(problem, part, members, at);
+        continue;
       }
       for (const [half, side] of [
         [one, 0],
         [other, 1],
       ] as const) {
-        const chosen =
-          sides === undefined
-            ? members.subarray(side === 0 ? 0 : firstSize, side === 0 ? firstSize : members.length)
-            : members.filter((_, i) => sides[i] === side);
+        const chosen = members.filter((_, i) => sides[i] === side);
         for (const rank of chosen) {
           partOf[rank] = half;
           at[rank] = centre[half]!;
@@ -85,6 +86,16 @@ export function recursivePlacement(
     open = next;
   }
   return { placement: at, isCut };
+}
+
+/** Ranks into the places of a part as they come. */
+function fillInOrder({ hierarchy, room }: Problem, part: number, members: Int32Array, at: Int32Array): void {
+  const { order, low, high } = hierarchy;
+  let next = 0;
+  for (let i = low[part]!; i < high[part]! && next < members.length; i++) {
+    const place = order[i]!;
+    for (let slot = 0; slot < room[place]! && next < members.length; slot++) at[members[next++]!] = place;
+  }
 }
 
 /** @returns true where the time was over */
