@@ -161,6 +161,7 @@ mine() { [ -f "$1" ] && grep -q "\\"pid\\":$agent[,}]" "$1"; }
 if mine "$place/agent.json"; then
   services="$(dirname "$place")/lodge-$(id -u)-s$(basename "$dir")-"
   for process in /proc/[0-9]*; do
+    [ "$(readlink "$process/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] || continue
     { tr '\\0' '\\n' <"$process/environ"; } 2>/dev/null | grep -q "^LODGE_SERVICES=$services" || continue
     pkill -KILL -P "\${process#/proc/}"
     kill -KILL "\${process#/proc/}"
