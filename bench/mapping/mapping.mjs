@@ -13,7 +13,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { judge, lodge, timed } from '../measure.mjs';
-import { dragonflyGraph } from './dragonfly.mjs';
 import { instances, largeInstances } from './instances.mjs';
 
 /**
@@ -107,13 +106,7 @@ async function compare() {
     (one) => (part === 'all' || one.ranks < 32_768) && one.name.includes(filter),
   )) {
     must(lodge, ['place', 'generate', instance.traffic, '-o', 't.grf']);
-    if (instance.dragonfly === undefined) writeFileSync(join(dir, 'target.tgt'), `${instance.target}\n`);
-    else {
-      const { graph, hosts } = dragonflyGraph(instance.dragonfly);
-      writeFileSync(join(dir, 'network.grf'), graph);
-      writeFileSync(join(dir, 'hosts'), hosts);
-      must('amk_grf', ['-lhosts', 'network.grf', 'target.tgt']);
-    }
+    writeFileSync(join(dir, 'target.tgt'), `${instance.target}\n`);
     const peer = await scotch(instance.topology);
     const own = await ours(instance.topology);
     const ratio = own.hops / peer.hops;
