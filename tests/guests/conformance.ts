@@ -82,7 +82,7 @@ left() {
 
 /** Defines the tests for one accelerator. */
 export function defineConformance(accelerator: Accelerator, options: ConformanceOptions): void {
-  const { bulkMib = 64, crowd = 50, timeoutMs = 60_000 } = options;
+  const { bulkMib = 64, crowd = 50, timeoutMs = 300_000 } = options;
   const able = capabilities[accelerator];
   /** The guest that most tests share, because starting one takes seconds. */
   const shared = 'shared';
