@@ -92,7 +92,7 @@ function planFor({ ranks, neighbours }: Problem, effort: Effort): Plan {
   const factor = { fast: 0.1, normal: 1, best: 12 }[effort];
   // Larger problems get less time for each rank.
   const seconds =
-    factor * 0.06 * Math.min(1, ranks / 512) ** 0.8 * (ranks <= 1024 ? 1 : ranks <= 8192 ? 5 : 2);
+    factor * 0.06 * Math.min(1, ranks / 512) ** 0.8 * (ranks <= 1024 ? 1 : ranks <= 8192 ? 10 : 2);
   const degree = neighbours.length / ranks;
   const halvings = Math.max(1, Math.min(4, Math.round((factor * 6000) / (ranks + neighbours.length))));
   const tries = Math.min(2e9, Math.round(seconds / secondsPerTry(degree)));

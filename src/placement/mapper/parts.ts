@@ -53,7 +53,7 @@ export function refineParts(
   const placement = partOf.map((part) => centre[part]!);
   improve(coarse, placement, random, deadline, rounds);
   if (tries > 0) {
-    anneal(coarse, placement, { tries: tries * ranks, hot: 1, cold: 0.1 }, random, deadline);
+    anneal(coarse, placement, { tries: tries * ranks, hot: 0.4, cold: 0.05 }, random, deadline);
     improve(coarse, placement, random, deadline, rounds);
   }
   for (let rank = 0; rank < ranks; rank++) partOf[rank] = partAt[placement[rank]!]!;
