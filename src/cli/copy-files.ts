@@ -18,9 +18,9 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { forEachBounded } from '../cluster/governor.ts';
 import { shortNames } from '../cluster/guest-names.ts';
-import { isHostList } from '../cluster/host-list.ts';
 import { LodgeError } from '../errors.ts';
 import { thisUser } from '../guest/user.ts';
+import { isHostList } from '../host-list.ts';
 import { execInGuest } from '../server/client.ts';
 import { locateGuest } from '../server/locate.ts';
 import type { RemoteSession } from '../server/remote-session.ts';

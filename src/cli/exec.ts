@@ -23,7 +23,7 @@ export function defineExec(program: Command): void {
     .action(async (name: string, words: string[], flags: CommandFlags & { atOnce?: string }) => {
       const argv = words[0] === '--' ? words.slice(1) : words;
       const [{ isHostList }, { namedGuest, namedGuests }] = await Promise.all([
-        import('../cluster/host-list.ts'),
+        import('../host-list.ts'),
         import('./guest-names.ts'),
       ]);
       if (!isHostList(name)) {

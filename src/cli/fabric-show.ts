@@ -11,13 +11,13 @@ import {
   eventTime,
 } from '../cluster/events.ts';
 import { requireLink } from '../cluster/fabric-change.ts';
-import { expandHostList } from '../cluster/host-list.ts';
 import { clusterDir, whichCluster } from '../cluster/state.ts';
 import { nearest } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { linkRows, matrixRecord, matrixRows } from '../fabric/matrix-text.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 import { prometheusText } from '../fabric/prometheus.ts';
+import { expandHostList } from '../host-list.ts';
 import { thisJobId } from '../server/locate.ts';
 import type { ClusterFlag } from './fabric.ts';
 import { fabricOf } from './fabric-access.ts';

@@ -13,7 +13,6 @@ import {
 } from '../cluster/engine/rendezvous.ts';
 import type { SlurmJob } from '../cluster/engine/slurm-job.ts';
 import { spreadGuests } from '../cluster/engine/spread.ts';
-import { foldHostList } from '../cluster/host-list.ts';
 import { clusterOnHost } from '../cluster/hosts.ts';
 import { readOutline } from '../cluster/look.ts';
 import { type ClusterOutline, type ClusterPlan, completeCluster } from '../cluster/plan.ts';
@@ -21,6 +20,7 @@ import { neededBytes } from '../cluster/resources.ts';
 import { describeError, LodgeError } from '../errors.ts';
 import type { ClusterHosts, FabricStatus } from '../fabric/control.ts';
 import type { GuestSpec } from '../guest/spec.ts';
+import { foldHostList } from '../host-list.ts';
 import { call } from '../server/client.ts';
 import { ensureJob, type Job, type JobHost, memoryOfJob, openJob, startVerb, verbOn } from '../server/job.ts';
 import { thisJobId } from '../server/locate.ts';

@@ -1,6 +1,7 @@
 /** A plan for people, or as the JSON it is. */
 
 import type { GuestPlan } from '../guest/plan.ts';
+import { shellWord } from '../shell-words.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
 
 export function printPlan(plan: GuestPlan, json: boolean): void {
@@ -75,6 +76,5 @@ function wrapArguments(argv: readonly string[]): string[] {
 
 /** A word as a shell takes it; control characters are shown, not sent. */
 function shown(word: string): string {
-  if (/^[\w@%+=:,./-]+$/.test(word)) return word;
-  return `'${word.replaceAll("'", "'\\''").replaceAll('\n', '\\n')}'`;
+  return shellWord(word).replaceAll('\n', '\\n');
 }

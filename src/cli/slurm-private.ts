@@ -32,6 +32,7 @@ import { call, configureGuest, ensureHostAgent, execInGuest } from '../server/cl
 import { type Door, ownAddress } from '../server/door.ts';
 import { ensureJob, type Job, jobForClusters, openJob, stepProcess, verbOn } from '../server/job.ts';
 import type { ServiceGroup, ServiceProgram } from '../server/services.ts';
+import { shellWord } from '../shell-words.ts';
 import { downVerb, upVerb } from './cluster-actions.ts';
 import { hasDefaultRoute, type LookAnswer, lastingMemoryBytes } from './host-part-actions.ts';
 import { jobClusterNamed } from './job-names.ts';
@@ -352,11 +353,11 @@ function tellShell(slurm: PrivateSlurm, job: Job | undefined, json: boolean): vo
   );
   const siteConf = process.env.LODGE_JOB === undefined ? process.env.SLURM_CONF : process.env.LODGE_JOB_CONF;
   const lines = [
-    `export SLURM_CONF=${conf}`,
+    `export SLURM_CONF=${shellWord(conf)}`,
     ...(job === undefined
       ? []
-      : [`export LODGE_JOB=${job.id}:${process.env.SLURM_JOB_NODELIST ?? jobList()}`]),
-    ...(job === undefined || siteConf === undefined ? [] : [`export LODGE_JOB_CONF=${siteConf}`]),
+      : [`export LODGE_JOB=${shellWord(`${job.id}:${process.env.SLURM_JOB_NODELIST ?? jobList()}`)}`]),
+    ...(job === undefined || siteConf === undefined ? [] : [`export LODGE_JOB_CONF=${shellWord(siteConf)}`]),
     ...(outer.length === 0 ? [] : [`unset ${outer.join(' ')}`]),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);

@@ -4,11 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describeError, LodgeError } from '../errors.ts';
 import type { GuestPlan } from '../guest/plan.ts';
 import { type GuestView, viewGuest } from '../guest/state.ts';
+import { foldHostList } from '../host-list.ts';
 import { diffCluster, isNothing, type Step } from './diff.ts';
 import type { ClusterEvent } from './events.ts';
 import { bootCost, forEachBounded, runGoverned } from './governor.ts';
 import type { GuestSetUp } from './guest-setup.ts';
-import { foldHostList } from './host-list.ts';
 import type { ClusterPlan, PlannedGuest } from './plan.ts';
 import {
   actualGuest,

@@ -1,7 +1,7 @@
 /** From names as people write them to those that guests have: `v01`, `lab.v01`, `v[01-04]`. Pure. */
 
 import { LodgeError } from '../errors.ts';
-import { expandHostList, isHostList } from './host-list.ts';
+import { expandHostList, isHostList } from '../host-list.ts';
 
 /**
  * The full name that is meant: an exact one wins; else the guest of a cluster that has it as its own name.

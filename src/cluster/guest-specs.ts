@@ -3,7 +3,7 @@
 import { checkValue, type Locate, type LocatedDocument, nearest } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { type GuestSpec, guestNamePattern, guestSpecSchema } from '../guest/spec.ts';
-import { expandHostList, foldHostList, mostNames } from './host-list.ts';
+import { expandHostList, foldHostList, mostNames } from '../host-list.ts';
 import type { RouteSpec } from './routes.ts';
 import { type ClusterSpec, networkKeysSchema } from './spec.ts';
 

@@ -2,6 +2,7 @@
 
 import type { Locate } from '../document.ts';
 import { LodgeError } from '../errors.ts';
+import { expandHostList } from '../host-list.ts';
 import {
   formatAddress,
   formatPrefix,
@@ -13,7 +14,6 @@ import {
   uplinkPort,
 } from './address.ts';
 import { suggestGuest } from './guest-specs.ts';
-import { expandHostList } from './host-list.ts';
 import type { MemberSpec, NetworkSpec } from './spec.ts';
 
 export interface Member {

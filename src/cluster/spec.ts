@@ -5,9 +5,9 @@
 
 import * as z from 'zod';
 import { guestName, guestSpecSchema, size, unit } from '../guest/spec.ts';
+import { expandHostList } from '../host-list.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage } from '../units.ts';
 import { parseMac, parseSubnet } from './address.ts';
-import { expandHostList } from './host-list.ts';
 import { parseRoute } from './routes.ts';
 import { parseTopology } from './topology.ts';
 import { parseUplinkRule } from './uplink-rule.ts';

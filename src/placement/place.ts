@@ -3,7 +3,7 @@
 import { LodgeError } from '../errors.ts';
 import type { Routing } from '../machine/network/links.ts';
 import { type HostNetwork, totalGuests } from '../machine/network/network.ts';
-import { seededRandom } from '../random.ts';
+import { seededRandom, shuffle } from '../random.ts';
 import { unload } from './mapper/congestion.ts';
 import { type Deadline, earlier, firstHalfOf, TimeIsUp } from './mapper/deadline.ts';
 import { type Effort, type Mapped, mapRanks } from './mapper/mapper.ts';
@@ -165,15 +165,7 @@ export function inOrder(ranks: number, room: Int32Array): Placement {
 }
 
 function atRandom(ranks: number, room: Int32Array, seed: number): Placement {
-  const placement = inOrder(ranks, room);
-  const random = seededRandom(seed, 'random placement');
-  for (let last = ranks - 1; last > 0; last--) {
-    const other = random.below(last + 1);
-    const kept = placement[last]!;
-    placement[last] = placement[other]!;
-    placement[other] = kept;
-  }
-  return placement;
+  return Int32Array.from(shuffle(Array.from(inOrder(ranks, room)), seededRandom(seed, 'random placement')));
 }
 
 export interface Overfull {

@@ -2,7 +2,6 @@
 
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { expandHostList } from '../cluster/host-list.ts';
 import { LodgeError } from '../errors.ts';
 import type { parseTopologyXml } from '../machine/hwloc.ts';
 import { parseDistanceMatrix } from '../machine/network/distance-file.ts';
@@ -73,7 +72,7 @@ async function readLevels(text: string, from: string, where: string, weight: num
   if (isSlurmYaml(content) || isSlurmTopology(content)) {
     const { parseSlurmTopology, parseSlurmYaml } = await import('../machine/network/slurm.ts');
     const parse = isSlurmYaml(content) ? parseSlurmYaml : parseSlurmTopology;
-    return { levels: [parse(content, text, expandHostList)], slots: 1 };
+    return { levels: [parse(content, text)], slots: 1 };
   }
   if (/^\s*<\?xml|^\s*<topology/.test(content)) {
     return { levels: [await levelOfXml(content, text, weight)], slots: 1 };

@@ -24,8 +24,8 @@ import {
   slurmFault,
   slurmJobOf,
 } from '../cluster/engine/slurm-job.ts';
-import { foldHostList } from '../cluster/host-list.ts';
 import { LodgeError } from '../errors.ts';
+import { foldHostList } from '../host-list.ts';
 import { printable } from '../printable.ts';
 import { missingProgram, runProgram } from '../process.ts';
 import { identify, type ProcessIdentity } from '../process-identity.ts';

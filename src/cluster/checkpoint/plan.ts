@@ -4,7 +4,7 @@ import { LodgeError } from '../../errors.ts';
 import type { FabricPlan } from '../../fabric/plan.ts';
 import type { GuestPlan } from '../../guest/plan.ts';
 import { restoredPlan, savingRefusal } from '../../guest/saved.ts';
-import { foldHostList } from '../host-list.ts';
+import { foldHostList } from '../../host-list.ts';
 import { fullNameOf } from '../networks.ts';
 import type { ClusterPlan } from '../plan.ts';
 import { type Checkpoint, stateFileOf } from './files.ts';

@@ -1,7 +1,7 @@
 /** The job of Slurm that a process is in, from its environment, and how lodge asks Slurm for a step in it. Pure. */
 
 import { LodgeError } from '../../errors.ts';
-import { expandHostList, foldHostList } from '../host-list.ts';
+import { expandHostList, foldHostList } from '../../host-list.ts';
 
 export interface SlurmJob {
   /** Such as `4711`. */

@@ -1,6 +1,7 @@
 /** A line for Slurm with a guest in it: which of its words are lodge's, which are Slurm's, and which the command. Pure. */
 
 import { LodgeError } from '../../errors.ts';
+import { shellLine } from '../../shell-words.ts';
 
 export type SlurmVerb = 'srun' | 'salloc' | 'sbatch';
 
@@ -59,11 +60,6 @@ export function slurmArgv(verb: SlurmVerb, line: SlurmLine, lodge: string): stri
     case 'salloc':
       return ['salloc', ...line.slurm, '--', 'srun', ...run];
     case 'sbatch':
-      return ['sbatch', ...line.slurm, `--wrap=exec srun ${run.map(quoted).join(' ')}`];
+      return ['sbatch', ...line.slurm, `--wrap=exec srun ${shellLine(run)}`];
   }
-}
-
-/** A word for sh(1). */
-function quoted(word: string): string {
-  return /^[A-Za-z0-9_./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

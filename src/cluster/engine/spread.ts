@@ -1,8 +1,8 @@
 /** Which host of an allocation each guest of a cluster goes to. Pure. */
 
 import { LodgeError } from '../../errors.ts';
+import { foldHostList } from '../../host-list.ts';
 import { formatSize } from '../../units.ts';
-import { foldHostList } from '../host-list.ts';
 
 export interface HostRoom {
   name: string;

@@ -6,12 +6,10 @@
 import * as z from 'zod';
 import { parseLocatedYaml } from '../../document.ts';
 import { LodgeError } from '../../errors.ts';
+import { expandHostList } from '../../host-list.ts';
 import { printable } from '../../printable.ts';
 import type { IrregularTree, Level } from './levels.ts';
 import type { TreeVertex } from './links.ts';
-
-/** Names that a text in Slurm's short form (`n[01-04]`) stands for. */
-export type ExpandNames = (text: string, where?: string) => string[];
 
 interface Switch {
   name: string;
@@ -25,7 +23,7 @@ interface Switch {
  * passed over. `BlockName=b1 Nodes=…` is a switch with nodes, and all blocks are children of one.
  * @throws LodgeError `topology`, with file, line and column
  */
-export function parseSlurmTopology(text: string, file: string, expand: ExpandNames): Level {
+export function parseSlurmTopology(text: string, file: string): Level {
   const switches: Switch[] = [];
   let line = 0;
   for (const raw of text.split('\n')) {
@@ -53,7 +51,7 @@ export function parseSlurmTopology(text: string, file: string, expand: ExpandNam
     }
     const list = (key: string): string[] => {
       const entry = found.get(key);
-      return entry === undefined || entry.value === '' ? [] : expand(entry.value, where(entry.at));
+      return entry === undefined || entry.value === '' ? [] : expandHostList(entry.value, where(entry.at));
     };
     // scontrol prints, beside the switches below one, all nodes that are below them.
     const below = list('switches').filter((child) => child !== '(null)');
@@ -96,7 +94,7 @@ const yamlSchema = z.array(
  * Reads `topology.yaml`: the default of the cluster, else the first one that is a tree or blocks.
  * @throws LodgeError
  */
-export function parseSlurmYaml(text: string, file: string, expand: ExpandNames): Level {
+export function parseSlurmYaml(text: string, file: string): Level {
   const { value, locate } = parseLocatedYaml(text, yamlSchema, file);
   const shaped = value
     .map((topology, i) => ({ topology, i }))
@@ -107,7 +105,7 @@ export function parseSlurmYaml(text: string, file: string, expand: ExpandNames):
   }
   const { topology, i } = chosen;
   const names = (written: string | undefined, path: PropertyKey[]): string[] =>
-    written === undefined || written === '' ? [] : expand(written, locate(path));
+    written === undefined || written === '' ? [] : expandHostList(written, locate(path));
   const switches =
     topology.tree?.switches.map((one, j): Switch => {
       const path = [i, 'tree', 'switches', j];

@@ -3,7 +3,7 @@
  * unless the time limit cut it short, which the result says.
  */
 
-import { type Random, seededRandom } from '../../random.ts';
+import { seededRandom, shuffle } from '../../random.ts';
 import { coordinatePlacement } from './coordinates.ts';
 import { type Deadline, TimeIsUp } from './deadline.ts';
 import { embed } from './embed.ts';
@@ -152,7 +152,8 @@ function search(
   if (isStill && options.effort !== 'best' && problem.ranks > smallProblem) return;
   for (let again = 0; again < plan.annealings; again++) {
     // Small problems are begun anew from chance now and then: from some placements no small change leads on.
-    const annealed = again % 2 === 0 ? best.placement.slice() : shuffled(best.placement, random);
+    const annealed =
+      again % 2 === 0 ? best.placement.slice() : Int32Array.from(shuffle(Array.from(best.placement), random));
     const way = `${best.way.replace(', annealing', '')}, annealing`;
     refined(annealed, way, () => {
       const hot = again % 2 === 1 ? 4 : isStill ? 0.2 : problem.ranks <= 1024 ? 2 : 0.8;
@@ -161,15 +162,4 @@ function search(
       improve(problem, annealed, random, deadline, plan.rounds);
     });
   }
-}
-
-function shuffled(placement: Placement, random: Random): Placement {
-  const other = placement.slice();
-  for (let last = other.length - 1; last > 0; last--) {
-    const at = random.below(last + 1);
-    const kept = other[last]!;
-    other[last] = other[at]!;
-    other[at] = kept;
-  }
-  return other;
 }

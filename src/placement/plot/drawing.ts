@@ -1,17 +1,6 @@
 /** The little of SVG that plots of placements are made of. Pure. */
 
-const entities: Record<string, string> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-/** Text from files, safe in HTML and SVG; control characters are shown as U+FFFD. */
-export function escaped(text: string): string {
-  return text.replace(/\p{Cc}/gu, '\u{fffd}').replace(/[&<>"']/g, (character) => entities[character]!);
-}
+import { escapeText } from '../../markup.ts';
 
 const short = (value: number): number => Math.round(value * 100) / 100;
 
@@ -23,7 +12,7 @@ export function box(
   fill: string,
   title?: string,
 ): string {
-  const inside = title === undefined ? '/>' : `><title>${escaped(title)}</title></rect>`;
+  const inside = title === undefined ? '/>' : `><title>${escapeText(title)}</title></rect>`;
   return `<rect x="${short(x)}" y="${short(y)}" width="${short(width)}" height="${short(height)}" fill="${fill}"${inside}`;
 }
 
@@ -34,14 +23,14 @@ export function label(
   options: { anchor?: 'middle' | 'end'; size?: number } = {},
 ): string {
   const anchor = options.anchor === undefined ? '' : ` text-anchor="${options.anchor}"`;
-  return `<text x="${short(x)}" y="${short(y)}" font-size="${options.size ?? 12}" fill="#1b2127"${anchor}>${escaped(text)}</text>`;
+  return `<text x="${short(x)}" y="${short(y)}" font-size="${options.size ?? 12}" fill="#1b2127"${anchor}>${escapeText(text)}</text>`;
 }
 
 /** A picture of its own, on white. */
 export function picture(width: number, height: number, content: string, title: string): string {
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${Math.ceil(height)}" viewBox="0 0 ${width} ${Math.ceil(height)}" ` +
-    `role="img" aria-label="${escaped(title)}" font-family="system-ui, sans-serif">` +
+    `role="img" aria-label="${escapeText(title)}" font-family="system-ui, sans-serif">` +
     `${box(0, 0, width, Math.ceil(height), '#ffffff')}${content}</svg>`
   );
 }

@@ -4,11 +4,12 @@ import type { Routing } from '../../machine/network/links.ts';
 import { axisName } from '../../machine/network/links.ts';
 import type { Side } from '../../machine/network/metric.ts';
 import type { HostNetwork } from '../../machine/network/network.ts';
+import { escapeText } from '../../markup.ts';
 import type { Placement } from '../mapper/problem.ts';
 import { dilationHistogram, linkLoads, measure } from '../metrics.ts';
 import { inOrder, roomFor } from '../place.ts';
 import type { Traffic } from '../traffic/graph.ts';
-import { box, escaped, heat, label, picture } from './drawing.ts';
+import { box, heat, label, picture } from './drawing.ts';
 
 export interface Plotted {
   traffic: Traffic;
@@ -68,12 +69,12 @@ export function plot({ traffic, network, placement, before, routing, file }: Plo
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escaped(title)}</title>
+<title>${escapeText(title)}</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:${widthPx}px;margin:2em auto;padding:0 1em;background:#fff;color:#1b2127}
 svg{max-width:100%;height:auto}td,th{padding:.2em 1em .2em 0;text-align:right}td:first-child,th:first-child{text-align:left}</style>
-</head><body><h1>${escaped(title)}</h1>
+</head><body><h1>${escapeText(title)}</h1>
 <table><tr><th></th><th>hops for each byte</th><th>average dilation</th><th>largest</th><th>bytes over the fullest link (${routing})</th></tr>
-${rows.map((row) => `<tr>${row.map((cell) => `<td>${escaped(cell)}</td>`).join('')}</tr>`).join('\n')}</table>
+${rows.map((row) => `<tr>${row.map((cell) => `<td>${escapeText(cell)}</td>`).join('')}</tr>`).join('\n')}</table>
 ${pictures.map((one) => `<p>${one}</p>`).join('\n')}
 </body></html>
 `;

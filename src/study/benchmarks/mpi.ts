@@ -1,5 +1,6 @@
 /** Runs MPI programs of Debian's Open MPI within one host, alike on the host and in a guest. Pure. */
 
+import { shellLine } from '../../shell-words.ts';
 import type { BenchmarkCommand } from './benchmark.ts';
 import { withEnv } from './pages.ts';
 
@@ -65,7 +66,7 @@ export function mpiCommand(run: MpiRun): BenchmarkCommand {
   const rank =
     run.cpus === undefined
       ? program
-      : ['sh', '-c', pinned(program.map(quoted).join(' ')), 'rank', ...run.cpus.map(String)];
+      : ['sh', '-c', pinned(shellLine(program)), 'rank', ...run.cpus.map(String)];
   // Slots are named because Open MPI counts cores, and a guest's CPUs may be threads of fewer.
   const mpiexec = ['mpiexec.openmpi', '--host', `localhost:${run.ranks}`, '-n', `${run.ranks}`];
   return {
@@ -84,10 +85,6 @@ export function mpiCommand(run: MpiRun): BenchmarkCommand {
     env: { ...mpiEnvironment, ...run.env },
     input: run.input,
   };
-}
-
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 export const mpiNeeds = [

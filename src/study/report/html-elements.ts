@@ -1,6 +1,6 @@
 /** HTML as text: only what was escaped, or made here, can become part of a page. Pure. */
 
-import { escapeText } from './text.ts';
+import { escapeText } from '../../markup.ts';
 
 /** A piece of HTML that is safe to put into a page. */
 export class Html {
@@ -90,11 +90,4 @@ function box(caption: string, content: Html, columns: number): Html {
 export function factTable(caption: string, facts: readonly (readonly [string, Content])[]): Html {
   const rows = facts.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`);
   return box(caption, html`<table class="facts" aria-label="${caption}"><tbody>${rows}</tbody></table>`, 2);
-}
-
-/** A command as a shell would take it. */
-export function shellLine(argv: readonly string[]): string {
-  return argv
-    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
-    .join(' ');
 }

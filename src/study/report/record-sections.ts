@@ -1,13 +1,14 @@
 /** What a report keeps of a study: what was not measured, what failed, the machine, how to do it again. Pure. */
 
 import { stringify } from 'yaml';
+import { shellLine } from '../../shell-words.ts';
 import { formatSize, formatTime } from '../../units.ts';
 import { type Cell, keyOfCell, nameOfSeries, type PageSize } from '../cells.ts';
 import { flagMeanings } from '../judge-run.ts';
 import type { Found, Sample, Study } from '../samples.ts';
 import { coresText } from './answer.ts';
 import type { Findings } from './findings.ts';
-import { type Content, factTable, type Html, html, shellLine, table } from './html-elements.ts';
+import { type Content, factTable, type Html, html, table } from './html-elements.ts';
 import { formatNumber } from './numbers.ts';
 import { compareSeries } from './series.ts';
 

@@ -1,6 +1,6 @@
 /** The few elements of SVG that figures are made of, as text. Format: SVG 1.1 (W3C). Pure. */
 
-import { escapeText } from './text.ts';
+import { escapeText } from '../../markup.ts';
 
 export type Attributes = Record<string, string | number | undefined>;
 

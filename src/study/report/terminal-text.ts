@@ -1,6 +1,6 @@
 /** Lines of text for a terminal: colours, columns, wrapping, and nothing that could steer it. Pure. */
 
-import { printable } from './text.ts';
+import { printable } from '../../markup.ts';
 
 export interface TerminalLook {
   /** Columns of the terminal. */

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { expandHostList } from '../../../src/cluster/host-list.ts';
 import { LodgeError } from '../../../src/errors.ts';
 import { parseDistanceMatrix } from '../../../src/machine/network/distance-file.ts';
 import { type Level, networkOfLevels } from '../../../src/machine/network/levels.ts';
@@ -28,9 +27,7 @@ SwitchName=top Switches=s[1-2]
 `;
 
   test('topology.conf', () => {
-    const { metric, places, name, links } = network(
-      parseSlurmTopology(conf, 'topology.conf', expandHostList),
-    );
+    const { metric, places, name, links } = network(parseSlurmTopology(conf, 'topology.conf'));
     expect(places).toBe(5);
     expect([0, 1, 2, 3, 4].map(name)).toEqual(['n01', 'n02', 'n03', 'n04', 'n05']);
     expect([0, 1, 2, 4].map((to) => metric.distance(0, to))).toEqual([0, 2, 4, 4]);
@@ -44,14 +41,14 @@ SwitchName=top Switches=s[1-2]
 SwitchName=s2 Level=0 LinkSpeed=1 Nodes=n[03-05]
 SwitchName=top Level=1 LinkSpeed=1 Nodes=n[01-05] Switches=s[1-2]
 `;
-    const { metric, places } = network(parseSlurmTopology(printed, 'stdin', expandHostList));
+    const { metric, places } = network(parseSlurmTopology(printed, 'stdin'));
     expect(places).toBe(5);
     expect(metric.distance(0, 2)).toBe(4);
   });
 
   test('hosts at different depths, and several roots', () => {
     const uneven = 'SwitchName=a Nodes=x1\nSwitchName=b Switches=c\nSwitchName=c Nodes=y[1-2]\n';
-    const { metric, name } = network(parseSlurmTopology(uneven, 'f', expandHostList));
+    const { metric, name } = network(parseSlurmTopology(uneven, 'f'));
     expect([0, 1, 2].map(name)).toEqual(['x1', 'y1', 'y2']);
     expect(metric.distance(1, 2)).toBe(2);
     expect(metric.distance(0, 1)).toBe(5);
@@ -68,7 +65,7 @@ SwitchName=top Level=1 LinkSpeed=1 Nodes=n[01-05] Switches=s[1-2]
       - {switch: s1, nodes: 'n[1-2]'}
       - {switch: s2, nodes: 'n[3-4]'}
 `;
-    expect(network(parseSlurmYaml(yaml, 't.yaml', expandHostList)).metric.distance(0, 3)).toBe(4);
+    expect(network(parseSlurmYaml(yaml, 't.yaml')).metric.distance(0, 3)).toBe(4);
     const blocks = `- topology: b
   block:
     block_sizes: [2]
@@ -76,7 +73,7 @@ SwitchName=top Level=1 LinkSpeed=1 Nodes=n[01-05] Switches=s[1-2]
       - {block: b1, nodes: 'n[1-2]'}
       - {block: b2, nodes: 'n[3-4]'}
 `;
-    expect(network(parseSlurmYaml(blocks, 'b.yaml', expandHostList)).metric.distance(0, 3)).toBe(4);
+    expect(network(parseSlurmYaml(blocks, 'b.yaml')).metric.distance(0, 3)).toBe(4);
   });
 
   test.each([
@@ -92,7 +89,7 @@ SwitchName=top Level=1 LinkSpeed=1 Nodes=n[01-05] Switches=s[1-2]
       'some switches are below each other in a ring',
     ],
   ])('%j is refused', (text, where, message) => {
-    const fault = faultOf(() => parseSlurmTopology(text, 'f', expandHostList));
+    const fault = faultOf(() => parseSlurmTopology(text, 'f'));
     expect(fault.where).toBe(where);
     if (message !== undefined) expect(fault.message).toBe(message);
   });

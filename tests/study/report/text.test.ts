@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import { describe, expect, it } from 'vitest';
-import { escapeText, fitText, printable, textWidthPx, wrapText } from '../../../src/study/report/text.ts';
+import { escapeText, printable } from '../../../src/markup.ts';
+import { fitText, textWidthPx, wrapText } from '../../../src/study/report/text.ts';
 
 describe('escaped text', () => {
   it('is no markup and no end of an attribute', () => {

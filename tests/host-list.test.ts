@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { expandHostList, foldHostList, isHostList, mostNames } from '../../src/cluster/host-list.ts';
-import { faultOf } from './sample.ts';
+import { expandHostList, foldHostList, isHostList, mostNames } from '../src/host-list.ts';
+import { faultOf } from './cluster/sample.ts';
 
 describe('a list of names', () => {
   it.each([

@@ -1,9 +1,9 @@
 /**
- * Names of guests in the short form of Slurm and pdsh: `v[01-04,07]` stands for v01, v02, v03, v04 and v07. Leading
+ * Names of guests and hosts in the short form of Slurm and pdsh: `v[01-04,07]` stands for v01, v02, v03, v04 and v07. Leading
  * zeros are kept, and a name may have several ranges (`r[1-2]n[01-16]`).
  */
 
-import { LodgeError } from '../errors.ts';
+import { LodgeError } from './errors.ts';
 
 /** No host holds more guests, and no typing error may fill the memory. */
 export const mostNames = 100_000;
