@@ -13,6 +13,7 @@ import {
   toAll,
 } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
+import { foldHostList } from '../host-list.ts';
 import { call } from '../server/client.ts';
 import { askFabric, changeFabric } from '../server/cluster-client.ts';
 import { parseAnswer } from '../server/fabric-json.ts';
@@ -39,6 +40,12 @@ export async function fabricOf(flags: ClusterFlag): Promise<FabricAccess> {
     const { openJob } = await import('../server/job.ts');
     const { hosts } = await openJob(thisJobId());
     const used = new Set(Object.values(ofJob.hostOfGuest));
+    const away = [...used].filter((host) => !hosts.some(({ name }) => name === host));
+    if (away.length > 0) {
+      process.stderr.write(
+        `lodge: no agent answers on ${foldHostList(away)}: what goes through its part of the fabric is left out\n`,
+      );
+    }
     return overHosts(
       ofJob.plan.fabric,
       ofJob.hostOfGuest,
@@ -83,10 +90,10 @@ function overHosts(
     async links(names) {
       const wanted = names === undefined ? all : new Set(names);
       const found = (await Promise.all(hosts.map(linksOn))).flat();
-      const order = [...all];
+      const order = new Map([...all].map((name, i) => [name, i]));
       return found
         .filter(({ name }) => wanted.has(name))
-        .sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+        .sort((a, b) => order.get(a.name)! - order.get(b.name)!);
     },
     async matrix(request) {
       const parts = await Promise.all(

@@ -28,7 +28,7 @@ import { thisUser } from '../guest/user.ts';
 import { probeLimits } from '../machine/basics.ts';
 import { missingProgram, runProgram } from '../process.ts';
 import type { ProcessIdentity } from '../process-identity.ts';
-import { call, configureGuest, ensureHostAgent, execInGuest } from '../server/client.ts';
+import { call, configureGuest, ensureHostAgent, execInGuest, stopServices } from '../server/client.ts';
 import { type Door, ownAddress } from '../server/door.ts';
 import { ensureJob, type Job, jobForClusters, openJob, stepProcess, verbOn } from '../server/job.ts';
 import type { ServiceGroup, ServiceProgram } from '../server/services.ts';
@@ -392,6 +392,6 @@ export async function slurmDownVerb(
   await downVerb(name, options);
   const isFrontend = job?.hosts.some(({ name: host }) => host === process.env.SLURMD_NODENAME) === false;
   if (isFrontend) {
-    await call(await ensureHostAgent(), 'POST', `/v1/services/slurm-${name}/stop`).catch(() => {});
+    await stopServices(`slurm-${name}`);
   }
 }

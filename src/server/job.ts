@@ -99,7 +99,7 @@ async function answers(door: FarDoor, pid: number): Promise<boolean> {
  */
 export async function ensureJob(job: SlurmJob, onProgress: (text: string) => void): Promise<Job> {
   await sweepJobs(job.id);
-  const dir = makeJobDir(job.id);
+  const dir = makeJobDir(job.id, process.env.SLURM_CLUSTER_NAME);
   let open = await openJob(job.id);
   const missing = (): string[] => job.hosts.filter((name) => !open.hosts.some((host) => host.name === name));
   const starting = missing();
@@ -215,10 +215,7 @@ function startStep(job: string, dir: string, hosts: readonly string[]): Step {
   });
   const self = child.pid === undefined ? undefined : identify(child.pid);
   if (self !== undefined)
-    writeFileSync(
-      join(dir, 'step.json'),
-      JSON.stringify({ host: hostname(), cluster: process.env.SLURM_CLUSTER_NAME, ...self }),
-    );
+    writeFileSync(join(dir, 'step.json'), JSON.stringify({ host: hostname(), ...self }));
   child.unref();
   return {
     get fault() {
@@ -231,8 +228,6 @@ function startStep(job: string, dir: string, hosts: readonly string[]): Step {
 interface StepRecord extends ProcessIdentity {
   /** Where srun runs. */
   host: string;
-  /** Name of the Slurm. */
-  cluster?: string;
 }
 
 function readStep(dir: string): StepRecord | undefined {
@@ -258,11 +253,10 @@ function tailOf(dir: string): { detail?: string } {
   }
 }
 
-/** Removes what jobs have left that have ended: their agents were killed before they could. */
+/** Removes what jobs have left that have ended: their agents, or `lodge up`, were killed before they could. */
 async function sweepJobs(own: string): Promise<void> {
   // Of those of another cluster, this one's Slurm knows nothing.
-  const cluster = process.env.SLURM_CLUSTER_NAME;
-  const others = listJobs().filter((id) => id !== own && readStep(jobDir(id))?.cluster === cluster);
+  const others = listJobs(process.env.SLURM_CLUSTER_NAME).filter((id) => id !== own);
   if (others.length === 0) return;
   const asked = await runProgram(['squeue', '--noheader', '--me', '--format=%A'], {
     env: siteEnvironment(process.env),

@@ -7,11 +7,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import {
   closeSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -148,8 +148,9 @@ export class Services {
 function makePlace(dir: string): void {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const { uid, mode } = statSync(dir);
-    if (uid !== process.getuid!() || (mode & 0o077) !== 0) {
+    // The path can be guessed, and others may write beside it: a link would lead to where they want.
+    const place = lstatSync(dir);
+    if (!place.isDirectory() || place.uid !== process.getuid!() || (place.mode & 0o077) !== 0) {
       throw new LodgeError('host-io', 'the directory for services is not yours alone', { where: dir });
     }
   } catch (error) {

@@ -1,93 +1,49 @@
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { identify } from '../../src/process-identity.ts';
-import { type ServiceGroup, Services } from '../../src/server/services.ts';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Services } from '../../src/server/services.ts';
 
-let root: string;
+let base: string;
 let services: Services;
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'lodge-services-'));
+  base = mkdtempSync(join(tmpdir(), 'lodge-services-'));
   services = new Services();
 });
 
 afterEach(async () => {
   await services.stopAll();
-  rmSync(root, { recursive: true, force: true });
+  rmSync(base, { recursive: true, force: true });
 });
 
-function group(more: Partial<ServiceGroup> = {}): ServiceGroup {
-  return {
-    ...{
-      name: 'one',
-      dir: join(root, 'one'),
-      files: [{ name: 'conf', text: 'x=1\n' }],
-      directories: ['state'],
-    },
-    programs: [
-      // Ready late: the second finds what the first has made.
-      { name: 'first', argv: ['sh', '-c', 'sleep 0.2; echo $$ >ready; exec sleep 100'], ready: 'ready' },
-      { name: 'second', argv: ['sh', '-c', 'cat ready conf >seen; exec sleep 100'] },
-    ],
-    ...more,
-  };
-}
+const group = (dir: string, ...argv: string[]) => ({
+  name: 'group',
+  dir,
+  files: [{ name: 'conf', text: 'of the group\n' }],
+  directories: ['state'],
+  programs: [{ name: 'daemon', argv, ready: 'ready' }],
+});
 
-async function until(isSo: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !isSo(); i++) await delay(20);
-  expect(isSo()).toBe(true);
-}
-
-test('programs of a group start one after the other, in a directory that goes with them', async () => {
-  await services.start(group());
-  const { dir } = group();
-  expect(statSync(dir).mode & 0o777).toBe(0o700);
-  await until(
-    () => existsSync(join(dir, 'seen')) && readFileSync(join(dir, 'seen'), 'utf8').endsWith('x=1\n'),
-  );
-  const pid = Number(readFileSync(join(dir, 'ready'), 'utf8'));
-  expect(identify(pid)).toBeDefined();
-  // Asked for again, it goes on.
-  await services.start(group());
-  expect(Number(readFileSync(join(dir, 'ready'), 'utf8'))).toBe(pid);
-  await services.stop('one');
-  expect(identify(pid)).toBeUndefined();
+it('run in a directory of their own, which goes with them', async () => {
+  const dir = join(base, 'place');
+  await services.start(group(dir, 'sh', '-c', 'cat conf >seen; echo >ready; sleep 1000'));
+  expect(readFileSync(join(dir, 'seen'), 'utf8')).toBe('of the group\n');
+  await services.stop('group');
   expect(existsSync(dir)).toBe(false);
-  expect(services.isAny).toBe(false);
 });
 
-test('a group of which one does not come up is ended, and says why', async () => {
-  const programs = [
-    { name: 'first', argv: ['sleep', '100'] },
-    { name: 'bad', argv: ['sh', '-c', 'echo no such thing; exit 3'], ready: 'never' },
-  ];
-  await expect(services.start(group({ programs }))).rejects.toMatchObject({
-    code: 'host-agent',
-    message: expect.stringContaining('code 3'),
-    detail: 'no such thing',
-  });
-  expect(existsSync(group().dir)).toBe(false);
-  expect(services.isAny).toBe(false);
+it('write nothing where a link leads that somebody has put in their place', async () => {
+  const elsewhere = join(base, 'elsewhere');
+  mkdirSync(elsewhere, { mode: 0o700 });
+  symlinkSync(elsewhere, join(base, 'place'));
+  await expect(services.start(group(join(base, 'place'), 'true'))).rejects.toMatchObject({ code: 'host-io' });
+  expect(readdirSync(elsewhere)).toEqual([]);
 });
 
-test('a group ends with the process that it is bound to', async () => {
-  const other = spawn('sleep', ['100']);
-  await services.start(group({ boundTo: identify(other.pid!)! }));
-  other.kill('SIGKILL');
-  await until(() => !existsSync(group().dir));
-  expect(services.isAny).toBe(false);
-});
-
-test('what a daemon has set free ends with the group', async () => {
-  const script =
-    'setsid sh -c "echo \\$\\$ >freed; sleep 100 & wait" & until [ -s freed ]; do sleep 0.05; done; touch ready; exec sleep 100';
-  await services.start(group({ programs: [{ name: 'daemon', argv: ['sh', '-c', script], ready: 'ready' }] }));
-  const pid = Number(readFileSync(join(group().dir, 'freed'), 'utf8'));
-  expect(identify(pid)).toBeDefined();
-  await services.stop('one');
-  await until(() => identify(pid) === undefined);
+it('that do not come up are told with what they said, and leave nothing', async () => {
+  const dir = join(base, 'place');
+  const failing = services.start(group(dir, 'sh', '-c', 'echo no such port; exit 3'));
+  await expect(failing).rejects.toMatchObject({ code: 'host-agent', detail: 'no such port' });
+  expect(existsSync(dir)).toBe(false);
 });

@@ -3,6 +3,7 @@
  * on the file system that all hosts share. Only its user can read it.
  *
  *     jobs/<job>/   key                what agents and commands prove to be of this job with (see trunk/secure.ts)
+ *                   slurm.json         of which Slurm the job is: another one's jobs may have the same number
  *                   hosts/<name>.json  an agent that runs: AgentEntry
  *                   clusters/<name>.json  a cluster: its whole plan, and which guest is on which host
  *                   agents.log, srun.log  what the agents and srun said
@@ -74,8 +75,12 @@ export function keyFileOf(dir: string): string {
   return join(dir, 'key');
 }
 
-/** Makes a job's directory and key where they are not there yet. @throws LodgeError `host-io`, `disk-full` */
-export function makeJobDir(job: string): string {
+/**
+ * Makes a job's directory and key where they are not there yet.
+ * @param cluster the name of the Slurm, where that is known
+ * @throws LodgeError `host-io`, `disk-full`
+ */
+export function makeJobDir(job: string, cluster: string | undefined): string {
   const dir = jobDir(job);
   try {
     mkdirSync(jobsDir(), { recursive: true });
@@ -85,6 +90,10 @@ export function makeJobDir(job: string): string {
     throw hostIoError("making the job's directory", dir, error);
   }
   requireOwn(dir);
+  const record = join(dir, 'slurm.json');
+  if (readJson(record) === undefined) {
+    replaceFile(record, { version: 1, ...(cluster === undefined ? {} : { cluster }) } satisfies JobRecord);
+  }
   makeTrunkKey(keyFileOf(dir));
   return dir;
 }
@@ -133,9 +142,23 @@ export function discardJob(dir: string): void {
   rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
 }
 
-/** Jobs that have a directory here. */
-export function listJobs(): string[] {
-  return namesIn(jobsDir()).filter((name) => /^\d{1,15}$/.test(name));
+interface JobRecord {
+  version: 1;
+  cluster?: string;
+}
+
+/** A directory whose making was cut short does not say of which Slurm it is; nobody is at it any more after so long. */
+const makingLimitMs = 60_000;
+
+/** Jobs that have a directory here: those of this Slurm, and those that were never made whole. */
+export function listJobs(cluster: string | undefined): string[] {
+  return namesIn(jobsDir()).filter((name) => {
+    if (!/^\d{1,15}$/.test(name)) return false;
+    const record = readJson<JobRecord>(join(jobDir(name), 'slurm.json'));
+    if (record !== undefined) return record.cluster === cluster;
+    const madeMs = statSync(jobDir(name), { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    return Date.now() - madeMs > makingLimitMs;
+  });
 }
 
 export function writeJobCluster(dir: string, cluster: JobCluster): void {

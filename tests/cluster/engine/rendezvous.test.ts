@@ -1,0 +1,44 @@
+import { mkdirSync, mkdtempSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { jobDir, listJobs, makeJobDir, readJobKey } from '../../../src/cluster/engine/rendezvous.ts';
+
+let data: string;
+let previous: string | undefined;
+
+beforeEach(() => {
+  data = mkdtempSync(join(tmpdir(), 'lodge-jobs-'));
+  previous = process.env.LODGE_DATA_DIR;
+  process.env.LODGE_DATA_DIR = data;
+});
+
+afterEach(() => {
+  if (previous === undefined) delete process.env.LODGE_DATA_DIR;
+  else process.env.LODGE_DATA_DIR = previous;
+  rmSync(data, { recursive: true });
+});
+
+it('knows the jobs of one Slurm from those of another, also when a job is made again', () => {
+  makeJobDir('7', 'east');
+  makeJobDir('8', 'west');
+  makeJobDir('9', undefined);
+  const key = readJobKey(makeJobDir('7', 'west'));
+  expect(readJobKey(jobDir('7'))).toEqual(key);
+  expect(listJobs('east')).toEqual(['7']);
+  expect(listJobs('west')).toEqual(['8']);
+  expect(listJobs(undefined)).toEqual(['9']);
+});
+
+it('finds what was never made whole, once nobody can be at it any more', () => {
+  mkdirSync(jobDir('7'), { recursive: true, mode: 0o700 });
+  expect(listJobs('east')).toEqual([]);
+  const anHourAgo = Date.now() / 1000 - 3600;
+  utimesSync(jobDir('7'), anHourAgo, anHourAgo);
+  expect(listJobs('east')).toEqual(['7']);
+  expect(listJobs('west')).toEqual(['7']);
+});
+
+it('makes directories of their user alone', () => {
+  expect(statSync(makeJobDir('7', 'east')).mode & 0o777).toBe(0o700);
+});
