@@ -3,7 +3,12 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { type SlurmVerb, slurmArgv, splitSlurmLine } from '../cluster/engine/slurm-line.ts';
+import {
+  type GuestOptions,
+  type SlurmVerb,
+  slurmArgv,
+  splitSlurmLine,
+} from '../cluster/engine/slurm-line.ts';
 import { installationDir } from '../installation.ts';
 import { missingProgram, signalNumbers } from '../process.ts';
 
@@ -27,10 +32,27 @@ export function defineSlurmLines(program: Command): void {
       .action(async () => {
         // As they were written: commander sorts what it knows from what it does not.
         const words = process.argv.slice(process.argv.indexOf(verb) + 1);
-        const argv = slurmArgv(verb, splitSlurmLine(verb, words), join(installationDir, 'lodge'));
+        const line = splitSlurmLine(verb, words, guestOptions(program));
+        const argv = slurmArgv(verb, line, join(installationDir, 'lodge'));
         process.exitCode = await becomes(argv);
       });
   }
+}
+
+/** What Slurm has an option of that name for, and what makes no sense for a guest of a task. */
+const notForTasks = new Set([
+  '--prefer',
+  ...['--name', '--detach', '--dry-run', '--cluster', '--on', '--help'],
+]);
+
+/** The options of `lodge run` that a task's guest may have. */
+export function guestOptions(program: Command): GuestOptions {
+  const run = program.commands.find((command) => command.name() === 'run')!;
+  return new Map(
+    run.options
+      .filter(({ long }) => long != null && !notForTasks.has(long))
+      .map(({ long, required, optional }) => [long!, required ? 'value' : optional ? 'optional' : 'nothing']),
+  );
 }
 
 /** Runs a program in the place of this one, as far as a process can. @returns its exit code, 128 + n for signal n */

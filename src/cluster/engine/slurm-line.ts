@@ -5,21 +5,8 @@ import { shellLine } from '../../shell-words.ts';
 
 export type SlurmVerb = 'srun' | 'salloc' | 'sbatch';
 
-/** Options of `lodge run` that Slurm has none of that name of; short ones are all Slurm's. */
-const withValue = new Set([
-  ...[
-    '--accelerator',
-    '--append',
-    '--boot-timeout',
-    '--cpus',
-    '--firmware',
-    '--image',
-    '--initrd',
-    '--kernel',
-  ],
-  ...['--memory', '--mount-type', '--numa', '--pages', '--spec', '--volume'],
-]);
-const alone = new Set(['--no-share', '--pin']);
+/** Options of `lodge run` that are spelled out, and what follows them: a value, none, or one that may be left out. */
+export type GuestOptions = ReadonlyMap<string, 'value' | 'nothing' | 'optional'>;
 
 export interface SlurmLine {
   /** For Slurm, as they stand. */
@@ -30,7 +17,11 @@ export interface SlurmLine {
 }
 
 /** @throws LodgeError `usage` for one without `--`, or without a command */
-export function splitSlurmLine(verb: SlurmVerb, words: readonly string[]): SlurmLine {
+export function splitSlurmLine(
+  verb: SlurmVerb,
+  words: readonly string[],
+  guestOptions: GuestOptions,
+): SlurmLine {
   const end = words.indexOf('--');
   if (end < 0 || end === words.length - 1) {
     throw new LodgeError('usage', end < 0 ? "the command stands after '--'" : 'there is no command', {
@@ -42,11 +33,16 @@ export function splitSlurmLine(verb: SlurmVerb, words: readonly string[]): Slurm
   for (let i = 0; i < end; i++) {
     const word = words[i]!;
     const name = word.split('=', 1)[0]!;
-    if (alone.has(name)) line.guest.push(word);
-    else if (!withValue.has(name)) line.slurm.push(word);
-    else if (name !== word) line.guest.push(word);
-    else if (i + 1 < end) line.guest.push(word, words[++i]!);
-    else throw new LodgeError('usage', `${name} takes a value`, { where: `lodge ${verb}` });
+    const takes = guestOptions.get(name);
+    const following = i + 1 < end ? words[i + 1] : undefined;
+    if (takes === undefined) line.slurm.push(word);
+    else if (takes === 'nothing' || name !== word) line.guest.push(word);
+    else if (takes === 'value' && following === undefined) {
+      throw new LodgeError('usage', `${name} takes a value`, { where: `lodge ${verb}` });
+    } else if (following !== undefined && (takes === 'value' || !following.startsWith('-'))) {
+      line.guest.push(word, following);
+      i++;
+    } else line.guest.push(word);
   }
   return line;
 }

@@ -2,6 +2,13 @@ import { expect, test } from 'vitest';
 import { slurmArgv, splitSlurmLine } from '../../../src/cluster/engine/slurm-line.ts';
 import { LodgeError } from '../../../src/errors.ts';
 
+const options = new Map([
+  ['--image', 'value'],
+  ['--memory', 'value'],
+  ['--no-share', 'nothing'],
+  ['--pin', 'optional'],
+] as const);
+
 test('what lodge does not know goes to Slurm, as it stands', () => {
   const words = [
     '-N',
@@ -17,7 +24,7 @@ test('what lodge does not know goes to Slurm, as it stands', () => {
     '--image',
     'y',
   ];
-  const line = splitSlurmLine('srun', words);
+  const line = splitSlurmLine('srun', words, options);
   expect(line).toEqual({
     slurm: ['-N', '2', '-c4', '--mem=4G'],
     guest: ['--image', 'x', '--no-share', '--memory=1G'],
@@ -32,8 +39,15 @@ test('what lodge does not know goes to Slurm, as it stands', () => {
   ]);
 });
 
+test('a value that may be left out is taken where there is one', () => {
+  const of = (...words: string[]) => splitSlurmLine('srun', [...words, '--', 'x'], options);
+  expect(of('--pin', '0-3', '-N1')).toMatchObject({ guest: ['--pin', '0-3'], slurm: ['-N1'] });
+  expect(of('--pin', '-N1')).toMatchObject({ guest: ['--pin'], slurm: ['-N1'] });
+  expect(of('-N1', '--pin')).toMatchObject({ guest: ['--pin'], slurm: ['-N1'] });
+});
+
 test('a batch script has the words quoted for its shell', () => {
-  const line = splitSlurmLine('sbatch', ['-n1', '--', 'sh', '-c', "echo 'a b' $HOME; x"]);
+  const line = splitSlurmLine('sbatch', ['-n1', '--', 'sh', '-c', "echo 'a b' $HOME; x"], options);
   expect(slurmArgv('sbatch', line, '/l/lodge')).toEqual([
     'sbatch',
     '-n1',
@@ -42,5 +56,5 @@ test('a batch script has the words quoted for its shell', () => {
 });
 
 test.each([[['-N1', 'hostname']], [['-N1', '--']], [['--image', '--', 'x']]])('%j is refused', (words) => {
-  expect(() => splitSlurmLine('srun', words)).toThrow(LodgeError);
+  expect(() => splitSlurmLine('srun', words, options)).toThrow(LodgeError);
 });
