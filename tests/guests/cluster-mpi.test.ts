@@ -6,9 +6,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hpccInput } from '../../src/study/benchmarks/hpcc.ts';
 import { Runtime } from './lodge.ts';
 
-/** The machine may be busy with other things: this is a guard against hanging, no more. */
-const patient = { timeoutMs: 500_000 };
-
 describe('a cluster', () => {
   let here: Runtime;
 
@@ -17,7 +14,7 @@ describe('a cluster', () => {
   });
 
   afterAll(async () => {
-    if (here.files().length > 0) await here.lodge(['down', 'mpi'], patient);
+    if (here.files().length > 0) await here.lodge(['down', 'mpi']);
     expect(await here.close()).toEqual([]);
   });
 
@@ -27,21 +24,14 @@ describe('a cluster', () => {
     return file;
   };
 
-  /** Runs lodge and expects it to succeed. @returns its standard output */
-  const done = async (args: readonly string[]): Promise<string> => {
-    const { code, stdout, stderr } = await here.lodge(['-q', ...args], patient);
-    expect([code, stderr], args.join(' ')).toEqual([0, '']);
-    return stdout.toString();
-  };
-
   it('runs HPC Challenge over four guests, with no further set-up', async () => {
     const file = write('mpi.yaml', 'defaults: {accelerator: uml, memory: 160M}\nguests:\n  v[01-04]:\n');
-    await done(['up', file]);
-    expect(await done(['exec', 'v03', '--', 'cat', '/etc/lodge/hostfile'])).toBe(
+    await here.done(['up', file]);
+    expect(await here.done(['exec', 'v03', '--', 'cat', '/etc/lodge/hostfile'])).toBe(
       'v01 slots=1\nv02 slots=1\nv03 slots=1\nv04 slots=1\n',
     );
     const inside = ['exec', 'v02', '--', 'mpiexec.openmpi', '--hostfile', '/etc/lodge/hostfile', 'hostname'];
-    expect((await here.lodge(inside, patient)).stdout.toString().split('\n').sort()).toEqual([
+    expect((await here.lodge(inside)).stdout.toString().split('\n').sort()).toEqual([
       '',
       'v01',
       'v02',
@@ -59,7 +49,7 @@ describe('a cluster', () => {
     expect(output).toMatch(/ 2 tests completed and passed residual checks,\n +0 tests completed and failed/);
     expect(output).toMatch(/^Success=1$/m);
     expect(output).toMatch(/^CommWorldProcs=4$/m);
-    await done(['down']);
+    await here.done(['down']);
     expect(here.files()).toEqual([]);
   }, 2_000_000);
 });

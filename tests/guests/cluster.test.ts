@@ -12,9 +12,6 @@ import { type RunResult, Runtime, until } from './lodge.ts';
 
 const seed = Number(process.env.LODGE_KILL_SEED ?? Date.now() % 2 ** 31);
 
-/** The machine may be busy with other things: this is a guard against hanging, no more. */
-const patient = { timeoutMs: 500_000 };
-
 interface Status {
   name: string;
   guests: { name: string; status: string; addresses: string[]; linksUp: number; framesIn: number }[];
@@ -37,21 +34,14 @@ describe('a cluster', () => {
     return file;
   };
 
-  /** Runs lodge and expects it to succeed. @returns its standard output */
-  const done = async (args: readonly string[]): Promise<string> => {
-    const { code, stdout, stderr } = await here.lodge(['-q', ...args], patient);
-    expect([code, stderr], args.join(' ')).toEqual([0, '']);
-    return stdout.toString();
-  };
-
   const status = async (name: string): Promise<Status> =>
-    JSON.parse(await done(['--json', 'status', name])) as Status;
+    JSON.parse(await here.done(['--json', 'status', name])) as Status;
 
   const processIds = async (): Promise<Map<string, number>> =>
     new Map((await here.ps()).map(({ name, vmmPid }) => [name, vmmPid!]));
 
   const ping = (from: string, to: string): Promise<RunResult> =>
-    here.lodge(['exec', from, '--', 'busybox', 'ping', '-c', '1', '-w', '30', to], patient);
+    here.lodge(['exec', from, '--', 'busybox', 'ping', '-c', '1', '-w', '30', to]);
 
   /** A guest of user-mode Linux as small as will do. */
   const mixed = `
@@ -68,14 +58,14 @@ guests:
 
     it('is planned without anything being started', async () => {
       const file = write('cluster.yaml', mixed);
-      const text = await done(['up', '-n', file]);
+      const text = await here.done(['up', '-n', file]);
       expect(text).toMatch(/^n3 +netns +1 +128M +eth0 +lan +10\.1\.0\.6\/16 +02:4c:01:00:00:06$/m);
       expect(text).toMatch(/^memory at most: .* = /m);
       expect(here.files()).toEqual([]);
     });
 
     it('comes up, and all reach all by their names', async () => {
-      expect(await done(['up'])).toBe('lab: 6 to start\n');
+      expect(await here.done(['up'])).toBe('lab: 6 to start\n');
       const found = await status('lab');
       expect(found.guests.map((guest) => [guest.name, guest.status, guest.linksUp])).toEqual(
         names.map((name) => [name, 'running', 1]),
@@ -87,7 +77,7 @@ guests:
         }
       }
       expect(failed).toEqual([]);
-      const matrix = JSON.parse(await done(['--json', 'fabric', 'matrix'])) as {
+      const matrix = JSON.parse(await here.done(['--json', 'fabric', 'matrix'])) as {
         pairs: { from: string; to: string }[];
       };
       const pairs = new Set(matrix.pairs.map(({ from, to }) => `${from} ${to}`));
@@ -96,41 +86,51 @@ guests:
     });
 
     it('runs a command in many guests, each line with its name', async () => {
-      const { code, stdout, stderr } = await here.lodge(
-        ['exec', 'n[1-3]', '--', 'sh', '-c', 'hostname; echo complaint >&2; exit $(hostname | tail -c 2)'],
-        patient,
-      );
+      const { code, stdout, stderr } = await here.lodge([
+        'exec',
+        'n[1-3]',
+        '--',
+        'sh',
+        '-c',
+        'hostname; echo complaint >&2; exit $(hostname | tail -c 2)',
+      ]);
       expect(code).toBe(3);
       expect(stdout.toString().split('\n').sort()).toEqual(['', 'n1: n1', 'n2: n2', 'n3: n3']);
       expect(stderr.split('\n').sort()).toEqual(['', 'n1: complaint', 'n2: complaint', 'n3: complaint']);
-      expect((await here.lodge(['exec', 'lab.v1', '--', 'hostname'], patient)).stdout.toString()).toBe(
-        'v1\n',
-      );
+      expect((await here.lodge(['exec', 'lab.v1', '--', 'hostname'])).stdout.toString()).toBe('v1\n');
     });
 
     it('copies to and from many guests', async () => {
       const file = write('some-file', 'content\n');
-      await done(['cp', file, 'n[1-2]:/tmp/']);
-      const { stdout } = await here.lodge(['exec', 'n[1-2]', '--', 'cat', '/tmp/some-file'], patient);
+      await here.done(['cp', file, 'n[1-2]:/tmp/']);
+      const { stdout } = await here.lodge(['exec', 'n[1-2]', '--', 'cat', '/tmp/some-file']);
       expect(stdout.toString().split('\n').sort()).toEqual(['', 'n1: content', 'n2: content']);
-      await done(['cp', 'n[1-2]:/tmp/some-file', here.work]);
+      await here.done(['cp', 'n[1-2]:/tmp/some-file', here.work]);
       expect(readFileSync(join(here.work, 'n2', 'some-file'), 'utf8')).toBe('content\n');
     });
 
     it('starts programs on others by SSH and MPI, with no further set-up', async () => {
-      expect(
-        (await here.lodge(['exec', 'v1', '--', 'ssh', 'v2', 'hostname'], patient)).stdout.toString(),
-      ).toBe('v2\n');
-      const { code, stdout, stderr } = await here.lodge(
-        ['run', '--cluster', 'lab', '--on', 'v1', '--', 'mpiexec.openmpi', '--host', 'v1,v2', 'hostname'],
-        patient,
+      expect((await here.lodge(['exec', 'v1', '--', 'ssh', 'v2', 'hostname'])).stdout.toString()).toBe(
+        'v2\n',
       );
+      const { code, stdout, stderr } = await here.lodge([
+        'run',
+        '--cluster',
+        'lab',
+        '--on',
+        'v1',
+        '--',
+        'mpiexec.openmpi',
+        '--host',
+        'v1,v2',
+        'hostname',
+      ]);
       expect([code, stdout.toString().split('\n').sort()], stderr).toEqual([0, ['', 'v1', 'v2']]);
     });
 
     it('applied again has nothing to do', async () => {
       const before = await processIds();
-      expect(await done(['apply'])).toBe('lab: nothing to do\n');
+      expect(await here.done(['apply'])).toBe('lab: nothing to do\n');
       expect(await processIds()).toEqual(before);
     });
 
@@ -141,10 +141,10 @@ guests:
         `${mixed.replace('n[1-3]', 'n[1-2,4]')}
 fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
       );
-      const planned = await done(['apply', '-n']);
+      const planned = await here.done(['apply', '-n']);
       expect(planned).toContain('remove lab.n3');
       expect(planned).toContain('change link lan/v1');
-      await done(['apply']);
+      await here.done(['apply']);
       const after = await processIds();
       expect([...after.keys()].sort()).toEqual(['lab.n1', 'lab.n2', 'lab.n4', 'lab.q1', 'lab.v1', 'lab.v2']);
       for (const name of ['lab.q1', 'lab.v1', 'lab.v2', 'lab.n1', 'lab.n2']) {
@@ -154,47 +154,44 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
       expect((await ping('n1', 'n3')).code).not.toBe(0);
       const { stdout } = await ping('v1', 'n1');
       expect(Number(/time=([\d.]+) ms/.exec(stdout.toString())?.[1])).toBeGreaterThan(40);
-      expect(await done(['apply'])).toBe('lab: nothing to do\n');
+      expect(await here.done(['apply'])).toBe('lab: nothing to do\n');
     });
 
     it('has links cut and healed while it runs, and apply takes that back', async () => {
-      await done(['fabric', 'cut', 'lan/n1']);
-      const { code } = await here.lodge(
-        ['exec', 'n1', '--', 'busybox', 'ping', '-c', '1', '-w', '2', 'n2'],
-        patient,
-      );
+      await here.done(['fabric', 'cut', 'lan/n1']);
+      const { code } = await here.lodge(['exec', 'n1', '--', 'busybox', 'ping', '-c', '1', '-w', '2', 'n2']);
       expect(code).not.toBe(0);
-      await done(['fabric', 'heal', 'lan/n1']);
+      await here.done(['fabric', 'heal', 'lan/n1']);
       expect((await ping('n1', 'n2')).code).toBe(0);
-      await done(['fabric', 'shape', 'lan/n1', '--loss', '100%', '--out']);
-      expect(await done(['apply'])).toContain('1 links changed');
+      await here.done(['fabric', 'shape', 'lan/n1', '--loss', '100%', '--out']);
+      expect(await here.done(['apply'])).toContain('1 links changed');
       expect((await ping('n1', 'n2')).code).toBe(0);
       const { code: wrong, stderr } = await here.lodge(['fabric', 'cut', 'lan/n9']);
       expect([wrong, stderr]).toEqual([125, expect.stringContaining("did you mean 'lan/n1'?")]);
     });
 
     it('has its frames flow again after the host agent was killed', async () => {
-      await done(['fabric', 'shape', 'lan/n2', '--delay', '30ms', '--out']);
+      await here.done(['fabric', 'shape', 'lan/n2', '--delay', '30ms', '--out']);
       const agent = here.agentPid()!;
       process.kill(agent, 'SIGKILL');
       await until('it is gone', () => here.agentPid() === undefined || undefined);
       // What is sent before the fabric is there again is lost, as on any network: busybox counts that as a failure.
       const script = 'for i in 1 2 3 4 5 6; do busybox ping -c 1 -w 10 v2 && exit 0; done; exit 1';
-      const { code, stdout, stderr } = await here.lodge(['exec', 'n2', '--', 'sh', '-c', script], patient);
+      const { code, stdout, stderr } = await here.lodge(['exec', 'n2', '--', 'sh', '-c', script]);
       expect(code, `${stdout}${stderr}`).toBe(0);
       // What was changed while it ran is so still.
       expect(Number(/time=([\d.]+) ms/.exec(stdout.toString())?.[1])).toBeGreaterThan(30);
       expect((await status('lab')).guests.filter((guest) => guest.linksUp !== 1)).toEqual([]);
-      expect(await done(['fabric', 'events', '--kind', 'fabric-started'])).toMatch(
+      expect(await here.done(['fabric', 'events', '--kind', 'fabric-started'])).toMatch(
         /(.*fabric-started.*\n){2}/,
       );
     });
 
     it('has a guest that ended started again by apply', async () => {
-      await done(['stop', 'n1']);
-      await done(['rm', 'n1']);
-      await done(['stop', 'v2']);
-      expect(await done(['apply'])).toContain('1 to start, 1 to replace');
+      await here.done(['stop', 'n1']);
+      await here.done(['rm', 'n1']);
+      await here.done(['stop', 'v2']);
+      expect(await here.done(['apply'])).toContain('1 to start, 1 to replace');
       expect((await ping('n1', 'v2')).code).toBe(0);
     });
 
@@ -205,7 +202,7 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
     });
 
     it('goes down, and nothing is left', async () => {
-      await done(['down']);
+      await here.done(['down']);
       expect(await here.ps()).toEqual([]);
       expect(here.files()).toEqual([]);
       const agent = here.agentPid();
@@ -216,7 +213,7 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
 
   it('with more memory than there is is refused before anything is started', async () => {
     const file = write('large.yaml', 'defaults: {memory: 1G}\nguests:\n  v[001-999]: {accelerator: uml}\n');
-    const { code, stderr } = await here.lodge(['up', file], patient);
+    const { code, stderr } = await here.lodge(['up', file]);
     expect([code, stderr]).toEqual([125, expect.stringContaining('999 uml of 1.0G = 1022.')]);
     expect(here.files()).toEqual([]);
   });
@@ -227,26 +224,26 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
       // No kernel is there so soon; namespaces may be.
       'defaults: {accelerator: netns}\nguests:\n  a:\n  b: {accelerator: uml, memory: 128M, boot-timeout: 1ms}\n  c:\n',
     );
-    const { code, stderr } = await here.lodge(['up', file], patient);
+    const { code, stderr } = await here.lodge(['up', file]);
     expect([code, stderr]).toEqual([123, expect.stringContaining('1 of 3 guests are not as asked: b')]);
     expect(stderr).toContain('b: ');
     expect((await ping('a', 'c')).code).toBe(0);
     write('part.yaml', 'defaults: {accelerator: netns}\nguests:\n  a:\n  b:\n  c:\n');
-    expect(await done(['apply', file])).toContain('1 to start');
+    expect(await here.done(['apply', file])).toContain('1 to start');
     expect((await ping('b', 'c')).code).toBe(0);
-    await done(['down', 'part']);
+    await here.done(['down', 'part']);
     expect(here.files()).toEqual([]);
   });
 
   it('is changed by one lodge at a time', async () => {
     const file = write('busy.yaml', 'defaults: {accelerator: netns}\nguests:\n  n[1-8]:\n');
-    const all = await Promise.all([1, 2, 3].map(() => here.lodge(['up', file], patient)));
+    const all = await Promise.all([1, 2, 3].map(() => here.lodge(['up', file])));
     const refused = all.filter(({ code }) => code !== 0);
     for (const { code, stderr } of refused)
       expect([code, stderr]).toEqual([125, expect.stringContaining('[cluster-busy]')]);
     expect(all.length - refused.length).toBeGreaterThan(0);
-    expect(await done(['apply', file])).toBe('busy: nothing to do\n');
-    await done(['down', 'busy']);
+    expect(await here.done(['apply', file])).toBe('busy: nothing to do\n');
+    await here.done(['down', 'busy']);
     expect(here.files()).toEqual([]);
   });
 
@@ -255,7 +252,7 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
     const random = seededRandom(seed);
     const file = write('kill.yaml', 'defaults: {accelerator: netns}\nguests:\n  n[1-6]:\n');
     for (let round = 0; round < 5; round++) {
-      const started = here.startLodge([round % 2 === 0 ? 'up' : 'apply', file], { input: '', ...patient });
+      const started = here.startLodge([round % 2 === 0 ? 'up' : 'apply', file], { input: '' });
       await delay(random.below(2500));
       started.child.kill('SIGKILL');
       await started.end;
@@ -264,25 +261,25 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
         if (agent !== undefined) process.kill(agent, 'SIGKILL');
       }
       if (random.below(4) === 0) {
-        const going = here.startLodge(['down', 'kill'], { input: '', ...patient });
+        const going = here.startLodge(['down', 'kill'], { input: '' });
         await delay(random.below(1500));
         going.child.kill('SIGKILL');
         await going.end;
       }
     }
-    await done(['apply', file]);
-    expect(await done(['apply', file])).toBe('kill: nothing to do\n');
+    await here.done(['apply', file]);
+    expect(await here.done(['apply', file])).toBe('kill: nothing to do\n');
     const found = await status('kill');
     expect(found.guests.map((guest) => [guest.status, guest.linksUp])).toEqual(
       new Array(6).fill(['running', 1]),
     );
     expect((await ping('n1', 'n6')).code).toBe(0);
-    const going = here.startLodge(['down', 'kill'], { input: '', ...patient });
+    const going = here.startLodge(['down', 'kill'], { input: '' });
     await delay(random.below(1500));
     going.child.kill('SIGKILL');
     await going.end;
     // Killed after its end, it has left nothing to take down; what it was removing goes with the next command.
-    if (here.files().some((file) => !file.startsWith('making/'))) await done(['down', 'kill']);
+    if (here.files().some((file) => !file.startsWith('making/'))) await here.done(['down', 'kill']);
     expect(await here.ps()).toEqual([]);
     expect(here.files()).toEqual([]);
   });

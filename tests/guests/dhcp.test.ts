@@ -5,8 +5,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Runtime } from './lodge.ts';
 
-const patient = { timeoutMs: 500_000 };
-
 describe('a guest that asks by DHCP', () => {
   let here: Runtime;
 
@@ -23,37 +21,34 @@ fabric:
     writeFileSync(join(here.work, 'told'), '#!/bin/sh\necho "$1 $interface $ip/$mask $mtu $hostname"\n', {
       mode: 0o755,
     });
-    const { code, stderr } = await here.lodge(['-q', 'up', 'asks.yaml'], patient);
+    const { code, stderr } = await here.lodge(['-q', 'up', 'asks.yaml']);
     expect([code, stderr]).toEqual([0, '']);
   });
 
   afterAll(async () => {
-    await here.lodge(['down'], patient);
+    await here.lodge(['down']);
     expect(await here.close()).toEqual([]);
   });
 
   const ask = (guest: string, name: string) =>
-    here.lodge(
-      [
-        'exec',
-        guest,
-        '--',
-        'busybox',
-        'udhcpc',
-        '-i',
-        name,
-        '-f',
-        '-n',
-        '-q',
-        '-t',
-        '5',
-        '-T',
-        '2',
-        '-s',
-        './told',
-      ],
-      patient,
-    );
+    here.lodge([
+      'exec',
+      guest,
+      '--',
+      'busybox',
+      'udhcpc',
+      '-i',
+      name,
+      '-f',
+      '-n',
+      '-q',
+      '-t',
+      '5',
+      '-T',
+      '2',
+      '-s',
+      './told',
+    ]);
 
   it.each([
     ['n1', '10.1.0.1'],

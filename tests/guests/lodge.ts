@@ -1,7 +1,7 @@
 /** The built command line, run as people run it, each set of tests in a runtime directory of its own. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -38,7 +38,7 @@ export interface Started {
 }
 
 /** Beyond any that a busy machine makes of some seconds. */
-const hangLimitMs = 400_000;
+const hangLimitMs = 500_000;
 
 /** Starts a program; its standard input stays open until `child.stdin` is ended, or ends at once with `input`. */
 export function start(argv: readonly string[], options: RunOptions = {}): Started {
@@ -116,6 +116,14 @@ export class Runtime {
     return lodge(args, this.#with(options));
   }
 
+  /** Runs lodge quietly. @returns its standard output @throws when it fails, or complains */
+  async done(args: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.lodge(['-q', ...args]);
+    if (code !== 0 || stderr !== '')
+      throw new Error(`'lodge ${args.join(' ')}' ended with ${code}: ${stderr}`);
+    return stdout.toString();
+  }
+
   startLodge(args: readonly string[], options: RunOptions = {}): Started {
     return start([lodgePath, ...args], this.#with(options));
   }
@@ -176,6 +184,18 @@ export class Runtime {
       env: { LODGE: lodgePath, LODGE_RUNTIME_DIR: this.dir, ...options.env },
     };
   }
+}
+
+/** A home for a user who has nothing yet, with the runtime and data directories that `env` names. */
+export function homeOf(uid: number): { home: string; env: Record<string, string | undefined> } {
+  const home = mkdtempSync(join(tmpdir(), 'lu-'));
+  for (const name of ['', 'run', 'data']) {
+    mkdirSync(join(home, name), { recursive: true, mode: 0o700 });
+    chownSync(join(home, name), uid, uid);
+  }
+  const [runtime, data] = [join(home, 'run'), join(home, 'data')];
+  const env = { HOME: home, LODGE_RUNTIME_DIR: runtime, LODGE_DATA_DIR: data, XDG_DATA_HOME: undefined };
+  return { home, env };
 }
 
 /** Processes of this host that have a text in their arguments or their environment; not this one. */

@@ -1,10 +1,9 @@
 /** What is particular to guests that are namespaces of the host: the host's kernel is theirs to use, not to change. */
 
-import { chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { lodgePath, processesOf, Runtime, run } from './lodge.ts';
+import { homeOf, lodgePath, processesOf, Runtime, run } from './lodge.ts';
 
 const isRoot = process.getuid!() === 0;
 
@@ -91,13 +90,10 @@ describe.runIf(isRoot)('started by root', () => {
 describe.runIf(isRoot)('started by an ordinary user', () => {
   const uid = 54_322;
   let home: string;
+  let env: Record<string, string | undefined>;
 
   beforeAll(() => {
-    home = mkdtempSync(join(tmpdir(), 'ln-'));
-    for (const name of ['', 'run', 'data']) {
-      mkdirSync(join(home, name), { recursive: true, mode: 0o700 });
-      chownSync(join(home, name), uid, uid);
-    }
+    ({ home, env } = homeOf(uid));
   });
 
   afterAll(() => {
@@ -108,15 +104,7 @@ describe.runIf(isRoot)('started by an ordinary user', () => {
   const lodge = async (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> => {
     const { stdout, ...rest } = await run(
       ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs', lodgePath, ...args],
-      {
-        cwd: home,
-        env: {
-          HOME: home,
-          LODGE_RUNTIME_DIR: join(home, 'run'),
-          LODGE_DATA_DIR: join(home, 'data'),
-          XDG_DATA_HOME: undefined,
-        },
-      },
+      { cwd: home, env },
     );
     return { ...rest, stdout: stdout.toString() };
   };

@@ -2,10 +2,8 @@
 
 import {
   chmodSync,
-  chownSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -13,11 +11,10 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { identify } from '../../src/process-identity.ts';
-import { lodgePath, processesOf, Runtime, run, until } from './lodge.ts';
+import { homeOf, lodgePath, processesOf, Runtime, run, until } from './lodge.ts';
 
 let here: Runtime;
 
@@ -324,13 +321,10 @@ describe('the state on disk', () => {
 describe.runIf(process.getuid!() === 0)('an ordinary user', () => {
   const uid = 54_321;
   let home: string;
+  let env: Record<string, string | undefined>;
 
   beforeAll(() => {
-    home = mkdtempSync(join(tmpdir(), 'lu-'));
-    for (const name of ['', 'run', 'data']) {
-      mkdirSync(join(home, name), { recursive: true, mode: 0o700 });
-      chownSync(join(home, name), uid, uid);
-    }
+    ({ home, env } = homeOf(uid));
   });
 
   afterAll(() => {
@@ -353,15 +347,7 @@ describe.runIf(process.getuid!() === 0)('an ordinary user', () => {
         ],
         ...[lodgePath, 'run', '-a', 'uml', '--', 'sh', '-c', script],
       ],
-      {
-        cwd: home,
-        env: {
-          HOME: home,
-          LODGE_RUNTIME_DIR: join(home, 'run'),
-          LODGE_DATA_DIR: join(home, 'data'),
-          XDG_DATA_HOME: undefined,
-        },
-      },
+      { cwd: home, env },
     );
     expect({ code: result.code, stderr: result.stderr, stdout: result.stdout.toString() }).toEqual({
       code: 0,

@@ -11,9 +11,6 @@ import { call } from '../../src/server/client.ts';
 import { outline } from '../cluster/sample.ts';
 import { type RunResult, Runtime, until } from './lodge.ts';
 
-/** The machine may be busy with other things: this is a guard against hanging, no more. */
-const patient = { timeoutMs: 500_000 };
-
 /** What an engine does for a host: it has a runtime directory and an agent of its own. */
 class Host {
   readonly name: string;
@@ -24,12 +21,6 @@ class Host {
   constructor(name: string, keyFile: string) {
     this.name = name;
     this.keyFile = keyFile;
-  }
-
-  async done(args: readonly string[]): Promise<string> {
-    const { code, stdout, stderr } = await this.runtime.lodge(['-q', ...args], patient);
-    expect([code, stderr], args.join(' ')).toEqual([0, '']);
-    return stdout.toString();
   }
 
   async post<Answer>(what: string, body?: unknown): Promise<Answer> {
@@ -62,7 +53,7 @@ class Host {
   /** What is sent before two hosts are joined is lost, as on any network: it may take several tries. */
   ping(from: string, to: string, tries = 20): Promise<RunResult> {
     const script = `for i in $(seq ${tries}); do busybox ping -c 1 -w 2 ${to} && exit 0; done; exit 1`;
-    return this.runtime.lodge(['exec', from, '--', 'sh', '-c', script], patient);
+    return this.runtime.lodge(['exec', from, '--', 'sh', '-c', script]);
   }
 }
 
@@ -92,13 +83,13 @@ describe('a cluster on two hosts', () => {
 guests: {${guest}: }
 fabric: {lan: {members: {${guest}: {address: 10.1.0.${number}, mac: '02:4c:01:00:00:0${number}'}}}}\n`,
       );
-      await host.done(['up', 'lab.yaml']);
+      await host.runtime.done(['up', 'lab.yaml']);
     }
   });
 
   afterAll(async () => {
     for (const host of [a, b]) {
-      if (host.runtime.files().length > 0) await host.done(['down', 'lab']);
+      if (host.runtime.files().length > 0) await host.runtime.done(['down', 'lab']);
       expect(await host.runtime.close()).toEqual([]);
     }
   });
@@ -126,8 +117,10 @@ fabric: {lan: {members: {${guest}: {address: 10.1.0.${number}, mac: '02:4c:01:00
     expect(port).toMatchObject({ isConnected: true, macs: ['02:4c:01:00:00:02'] });
     expect(out.frames).toBeGreaterThan(0);
     expect(back.deliveredFrames).toBeGreaterThan(0);
-    expect(await a.done(['fabric', 'links', 'lan/trunk.b'])).toMatch(/^lan\/trunk\.b +out +up +[1-9]/m);
-    const { pairs } = JSON.parse(await a.done(['--json', 'fabric', 'matrix'])) as {
+    expect(await a.runtime.done(['fabric', 'links', 'lan/trunk.b'])).toMatch(
+      /^lan\/trunk\.b +out +up +[1-9]/m,
+    );
+    const { pairs } = JSON.parse(await a.runtime.done(['--json', 'fabric', 'matrix'])) as {
       pairs: { from: string; to: string }[];
     };
     expect(pairs).toContainEqual(expect.objectContaining({ from: 'lan/v1', to: 'lan/v2' }));
@@ -135,9 +128,9 @@ fabric: {lan: {members: {${guest}: {address: 10.1.0.${number}, mac: '02:4c:01:00
   });
 
   it('has trunks cut and healed as any link', async () => {
-    await a.done(['fabric', 'cut', 'lan/trunk.b']);
+    await a.runtime.done(['fabric', 'cut', 'lan/trunk.b']);
     expect((await a.ping('v1', '10.1.0.2', 1)).code).not.toBe(0);
-    await a.done(['fabric', 'heal', 'lan/trunk.b']);
+    await a.runtime.done(['fabric', 'heal', 'lan/trunk.b']);
     expect((await a.ping('v1', '10.1.0.2')).code).toBe(0);
   });
 
@@ -157,7 +150,7 @@ fabric: {lan: {members: {${guest}: {address: 10.1.0.${number}, mac: '02:4c:01:00
       expect((await host.ping(from, to)).code).toBe(0);
       expect((await host.join([other])).port).toBe(port);
     }
-    const events = await a.done(['fabric', 'events', '--kind', 'trunk-up,trunk-down']);
+    const events = await a.runtime.done(['fabric', 'events', '--kind', 'trunk-up,trunk-down']);
     expect(events.match(/trunk-up +b/g)!.length).toBeGreaterThan(2);
   });
 
@@ -167,7 +160,7 @@ fabric: {lan: {members: {${guest}: {address: 10.1.0.${number}, mac: '02:4c:01:00
     makeTrunkKey(c.keyFile);
     try {
       // Any command that needs it starts the agent.
-      await c.done(['run', '-d', '--name', 'x', '-a', 'netns']);
+      await c.runtime.done(['run', '-d', '--name', 'x', '-a', 'netns']);
       await c.join([]);
       await c.join([a]);
       await a.join([b, c]);
@@ -176,7 +169,7 @@ fabric: {lan: {members: {${guest}: {address: 10.1.0.${number}, mac: '02:4c:01:00
         return trunk?.state === 'refused' ? trunk : undefined;
       });
       expect(refused.reason).toContain("it has not got the job's key");
-      expect(await a.done(['fabric', 'events', '--kind', 'trunk-refused'])).toContain(
+      expect(await a.runtime.done(['fabric', 'events', '--kind', 'trunk-refused'])).toContain(
         "has not got the job's key",
       );
       expect((await a.trunk('b'))?.state).toBe('up');
@@ -184,7 +177,7 @@ fabric: {lan: {members: {${guest}: {address: 10.1.0.${number}, mac: '02:4c:01:00
       await a.join([b]);
       expect(await a.trunk('c')).toBeUndefined();
     } finally {
-      await c.runtime.lodge(['down', 'lab'], patient);
+      await c.runtime.lodge(['down', 'lab']);
       expect(await c.runtime.close()).toEqual([]);
     }
   });
@@ -220,8 +213,8 @@ fabric: {lan: {members: {${guest}: {address: 10.1.0.${number}, mac: '02:4c:01:00
       call(socket, 'POST', '/v1/clusters/other/hosts', { ...join, keyFile: b.keyFile, listen: taken }),
     ).rejects.toMatchObject({ code: 'host-io', where: `127.0.0.1:${taken.port}` });
     expect(b.runtime.files().filter((file) => file.includes('other'))).toEqual([]);
-    await a.done(['down', 'lab']);
-    await b.done(['down', 'lab']);
+    await a.runtime.done(['down', 'lab']);
+    await b.runtime.done(['down', 'lab']);
     expect([...a.runtime.files(), ...b.runtime.files()]).toEqual([]);
   });
 });
