@@ -1,8 +1,8 @@
 /** YAML that people write, checked against a schema; every fault is told with file, line, column and the nearest known key. */
 
-import { closeSync, openSync, readSync } from 'node:fs';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type * as z from 'zod';
+import { readAtMost } from './bounded-file.ts';
 import { LodgeError } from './errors.ts';
 
 /** What people write by hand is smaller; a device or a disk image named by mistake is not. */
@@ -14,27 +14,17 @@ const documentLimitBytes = 4 * 1024 * 1024;
  * @throws LodgeError `usage` when it cannot be read, or is larger than 4 MiB
  */
 export function readDocument(file: string, where: string): string {
-  const buffer = Buffer.allocUnsafe(documentLimitBytes + 1);
-  let length = 0;
+  let bytes: Buffer | undefined;
   try {
-    const descriptor = openSync(file, 'r');
-    try {
-      for (let got = -1; got !== 0 && length < buffer.length; length += got) {
-        got = readSync(descriptor, buffer, length, buffer.length - length, null);
-      }
-    } finally {
-      closeSync(descriptor);
-    }
+    bytes = readAtMost(file, documentLimitBytes);
   } catch (cause) {
     throw new LodgeError('usage', `it cannot be read: ${(cause as Error).message}`, { where, cause });
   }
-  if (length > documentLimitBytes) {
-    throw new LodgeError('usage', `${file} is larger than the 4 MiB a document may have`, {
-      where,
-      fix: 'name the YAML file, not what it speaks of',
-    });
-  }
-  return buffer.toString('utf8', 0, length);
+  if (bytes !== undefined) return bytes.toString('utf8');
+  throw new LodgeError('usage', `${file} is larger than the 4 MiB a document may have`, {
+    where,
+    fix: 'name the YAML file, not what it speaks of',
+  });
 }
 
 /**

@@ -1,15 +1,21 @@
 /** Files of `lodge place`: what it reads, and what it writes whole or not at all. */
 
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { readAtMost } from '../bounded-file.ts';
 import { hostIoError, LodgeError } from '../errors.ts';
+
+const mostBytes = 2 ** 29;
 
 /** @throws LodgeError `usage` */
 export function readPlaceText(file: string): string {
+  let bytes: Buffer | undefined;
   try {
-    return readFileSync(file, 'utf8');
+    bytes = readAtMost(file, mostBytes);
   } catch (cause) {
     throw new LodgeError('usage', `it cannot be read: ${(cause as Error).message}`, { where: file, cause });
   }
+  if (bytes !== undefined) return bytes.toString('utf8');
+  throw new LodgeError('usage', 'it is larger than 512 MiB', { where: file });
 }
 
 /**

@@ -1,14 +1,15 @@
 /** Networks by name: the text form, or a file whose kind shows in its content. */
 
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { readAtMost } from '../bounded-file.ts';
 import { LodgeError } from '../errors.ts';
 import type { parseTopologyXml } from '../machine/hwloc.ts';
 import { parseDistanceMatrix } from '../machine/network/distance-file.ts';
 import { type Level, networkOfLevels } from '../machine/network/levels.ts';
 import type { HostNetwork } from '../machine/network/network.ts';
 import { isScotchTarget, parseScotchTarget } from '../machine/network/scotch-target.ts';
-import { innerWeight, isTextForm, parseLevels, textForms } from '../machine/network/text.ts';
+import { innerWeight, isTextForm, networkKinds, parseLevels, textForms } from '../machine/network/text.ts';
+import { meant } from './meant.ts';
 
 /** Distances between NUMA nodes are told in tenths of a local access. Source: ACPI, System Locality Information Table. */
 const slitUnit = 10;
@@ -125,18 +126,21 @@ async function levelOfXml(xml: string, file: string, weight: number): Promise<Le
 const mostBytes = 2 ** 29;
 
 function readText(path: string, name: string): string {
-  let bytes: Buffer;
+  let bytes: Buffer | undefined;
   try {
-    bytes = readFileSync(path);
+    bytes = readAtMost(path, mostBytes);
   } catch (cause) {
     const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new LodgeError('topology', `it cannot be read: ${(cause as Error).message}`, {
-      where: name,
-      ...(isMissing ? { fix: `name a file, or write ${textForms}` } : {}),
-      cause,
-    });
+    throw new LodgeError(
+      'topology',
+      isMissing ? 'there is no such file' : `it cannot be read: ${(cause as Error).message}`,
+      {
+        where: name,
+        ...(isMissing ? { fix: meant(name, networkKinds) ?? `name a file, or write ${textForms}` } : {}),
+        cause,
+      },
+    );
   }
-  if (bytes.length > mostBytes)
-    throw new LodgeError('topology', 'it is larger than 512 MiB', { where: name });
-  return bytes.toString('utf8');
+  if (bytes !== undefined) return bytes.toString('utf8');
+  throw new LodgeError('topology', 'it is larger than 512 MiB', { where: name });
 }

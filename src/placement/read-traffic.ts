@@ -1,9 +1,10 @@
 /** Traffic by name: a pattern, or a file whose kind shows in its name or content. */
 
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { readAtMost } from '../bounded-file.ts';
 import { LodgeError } from '../errors.ts';
 import { parseSizeBytes } from '../units.ts';
+import { meant } from './meant.ts';
 import { generateTraffic, isPattern, patterns } from './traffic/generate.ts';
 import type { Demand, Traffic } from './traffic/graph.ts';
 import { readMatrixMarket, readMetisGraph, readScotchGraph } from './traffic/readers.ts';
@@ -59,21 +60,26 @@ export function readTraffic(text: string, { cwd, seed, ranks }: TrafficOptions):
 const mostBytes = 2 ** 31 - 1;
 
 function readBytes(path: string, name: string): Uint8Array {
+  let bytes: Buffer | undefined;
   try {
-    return readFileSync(path);
+    bytes = readAtMost(path, mostBytes);
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ERR_FS_FILE_TOO_LARGE') {
-      throw new LodgeError('traffic', `it is larger than the ${mostBytes} bytes that can be read`, {
+    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    const kinds = Object.keys(patterns);
+    throw new LodgeError(
+      'traffic',
+      isMissing ? 'there is no such file' : `it cannot be read: ${(cause as Error).message}`,
+      {
         where: name,
-      });
-    }
-    throw new LodgeError('traffic', `it cannot be read: ${message}`, {
-      where: name,
-      ...(code === 'ENOENT' ? { fix: `name a file, or a pattern: ${Object.keys(patterns).join(', ')}` } : {}),
-      cause,
-    });
+        ...(isMissing ? { fix: meant(name, kinds) ?? `name a file, or a pattern: ${kinds.join(', ')}` } : {}),
+        cause,
+      },
+    );
   }
+  if (bytes !== undefined) return bytes;
+  throw new LodgeError('traffic', `it is larger than the ${mostBytes} bytes that can be read`, {
+    where: name,
+  });
 }
 
 /**

@@ -3,6 +3,7 @@
  * owns, and nothing lies about. LODGE_KILL_ROUNDS and LODGE_KILL_SEED choose how often and which moments.
  */
 
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../src/random.ts';
@@ -141,14 +142,30 @@ async function checkGuest(here: Runtime, guest: ListedGuest, round: Round): Prom
   expect(code, `exec into a guest that is ${guest.status}`).toBe(guest.status === 'running' ? 0 : 125);
 }
 
-/** Processes that belong to no guest that runs, once those that were killed have had time to go. */
+/**
+ * Processes that belong to no guest that runs, once those that were killed have had time to go. All of a guest is in
+ * its keeper's process group; not all of it names the guest's directory.
+ */
 async function orphans(here: Runtime, guests: readonly ListedGuest[]): Promise<string[]> {
   const running = guests.filter(({ status }) => status === 'running').map(({ dir }) => dir);
-  const look = (): string[] =>
-    here
-      .processes()
-      .filter((found) => kindOf(found) !== 'agent' && !running.some((dir) => found.line.includes(dir)))
-      .map(({ pid, line }) => `${pid}: ${line}`);
+  const look = (): string[] => {
+    const all = here.processes().filter((found) => kindOf(found) !== 'agent');
+    const owned = new Set(
+      all.filter(({ line }) => running.some((dir) => line.includes(dir))).map(({ pid }) => processGroup(pid)),
+    );
+    return all.filter(({ pid }) => !owned.has(processGroup(pid))).map(({ pid, line }) => `${pid}: ${line}`);
+  };
   await until('they are gone', () => look().length === 0 || undefined, 10_000).catch(() => {});
   return look();
+}
+
+/** @returns undefined for a process that is gone */
+function processGroup(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // Its name, in parentheses, may hold anything; state, parent and group follow it.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2];
+  } catch {
+    return undefined;
+  }
 }

@@ -7,7 +7,8 @@ import { type HostNetwork, mostPlaces } from './network.ts';
 /** Cost of a hop inside a host, where none is written: a tenth of one between hosts. */
 export const innerWeight = 0.1;
 
-const kinds = [
+/** What may stand before the colon. */
+export const networkKinds = [
   'torus',
   'mesh',
   'grid',
@@ -28,7 +29,7 @@ export const textForms =
 
 /** Whether a text is meant to be this form rather than the name of a file. */
 export function isTextForm(text: string): boolean {
-  return kinds.some((kind) => text.startsWith(`${kind}:`));
+  return networkKinds.some((kind) => text.startsWith(`${kind}:`));
 }
 
 /**
@@ -50,7 +51,7 @@ export function parseLevels(text: string, where: string): { levels: Level[]; slo
     const match = /^([a-z-]+):([^@]*)(?:@(.*))?$/.exec(part.trim());
     if (match === null) throw fault('this is no level of a network');
     const [, kind = '', rest = '', weightText] = match;
-    if (!kinds.includes(kind)) {
+    if (!networkKinds.includes(kind)) {
       throw fault(`'${kind}' is no kind of level`);
     }
     const weight = weightText === undefined ? (levels.length === 0 ? 1 : innerWeight) : decimal(weightText);
