@@ -2,8 +2,8 @@
  * keeper: stays with one virtual machine process, whatever becomes of the rest of lodge.
  *
  *   keeper [--lifeline] [--contain [--scratch PATH [--writable PATH]...]] [--relay] [--small-pages] [--apart]
- *          [--wire MAC | --stream-wire MAC]... [--netns | --netns-as-is] --dir DIR [--log-bytes N]
- *          [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
+ *          [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]... [--netns | --netns-as-is]
+ *          --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
  *
  * It starts PROGRAM, keeps the console (PROGRAM's standard input and output) and its complaints (standard
  * error) in files of bounded size, lets others watch and type at DIR/console.sock, and writes DIR/exit when
@@ -26,6 +26,8 @@
  *                DIR/netN.sock (wire.h), N counting from 0; the sockets are descriptors 4 and up
  *   --stream-wire
  *                the same, with a stream instead of datagrams
+ *   --tap        instead of a socket PROGRAM gets a TAP device of the kernel, joined to a bridge in the namespace
+ *                whose holder the file after --bridges names (taps.h, holder.c)
  *   --netns      PROGRAM, a static binary, is process 1 of namespaces of its own in a tree of its own (tree.h), as root;
  *                wires are TAP devices with the given hardware addresses, and its console is a terminal
  *   --netns-as-is
@@ -41,7 +43,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,17 +55,19 @@
 
 #include "beside.h"
 #include "console.h"
+#include "identity.h"
 #include "listen.h"
 #include "log.h"
 #include "namespaces.h"
 #include "netns.h"
 #include "relay.h"
+#include "taps.h"
 #include "wire.h"
 #include "write-limits.h"
 
 static const char *dir;
-static int lifeline, contain, relay, small_pages, apart, netns, layered;
-static char *scratch, **writable;
+static int lifeline, contain, relay, small_pages, apart, netns, layered, has_taps;
+static char *scratch, **writable, *bridges;
 static int writable_count;
 
 static pid_t program;
@@ -84,32 +87,10 @@ static void die(const char *what) {
 
 static void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
-/* A text file written whole or not at all. */
-static void write_file(const char *name, const char *format, ...) {
-  char part[64], text[128];
-  va_list args;
-  va_start(args, format);
-  int n = vsnprintf(text, sizeof text, format, args);
-  va_end(args);
-  snprintf(part, sizeof part, "%s.part", name);
-  int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return;
-  int whole = write(fd, text, n) == n;
-  close(fd);
-  if (whole) rename(part, name);
-  else unlink(part);
-}
-
-/* Process ids come again; with the start time they do not. */
-static void write_identity(void) {
-  char stat[1024];
-  int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd < 0 ? 0 : read(fd, stat, sizeof stat - 1);
-  if (fd >= 0) close(fd);
-  stat[n > 0 ? n : 0] = 0;
-  char *field = strrchr(stat, ')');
-  for (int i = 2; field && i < 22; i++) field = strchr(field + 1, ' ');
-  write_file("keeper", "%d %lld\n", getpid(), field ? atoll(field) : 0LL);
+static void die_of_taps(void) {
+  char what[128];
+  snprintf(what, sizeof what, "bridges: %s", taps_failed);
+  die(what);
 }
 
 static int listen_or_die(const char *name) {
@@ -291,13 +272,18 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[i], "--netns-as-is")) netns = 1;
     else if (!strcmp(argv[i], "--wire") && i + 1 < argc && wire_add(argv[i + 1], 0)) i++;
     else if (!strcmp(argv[i], "--stream-wire") && i + 1 < argc && wire_add(argv[i + 1], 1)) i++;
-    else if (!strcmp(argv[i], "--dir") && i + 1 < argc) dir = argv[++i];
+    else if (!strcmp(argv[i], "--bridges") && i + 1 < argc) bridges = argv[++i];
+    else if (!strcmp(argv[i], "--tap") && i + 3 < argc && tap_add(argv[i + 1], argv[i + 2], argv[i + 3])) {
+      i += 3;
+      has_taps = 1;
+    } else if (!strcmp(argv[i], "--dir") && i + 1 < argc) dir = argv[++i];
     else if (!strcmp(argv[i], "--log-bytes") && i + 1 < argc) log_bytes = atol(argv[++i]);
     else if (!strcmp(argv[i], "--beside") && (words = beside_add(argc - i - 1, argv + i + 1)) > 0) i += words;
     else break;
   }
-  if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || !dir || dir[0] != '/' || log_bytes < 4096) {
-    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] [--apart] [--wire MAC | --stream-wire MAC]... [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
+  if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || !dir || dir[0] != '/' || log_bytes < 4096 ||
+      (has_taps && !bridges)) {
+    fprintf(stderr, "usage: keeper [--lifeline] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] [--apart] [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]... [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
     return 125;
   }
   char **program_argv = argv + i + 1;
@@ -318,7 +304,9 @@ int main(int argc, char **argv) {
   int console = listen_or_die("console.sock");
   int channel = relay ? listen_or_die("channel.sock") : -1;
 
-  write_identity();
+  write_identity("keeper");
+  /* While this process still is who it was. */
+  if (taps_open(bridges) < 0) die_of_taps();
   if (apart && enter_network_namespace() < 0) die("namespaces: a network namespace");
   if (wires_open() < 0) die("network sockets");
   /* Inherited through fork and exec. */

@@ -15,14 +15,16 @@ static int write_map(const char *path, const char *text) {
   return ok ? 0 : -1;
 }
 
-int map_one(uid_t uid, gid_t gid) {
+int map_as(uid_t inside, uid_t uid, gid_t group_inside, gid_t gid) {
   char map[64];
   if (write_map("/proc/self/setgroups", "deny") < 0) return -1;
-  snprintf(map, sizeof map, "%d %d 1", gid, gid);
+  snprintf(map, sizeof map, "%d %d 1", group_inside, gid);
   if (write_map("/proc/self/gid_map", map) < 0) return -1;
-  snprintf(map, sizeof map, "%d %d 1", uid, uid);
+  snprintf(map, sizeof map, "%d %d 1", inside, uid);
   return write_map("/proc/self/uid_map", map);
 }
+
+int map_one(uid_t uid, gid_t gid) { return map_as(uid, uid, gid, gid); }
 
 int enter_as_oneself(int flags) {
   uid_t uid = getuid();

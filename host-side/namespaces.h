@@ -6,6 +6,9 @@
 /* In a user namespace that is new, and where nobody is known yet: one stays who one was. 0 or -1 with errno. */
 int map_one(uid_t uid, gid_t gid);
 
+/* The same, under other numbers there. */
+int map_as(uid_t inside, uid_t uid, gid_t group_inside, gid_t gid);
+
 /*
  * The calling process gets new namespaces (CLONE_NEWUSER among the flags) in which it stays who it is, with all
  * rights over them. 0 or -1 with errno.

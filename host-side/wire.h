@@ -15,6 +15,12 @@ enum { MAX_WIRES = 32, WIRES_POLLED = 3 * MAX_WIRES };
 /* Takes the hardware address of one more interface; 0 when it is none, or there are too many. */
 int wire_add(const char *mac, int is_stream);
 
+/* One more interface, whose device the program gets itself: it is joined to nothing here. Its index, or -1. */
+int wire_add_given(void);
+
+/* The device of such a wire. */
+void wire_give(int wire, int device);
+
 int wire_count(void);
 
 /* Six bytes. */

@@ -16,8 +16,9 @@ const sourcesIn = (folder) =>
     .map((file) => join(folder, file));
 const sourcesOf = {
   agent: sourcesIn('guest-side'),
-  keeper: sourcesIn('host-side').filter((file) => file !== 'host-side/confine.c'),
+  keeper: sourcesIn('host-side').filter((file) => !/\/(confine|holder)\.c$/.test(file)),
   confine: ['confine', 'namespaces'].map((file) => `host-side/${file}.c`),
+  holder: ['holder', 'identity', 'namespaces'].map((file) => `host-side/${file}.c`),
 };
 for (const [name, files] of Object.entries(sourcesOf)) {
   const sources = files.map((file) => join(root, file));

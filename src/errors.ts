@@ -52,6 +52,10 @@ export const catalogue = {
     exit: refused,
     meaning: 'A guest with a network cannot be kept apart from the network of the host.',
   },
+  'bridge-unmet': {
+    exit: refused,
+    meaning: 'A network cannot be a bridge of the kernel on this host, or not treat frames there as asked.',
+  },
   'not-enough-memory': {
     exit: refused,
     meaning: 'The guest needs more memory than this host or job can give.',

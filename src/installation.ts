@@ -15,11 +15,11 @@ function findRoot(from: string): string {
 }
 
 /**
- * A program that the build makes: `agent` (put into guests), `keeper` (stays with a guest's process) or `confine`
- * (starts what serves a guest).
+ * A program that the build makes: `agent` (put into guests), `keeper` (stays with a guest's process), `confine`
+ * (starts what serves a guest) or `holder` (keeps the namespace of a cluster's bridges).
  * @throws LodgeError `missing-program` when lodge was not built
  */
-export function builtFile(name: 'agent' | 'keeper' | 'confine'): string {
+export function builtFile(name: 'agent' | 'keeper' | 'confine' | 'holder'): string {
   const path = join(installationDir, 'dist', name);
   if (!existsSync(path)) {
     throw new LodgeError('missing-program', `lodge's own program '${name}' is not built`, {

@@ -14,6 +14,7 @@ import { requireLink } from '../cluster/fabric-change.ts';
 import { clusterDir, whichCluster } from '../cluster/state.ts';
 import { nearest } from '../document.ts';
 import { LodgeError } from '../errors.ts';
+import { onlyBridges } from '../fabric/bridge/devices.ts';
 import { linkRows, matrixRecord, matrixRows } from '../fabric/matrix-text.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 import { prometheusText } from '../fabric/prometheus.ts';
@@ -64,7 +65,13 @@ export async function showLinks(texts: readonly string[], flags: Shown): Promise
 
 export async function showMatrix(flags: Shown & { window?: string; reset?: boolean }): Promise<void> {
   const fabric = await fabricOf(flags);
-  const { cluster } = fabric;
+  const { cluster, plan } = fabric;
+  const bridged = onlyBridges(plan).networks.map(({ name }) => name);
+  if (bridged.length > 0) {
+    process.stderr.write(
+      `lodge: not in the matrix: ${bridged.join(', ')}. A bridge of the kernel counts links, not pairs: lodge fabric links\n`,
+    );
+  }
   if (flags.reset === true && flags.window === undefined) {
     throw new LodgeError('usage', '--reset begins a window again, and none is named', {
       fix: '--window NAME --reset',

@@ -6,7 +6,7 @@ import type { Step } from '../cluster/diff.ts';
 import { bootRoom, usableCpuCount } from '../cluster/governor.ts';
 import { clusterKeys, planSetUps } from '../cluster/guest-setup.ts';
 import { lockCluster } from '../cluster/lock.ts';
-import { lookHere, readPressure } from '../cluster/look.ts';
+import { checkBridges, lookHere, readPressure } from '../cluster/look.ts';
 import type { FoundForGuest } from '../cluster/plan.ts';
 import { makeClusterDir, writeClusterSecret } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
@@ -19,7 +19,7 @@ import { actionsFor, checkMemory, endCluster, residentBytes } from './cluster-ac
 import type { HostPartRequest } from './host-part.ts';
 
 export interface LookAnswer {
-  /** In the order of the specs. */
+  /** In the order of the guests that were asked for. */
   found: FoundForGuest[];
   cpus: number;
   /** Left for guests. */
@@ -65,10 +65,10 @@ async function act(request: HostPartRequest | null, input: AsyncGenerator<string
   }
 }
 
-async function look({ cwd, specs }: HostPartRequest & { op: 'look' }): Promise<LookAnswer> {
+async function look({ cwd, guests }: HostPartRequest & { op: 'look' }): Promise<LookAnswer> {
   const here = lookHere({ store: openStore(), onProgress: tell, cwd });
   const found: FoundForGuest[] = [];
-  for (const spec of specs) found.push(await here.find(spec));
+  for (const guest of guests) found.push(await here.find(guest));
   const basics = probeLimits();
   const usedBytes = listGuests().reduce((sum, guest) => sum + residentBytes(guest), 0);
   return {
@@ -104,6 +104,7 @@ async function apply({
   part,
   secret,
 }: HostPartRequest & { op: 'check' | 'apply' }): Promise<StepsAnswer> {
+  await checkBridges(part.fabric);
   const store = openStore();
   await sweep(store);
   const keys = clusterKeys(whole.name, Buffer.from(secret, 'hex'));

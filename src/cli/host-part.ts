@@ -1,13 +1,13 @@
 /** `lodge host-part`: what a host does of a cluster that goes over several; the agent of a job runs it. */
 
 import type { Command } from 'commander';
+import type { AskedGuest } from '../cluster/look.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
-import type { GuestSpec } from '../guest/spec.ts';
 
 /** What is read from standard input, one value of JSON. The answer is one, too; progress is lines on standard error. */
 export type HostPartRequest =
-  /** What guests of these specs get here, and what there is for them. */
-  | { op: 'look'; cwd: string; specs: GuestSpec[] }
+  /** What these guests get here, and what there is for them. */
+  | { op: 'look'; cwd: string; guests: AskedGuest[] }
   /** The steps to make the part so, and, with `apply`, their doing. */
   | { op: 'check' | 'apply'; whole: ClusterPlan; part: ClusterPlan; secret: string }
   | { op: 'down'; name: string; graceMs: number }

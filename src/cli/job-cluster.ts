@@ -14,12 +14,16 @@ import {
 import type { SlurmJob } from '../cluster/engine/slurm-job.ts';
 import { spreadGuests } from '../cluster/engine/spread.ts';
 import { clusterOnHost } from '../cluster/hosts.ts';
-import { readOutline } from '../cluster/look.ts';
-import { type ClusterOutline, type ClusterPlan, completeCluster } from '../cluster/plan.ts';
+import { type AskedGuest, askedGuest, readOutline } from '../cluster/look.ts';
+import {
+  type ClusterOutline,
+  type ClusterPlan,
+  completeCluster,
+  type OutlinedGuest,
+} from '../cluster/plan.ts';
 import { neededBytes } from '../cluster/resources.ts';
 import { describeError, LodgeError } from '../errors.ts';
 import type { ClusterHosts, FabricStatus } from '../fabric/control.ts';
-import type { GuestSpec } from '../guest/spec.ts';
 import { foldHostList } from '../host-list.ts';
 import { call } from '../server/client.ts';
 import { ensureJob, type Job, type JobHost, memoryOfJob, openJob, startVerb, verbOn } from '../server/job.ts';
@@ -122,27 +126,28 @@ async function planOver(
   before: JobCluster | undefined,
   onProgress: (text: string) => void,
 ): Promise<Made> {
-  const specs = distinct(outline.guests.map(({ spec }) => spec));
+  const kinds = distinct(outline.guests.map(askedGuest));
   onProgress('looking at the hosts');
-  const ask: HostPartRequest = { op: 'look', cwd: outline.cwd, specs: [...specs.values()] };
+  const ask: HostPartRequest = { op: 'look', cwd: outline.cwd, guests: [...kinds.values()] };
   const answers = await Promise.all(
     job.hosts.map((host) =>
       onHost<LookAnswer>(host, ask, (text) => onProgress(`${host.name}: ${text.trim()}`)),
     ),
   );
   const granted = await memoryOfJob(job.id);
-  const keys = [...specs.keys()];
-  const foundOn = (host: string, spec: GuestSpec) => {
+  const keys = [...kinds.keys()];
+  const foundOn = (host: string, guest: OutlinedGuest) => {
     const answer = answers[job.hosts.findIndex(({ name }) => name === host)]!;
-    return answer.found[keys.indexOf(canonicalJson(spec))]!;
+    return answer.found[keys.indexOf(canonicalJson(askedGuest(guest)))]!;
   };
   const hostOfGuest = spreadGuests(
-    outline.guests.map(({ name, spec }) => {
+    outline.guests.map((guest) => {
+      const { name, spec } = guest;
       const at = before?.hostOfGuest[name];
       return {
         name,
         cpus: spec.cpus,
-        neededBytes: (host) => neededBytes(spec, foundOn(host, spec).accelerator),
+        neededBytes: (host) => neededBytes(spec, foundOn(host, guest).accelerator),
         ...(at === undefined ? {} : { at }),
       };
     }),
@@ -153,7 +158,7 @@ async function planOver(
       return { name, cpus, memoryBytes: Math.min(memoryBytes, leftBytes) };
     }),
   );
-  const plan = completeCluster(outline, ({ name, spec }) => foundOn(hostOfGuest.get(name)!, spec));
+  const plan = completeCluster(outline, (guest) => foundOn(hostOfGuest.get(guest.name)!, guest));
   const used = new Set(hostOfGuest.values());
   const had = new Set(Object.values(before?.hostOfGuest ?? {}));
   return {
@@ -171,8 +176,8 @@ async function planOver(
   };
 }
 
-function distinct(specs: readonly GuestSpec[]): Map<string, GuestSpec> {
-  return new Map(specs.map((spec) => [canonicalJson(spec), spec]));
+function distinct(guests: readonly AskedGuest[]): Map<string, AskedGuest> {
+  return new Map(guests.map((guest) => [canonicalJson(guest), guest]));
 }
 
 function onHost<Answer>(

@@ -56,15 +56,24 @@ function guestRows(plan: ClusterPlan, hosts: ReadonlyMap<string, string> | undef
 /** Links of a large graph are all alike: what is not shown is told. */
 const mostLinks = 50;
 
-function networkLines({ name, subnet, mtuBytes, switches, ports, links }: NetworkPlan): string[] {
-  const count =
-    switches.length === 1 ? 'one switch' : `${switches.length} switches, ${links.length} links between them`;
+function switchWords({ switches, links, bridge }: NetworkPlan): string {
+  if (bridge !== undefined) {
+    const { joins } = bridge;
+    return `a bridge of the kernel${joins === undefined ? '' : `, joined to ${joins.bridge} of the host: a way out`}`;
+  }
+  return switches.length === 1
+    ? 'one switch'
+    : `${switches.length} switches, ${links.length} links between them`;
+}
+
+function networkLines(network: NetworkPlan): string[] {
+  const { name, subnet, mtuBytes, ports, links } = network;
   const all = [...ports, ...links];
   const rows = all
     .slice(0, mostLinks)
     .map(({ link }) => [link.name, formatLinkShape(link.out), formatLinkShape(link.in)]);
   return [
-    `network ${name}: ${subnet}, ${count}, MTU ${mtuBytes}`,
+    `network ${name}: ${subnet}, ${switchWords(network)}, MTU ${mtuBytes}`,
     table([['LINK', 'OUT', 'IN'], ...rows]).trimEnd(),
     ...(all.length > mostLinks ? [`and ${all.length - mostLinks} more links`] : []),
     ...ports.flatMap(({ link, end }) => [

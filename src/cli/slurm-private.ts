@@ -176,7 +176,7 @@ async function hostsOf(job: Job | undefined): Promise<Host[]> {
   }
   return Promise.all(
     job.hosts.map(async (host): Promise<Host> => {
-      const input = `${JSON.stringify({ op: 'look', cwd: '/', specs: [] })}\n`;
+      const input = `${JSON.stringify({ op: 'look', cwd: '/', guests: [] })}\n`;
       const { cpus, totalBytes, hasWayOut } = await verbOn<LookAnswer>(host, ['host-part'], {
         cwd: '/',
         input,

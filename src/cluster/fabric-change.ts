@@ -23,6 +23,7 @@ export function changedFabric(plan: FabricPlan, change: FabricChange): FabricPla
   const networks = plan.networks.map((network) => {
     const { ports, links, switches } = network;
     if (!ports.some(isThis) && !links.some(isThis)) return network;
+    if (network.bridge !== undefined) refuseOnBridge(change);
     return {
       ...network,
       ports: ports.map((port): PortPlan => (isThis(port) ? changedPort(port, change, switches) : port)),
@@ -42,6 +43,18 @@ export function changedFabric(plan: FabricPlan, change: FabricChange): FabricPla
     };
   });
   return { ...plan, networks };
+}
+
+/** @throws LodgeError `usage` for what a bridge of the kernel cannot do */
+function refuseOnBridge({ kind, ask: { link } }: FabricChange): void {
+  if (kind !== 'move' && kind !== 'capture-start') return;
+  const what = kind === 'move' ? 'other switches' : 'captures';
+  throw new LodgeError('usage', `'${link}' is on a bridge of the kernel, which has no ${what}`, {
+    fix:
+      kind === 'move'
+        ? 'lodge fabric cut takes it off the bridge, and heal puts it back'
+        : 'run tcpdump in the guest, or leave out bridge: the user-space fabric captures',
+  });
 }
 
 function changedPort(port: PortPlan, change: FabricChange, switches: readonly string[]): PortPlan {

@@ -75,6 +75,17 @@ function networkOnHost(
       { fix: 'put all its members on one host, or make it a LAN: only these go over several' },
     );
   }
+  if (others.size > 0 && network.bridge !== undefined && network.bridge.joins === undefined) {
+    throw new LodgeError(
+      'spec-value',
+      `network '${network.name}' is a bridge of its own, and its members are on several hosts: ${[host, ...others.keys()].sort().join(', ')}`,
+      {
+        fix: 'put all its members on one host; or leave out bridge; or name a bridge that joins the hosts: bridge: br0',
+      },
+    );
+  }
+  // A bridge of the host goes where it goes by itself.
+  if (network.bridge !== undefined) return { ...network, ports: own };
   const trunks = [...others].map(
     ([other, members]): PortPlan => ({
       link: { name: `${network.name}/trunk.${other}`, out: {}, in: {}, isCut: false },

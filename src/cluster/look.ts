@@ -3,9 +3,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { type LocatedDocument, readDocument } from '../document.ts';
+import { onlyBridges } from '../fabric/bridge/devices.ts';
+import { lookAtBridges } from '../fabric/bridge/look.ts';
+import { requireBridges } from '../fabric/bridge/requirements.ts';
 import { compileFilter } from '../fabric/capture/filter.ts';
+import type { FabricPlan } from '../fabric/plan.ts';
 import type { GuestPlan } from '../guest/plan.ts';
-import { asksPlacement } from '../guest/planner.ts';
+import { asksPlacement, isOnBridge } from '../guest/planner.ts';
 import { type GuestLook, lookForGuest, planFromLook } from '../guest/resolve.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import { guestsDir } from '../guest/state.ts';
@@ -38,10 +42,21 @@ export interface ClusterExtension {
   outline(outline: ClusterOutline): ClusterOutline;
 }
 
+/** What decides what a guest gets on a host: guests that are alike get the same. */
+export interface AskedGuest {
+  spec: GuestSpec;
+  /** Whether it is in a network that is a bridge of the kernel. */
+  isOnBridge: boolean;
+}
+
+export function askedGuest({ spec, interfaces }: Pick<PlannedGuest, 'spec' | 'interfaces'>): AskedGuest {
+  return { spec, isOnBridge: isOnBridge({ interfaces }) };
+}
+
 /** What this host has for the guests of a cluster. */
 export interface HostLook {
-  /** Which accelerator and image a guest of this spec gets here. */
-  find(spec: GuestSpec): Promise<FoundForGuest>;
+  /** Which accelerator and image such a guest gets here. */
+  find(guest: AskedGuest): Promise<FoundForGuest>;
   /** The plan of a guest; each call is another guest. */
   guestPlan(cluster: string, guest: PlannedGuest): Promise<GuestPlan>;
 }
@@ -63,10 +78,14 @@ export async function lookAtCluster(
 ): Promise<ClusterLook> {
   // A cluster that is there keeps its directory, from wherever it is changed.
   const outline = await readOutline(file, (name) => readClusterPlan(name)?.cwd ?? options.cwd, extension);
+  await checkBridges(outline.fabric, outline.bridges);
   const look = lookHere({ ...options, cwd: outline.cwd });
-  const found = new Map<GuestSpec, FoundForGuest>();
-  for (const { spec } of outline.guests) if (!found.has(spec)) found.set(spec, await look.find(spec));
-  const plan = completeCluster(outline, ({ spec }) => found.get(spec)!);
+  const found = new Map<string, FoundForGuest>();
+  for (const guest of outline.guests.map(askedGuest)) {
+    const key = canonicalJson(guest);
+    if (!found.has(key)) found.set(key, await look.find(guest));
+  }
+  const plan = completeCluster(outline, (guest) => found.get(canonicalJson(askedGuest(guest)))!);
   return { plan, guestPlan: (guest) => look.guestPlan(plan.name, guest) };
 }
 
@@ -93,30 +112,47 @@ export async function readOutline(
 /** Looks at this host for guests; what is asked twice is looked at once. */
 export function lookHere(options: LookOptions): HostLook {
   const looks = new Map<string, Promise<GuestLook>>();
-  const lookFor = (spec: GuestSpec): Promise<GuestLook> => {
-    const known = looks.get(canonicalJson(spec));
+  const lookFor = (guest: AskedGuest): Promise<GuestLook> => {
+    const key = canonicalJson(guest);
+    const known = looks.get(key);
     if (known !== undefined) return known;
-    const look = lookForGuest(spec, options, true);
+    const { spec, isOnBridge: onBridge } = guest;
+    const look = lookForGuest(spec, options, { hasInterfaces: true, isOnBridge: onBridge });
     // Those with a placement are given what others have left.
-    if (!asksPlacement(spec)) looks.set(canonicalJson(spec), look);
+    if (!asksPlacement(spec)) looks.set(key, look);
     return look;
   };
   return {
-    async find(spec) {
-      const { accelerator, image } = await lookFor(spec);
+    async find(guest) {
+      const { spec } = guest;
+      const { accelerator, image } = await lookFor(guest);
       return {
         accelerator,
         imageId: image.kind === 'linux' ? image.id : digestOf([image, filesOf(spec)]),
         hasAgent: image.kind === 'linux',
       };
     },
-    async guestPlan(clusterName, { spec, fullName, name, interfaces, routes, forward, digest }) {
-      const look = await lookFor(spec);
+    async guestPlan(clusterName, guest) {
+      const { fullName, name, interfaces, routes, forward, digest } = guest;
+      const look = await lookFor(askedGuest(guest));
       const cluster = { name: clusterName, digest };
       const member = { name: fullName, hostname: name, interfaces, hosts: [], routes, forward, cluster };
       return planFromLook(look, { member });
     },
   };
+}
+
+/**
+ * Whether this host can have the bridges of a fabric.
+ * @param places of the networks in the spec, where it is there
+ * @throws LodgeError `bridge-unmet`, `missing-program`, before anything is started
+ */
+export async function checkBridges(
+  fabric: FabricPlan,
+  places: ReadonlyMap<string, string> = new Map(),
+): Promise<void> {
+  if (onlyBridges(fabric).networks.length === 0) return;
+  requireBridges(fabric, await lookAtBridges(), (network) => places.get(network));
 }
 
 /** Long enough for any frame: only whether it is a filter is looked at. */

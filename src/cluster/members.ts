@@ -13,6 +13,7 @@ import {
   prefixSize,
   uplinkPort,
 } from './address.ts';
+import { isBridged } from './bridges.ts';
 import { suggestGuest } from './guest-specs.ts';
 import type { MemberSpec, NetworkSpec } from './spec.ts';
 
@@ -52,7 +53,8 @@ export function planMembers(input: MembersInput): NetworkMembers {
   const { index, name, spec, subnet, locate } = input;
   const named = namedMembers(input);
   const free = prefixSize(subnet.length) - 2;
-  const hasOwnDhcp = spec.uplink === undefined && spec.dhcp;
+  const hasDhcp = spec.dhcp ?? !isBridged(spec);
+  const hasOwnDhcp = spec.uplink === undefined && hasDhcp;
   const wanted = named.length + (spec.uplink !== undefined || hasOwnDhcp ? 1 : 0);
   if (wanted > free) {
     throw new LodgeError(
@@ -100,7 +102,7 @@ export function planMembers(input: MembersInput): NetworkMembers {
   return {
     members,
     ...(gateway === undefined ? {} : { gateway: { address: gateway, mac } }),
-    ...(spec.dhcp ? { dhcp: { address: gateway ?? last, mac } } : {}),
+    ...(hasDhcp ? { dhcp: { address: gateway ?? last, mac } } : {}),
   };
 }
 

@@ -23,6 +23,7 @@ import {
   prefixesOverlap,
 } from './address.ts';
 import type { AsGraph } from './as-graph.ts';
+import { bridgeOf, checkBridged, tapOf } from './bridges.ts';
 import type { SpecifiedGuest } from './guest-specs.ts';
 import { type Member, type NetworkMembers, planMembers } from './members.ts';
 import { memberShapes, switchLinkShapes } from './shapes.ts';
@@ -144,6 +145,8 @@ function planNetwork(
 ): NetworkPlan {
   const { network, spec, subnet, planned, locate, interfaces } = at;
   const { members } = planned;
+  checkBridged(network, spec, members, locate);
+  const bridge = bridgeOf(input, network, spec);
   const graph = graphOf(input, network, spec, members, locate);
   const isLan = graph.links.length === 0 && graph.switches.length === 1;
   const ports = members.map((member, i): PortPlan => {
@@ -154,6 +157,9 @@ function planNetwork(
       mac: member.mac,
       address: `${formatAddress(member.address)}/${subnet.length}`,
       mtuBytes: spec.mtu,
+      ...(bridge === undefined
+        ? {}
+        : { bridge: { device: bridge.device, tap: tapOf(network, member.guest) } }),
     };
     const socketPath = join(
       input.guestsDir,
@@ -194,6 +200,7 @@ function planNetwork(
     switches: graph.switches,
     links,
     ports,
+    ...(bridge === undefined ? {} : { bridge }),
     ...(planned.dhcp === undefined ? {} : { dhcp: dhcpPlan(planned.dhcp, planned, spec) }),
   };
 }

@@ -7,13 +7,15 @@
 import { basename } from 'node:path';
 import { type LocatedDocument, parseLocatedYaml } from '../document.ts';
 import { LodgeError } from '../errors.ts';
+import { onlyBridges } from '../fabric/bridge/devices.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 import type { InterfacePlan, RoutePlan } from '../guest/interface.ts';
+import { bridgeRefusal } from '../guest/planner.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
 import type { AsGraph } from './as-graph.ts';
 import { digestOf } from './canonical.ts';
-import { specifyGuests } from './guest-specs.ts';
+import { type SpecifiedGuest, specifyGuests } from './guest-specs.ts';
 import { fullNameOf, planNetworks } from './networks.ts';
 import { neededBytes } from './resources.ts';
 import { planRoutes } from './routes.ts';
@@ -41,6 +43,8 @@ export interface ClusterOutline {
   cwd: string;
   guests: OutlinedGuest[];
   fabric: FabricPlan;
+  /** Places in the spec of the networks that are bridges of the kernel, by their names. */
+  bridges: ReadonlyMap<string, string>;
 }
 
 /** What was found for a guest's spec on this host. */
@@ -110,6 +114,7 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
   const name = clusterNameOf(document.value, file);
   const guests = specifyGuests(document);
   const { fabric, interfaces } = planNetworks({ ...input, name, guests });
+  for (const guest of guests) checkKind(guest, interfaces.get(guest.name)!);
   return {
     name,
     file,
@@ -124,7 +129,25 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
       where: guest.where,
     })),
     fabric,
+    bridges: new Map(
+      onlyBridges(fabric).networks.map(({ name: network }) => [
+        network,
+        document.locate(['fabric', network, 'bridge']),
+      ]),
+    ),
   };
+}
+
+/** @throws LodgeError `driver-cannot` for a guest of a kind that can be on no bridge */
+function checkKind({ name, spec, where }: SpecifiedGuest, interfaces: readonly InterfacePlan[]): void {
+  const cannot = bridgeRefusal(spec.accelerator);
+  const bridged = interfaces.find(({ bridge }) => bridge !== undefined);
+  if (cannot === undefined || bridged === undefined) return;
+  throw new LodgeError(
+    'driver-cannot',
+    `'${name}' is in network '${bridged.network}', and ${spec.accelerator} cannot give ${cannot.what}`,
+    { where, fix: cannot.fix },
+  );
 }
 
 /** @param found what was found for a spec; called once for each guest */

@@ -186,8 +186,21 @@ const network = z.strictObject({
   limits: limits.optional().describe('What members may do to the network.'),
   dhcp: z
     .boolean()
-    .default(true)
-    .describe('Whether guests that ask by DHCP are told their planned addresses; it takes the last address.'),
+    .optional()
+    .describe(
+      'Whether guests that ask by DHCP are told their planned addresses, which takes the last address; true by default, but on a bridge.',
+    ),
+  bridge: z
+    .union([
+      z.boolean(),
+      z
+        .string()
+        .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/, { error: 'must be true, or the name of a bridge' }),
+    ])
+    .optional()
+    .describe(
+      "Its switch is a bridge of the kernel, for speed; members are QEMU's. `true`: of its own, isolated. `br0`: joined to that bridge of the host, a way out; needs CAP_NET_ADMIN.",
+    ),
   uplink: uplink
     .optional()
     .describe('A way out by user-mode NAT, for the destinations it allows. None unless declared.'),

@@ -6,6 +6,7 @@
  *                        hosts.json     who the other hosts of the cluster are, where there are any; the host agent's
  *                        secret         from which come the keys of its guests
  *                        events.jsonl   what happened; the host agent's
+ *                        bridges        the process that has the namespace of its bridges; host-side/holder.c
  *                        frozen         there while the cluster stands still to be saved
  *
  * Files are replaced whole. What its guests are doing is in their own directories.

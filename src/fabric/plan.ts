@@ -65,7 +65,7 @@ export interface PortPlan {
 /**
  * An interface of a guest. Its program listens at `socketPath` (a unix stream socket) and speaks frames with a
  * 4-byte big-endian length before each, as QEMU's `-netdev stream` does; the fabric connects, and connects again
- * whenever the guest or the fabric was away.
+ * whenever the guest or the fabric was away. In a network that is a bridge nobody listens.
  */
 export interface GuestEnd {
   kind: 'guest';
@@ -134,8 +134,17 @@ export interface NetworkPlan {
   switches: string[];
   links: SwitchLinkPlan[];
   ports: PortPlan[];
+  /** Its switch is a bridge of the kernel: then it is no business of the fabric's worker (bridge/). */
+  bridge?: BridgePlan;
   /** Guests that ask are told their planned addresses by DHCP; nobody answers without it. */
   dhcp?: DhcpPlan;
+}
+
+/** In the network namespace of the cluster. */
+export interface BridgePlan {
+  device: string;
+  /** The bridge of the host that it is joined to, and the device for it in the host's namespace. */
+  joins?: { bridge: string; device: string };
 }
 
 export interface DhcpPlan {

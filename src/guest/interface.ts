@@ -1,5 +1,7 @@
 /** A guest's network interface, as it is planned. Which networks there are is the business of src/fabric/. */
 
+import { join } from 'node:path';
+
 /** One interface of a guest, as the guest and its driver see it. */
 export interface InterfacePlan {
   /** Name of the network it is in. */
@@ -11,6 +13,8 @@ export interface InterfacePlan {
   /** IPv4 address with its prefix length, such as 10.1.0.3/16. */
   address: string;
   mtuBytes: number;
+  /** It is a TAP device of the kernel, joined to a bridge; both are in the network namespace of the cluster. */
+  bridge?: { device: string; tap: string };
 }
 
 export interface RoutePlan {
@@ -38,6 +42,11 @@ export interface Membership {
 
 /** As many as the keeper takes. */
 export const maxInterfaces = 32;
+
+/** Names the process that has the network namespace with a cluster's bridges; see host-side/holder.c. */
+export function bridgesFile(runtimeDir: string, cluster: string): string {
+  return join(runtimeDir, 'clusters', cluster, 'bridges');
+}
 
 /** The socket of an interface in its guest's directory: frames with their length before them; see fabric/plan.ts. */
 export function interfaceSocket(index: number): string {

@@ -10,8 +10,9 @@ import { missingProgram } from '../process.ts';
 import { environmentWith, temporaryPlace } from '../temporary-place.ts';
 import { ringBytes, ringHeaderBytes } from './channel/transport.ts';
 import { outermost } from './confinement.ts';
+import { bridgesFile } from './interface.ts';
 import { channelAddress, type GuestPlan, guestFiles } from './plan.ts';
-import type { GuestMode } from './state.ts';
+import { type GuestMode, runtimeDir } from './state.ts';
 
 export interface Keeper {
   /** The virtual machine's process on this host; in a contained plan, the first process of its namespace. */
@@ -38,6 +39,19 @@ function confinementFlags({ dir, writable }: GuestPlan, place: string | undefine
   return ['--scratch', join(dir, guestFiles.scratch), ...paths.flatMap((path) => ['--writable', path])];
 }
 
+/** What the program gets for each of its interfaces, in their order. */
+function wireFlags({ interfaces, wire, cluster }: GuestPlan): string[] {
+  const isBridged = interfaces.some(({ bridge }) => bridge !== undefined);
+  return [
+    ...(isBridged && cluster !== undefined ? ['--bridges', bridgesFile(runtimeDir(), cluster.name)] : []),
+    ...interfaces.flatMap(({ mac, mtuBytes, bridge }) =>
+      bridge === undefined
+        ? [wire === 'stream' ? '--stream-wire' : '--wire', mac]
+        : ['--tap', bridge.device, bridge.tap, String(mtuBytes)],
+    ),
+  ];
+}
+
 /**
  * Starts the plan's program. In the foreground the guest ends when this process does, however it ends.
  * @param isBound whether a detached one does, too
@@ -58,7 +72,7 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = fa
     ...(plan.disableTransparentHugePages ? ['--small-pages'] : []),
     // In a network namespace with nothing in it, whoever takes over a guest's process has no network.
     ...(plan.interfaces.length > 0 && plan.namespaces === undefined ? ['--apart'] : []),
-    ...plan.interfaces.flatMap(({ mac }) => [plan.wire === 'stream' ? '--stream-wire' : '--wire', mac]),
+    ...wireFlags(plan),
     ...(plan.namespaces === undefined ? [] : [plan.namespaces.layered ? '--netns' : '--netns-as-is']),
   ];
   const besides = plan.beside.flatMap(({ socket, argv }) => [
@@ -97,6 +111,11 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = fa
           fix: 'as root: sysctl user.max_user_namespaces=10000, or run without a network: lodge run',
         },
       );
+    }
+    if (report.error?.startsWith('bridges: ') === true) {
+      throw new LodgeError('bridge-unmet', `the guest cannot be joined to its ${report.error}`, {
+        fix: 'lodge apply makes the bridges of a cluster again',
+      });
     }
     if (report.error?.includes('No such file') === true) throw missingProgram(program);
     throw new LodgeError('vmm-failed', `the guest's process could not be started: ${report.error}`);

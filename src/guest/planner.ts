@@ -51,6 +51,8 @@ export interface PlanInput {
   /** Host CPUs that other guests of this user are pinned to. */
   takenCpus: readonly number[];
   uefi?: NonNullable<DriverInput['uefi']>;
+  /** See {@link DriverInput}. */
+  vhostNet?: boolean;
   objects: readonly string[];
 }
 
@@ -71,6 +73,20 @@ export function driverOf(accelerator: Accelerator): DriverName {
   return accelerator === 'uml' || accelerator === 'netns' ? accelerator : 'qemu';
 }
 
+/** Why guests of a kind can be on no bridge of the kernel; undefined when they can. */
+export function bridgeRefusal(accelerator: Accelerator | 'auto'): { what: string; fix: string } | undefined {
+  if (accelerator === 'auto' || driverOf(accelerator) === 'qemu') return undefined;
+  return {
+    what: 'a network that is a bridge of the kernel',
+    fix: 'accelerator kvm or tcg for its members, or leave out bridge: the user-space fabric joins all kinds',
+  };
+}
+
+/** Whether any of its interfaces is on a bridge of the kernel. */
+export function isOnBridge(member: Pick<Membership, 'interfaces'> | undefined): boolean {
+  return member?.interfaces.some(({ bridge }) => bridge !== undefined) === true;
+}
+
 /**
  * Why the driver of an accelerator cannot give what is asked; undefined when it can.
  */
@@ -78,7 +94,10 @@ export function refusal(
   accelerator: Accelerator,
   spec: GuestSpec,
   image: Image,
+  isOnBridge = false,
 ): { what: string; fix: string } | undefined {
+  const noBridge = isOnBridge ? bridgeRefusal(accelerator) : undefined;
+  if (noBridge !== undefined) return noBridge;
   if (accelerator === 'uml') return umlRefusal({ spec, image });
   if (accelerator === 'netns') return netnsRefusal({ spec, image });
   // With less, a Debian kernel hangs before it can say so.
@@ -97,7 +116,7 @@ export function refusal(
  */
 export function planGuest(input: PlanInput): GuestPlan {
   const { spec, image, accelerator } = input;
-  const cannot = refusal(accelerator, spec, image);
+  const cannot = refusal(accelerator, spec, image, isOnBridge(input.member));
   if (cannot !== undefined) {
     throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, { fix: cannot.fix });
   }

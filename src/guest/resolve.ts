@@ -1,7 +1,7 @@
 /** Looks at what a plan needs to know (image, kernel, accelerators, machine) and hands it to the planner. */
 
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { Image, Kernel, Root } from '../image/image.ts';
@@ -19,7 +19,7 @@ import { lookAtPci, type PciFunction } from '../machine/pci.ts';
 import { probeMachine } from '../machine/probe.ts';
 import type { Membership } from './interface.ts';
 import type { GuestPlan } from './plan.ts';
-import { asksPlacement, type PlanInput, planGuest, refusal } from './planner.ts';
+import { asksPlacement, isOnBridge, type PlanInput, planGuest, refusal } from './planner.ts';
 import type { GuestSpec, Volume } from './spec.ts';
 import { guestDir, listGuests } from './state.ts';
 import { type HostUser, thisUser } from './user.ts';
@@ -42,7 +42,10 @@ export type GuestLook = Omit<PlanInput, 'name' | 'id' | 'dir' | 'member'>;
  */
 export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Promise<GuestPlan> {
   const { member } = options;
-  const look = await lookForGuest(spec, options, (member?.interfaces.length ?? 0) > 0);
+  const look = await lookForGuest(spec, options, {
+    hasInterfaces: (member?.interfaces.length ?? 0) > 0,
+    isOnBridge: isOnBridge(member),
+  });
   const plan = planFromLook(look, member === undefined ? {} : { member });
   options.onProgress(`${plan.accelerator} guest of ${plan.image.name}`);
   return plan;
@@ -68,15 +71,22 @@ export function planFromLook(look: GuestLook, { member }: { member?: Membership 
   return plan;
 }
 
+/** What of a guest's networks decides what it gets. */
+export interface NetworkNeeds {
+  hasInterfaces: boolean;
+  /** On a bridge of the kernel. */
+  isOnBridge: boolean;
+}
+
 /** Looks at what a guest of this spec would get here. @throws LodgeError for whatever is missing */
 export async function lookForGuest(
   spec: GuestSpec,
   options: ResolveOptions,
-  hasInterfaces: boolean,
+  { hasInterfaces, isOnBridge }: NetworkNeeds,
 ): Promise<GuestLook> {
   const { store } = options;
   const image = withFirmware(await resolveImage(spec.image, store), spec);
-  const { accelerator, passedOver } = await chooseAccelerator(spec, image, options);
+  const { accelerator, passedOver } = await chooseAccelerator(spec, image, options, isOnBridge);
   const pci = spec.pci.map((address) => lookAtPci(address));
   const boot =
     image.kind === 'linux' && accelerator !== 'netns'
@@ -102,6 +112,7 @@ export async function lookForGuest(
     sharedHome: sharedHome(user.home, image),
     takenCpus: asksPlacement(spec) ? pinnedCpus() : [],
     ...findUefi(),
+    ...(isOnBridge ? { vhostNet: accelerator === 'kvm' && opens('/dev/vhost-net') } : {}),
     ...(await findVirtiofs(spec, image, user)),
     objects: objectsOf(store, image, boot),
   };
@@ -122,11 +133,12 @@ async function chooseAccelerator(
   spec: GuestSpec,
   image: Image,
   options: ResolveOptions,
+  isOnBridge: boolean,
 ): Promise<{ accelerator: Accelerator; passedOver: string[] }> {
   const passedOver: string[] = [];
   const asked = spec.accelerator;
   for (const accelerator of asked === 'auto' ? accelerators : [asked]) {
-    const cannot = refusal(accelerator, spec, image);
+    const cannot = refusal(accelerator, spec, image, isOnBridge);
     if (cannot !== undefined) {
       if (asked !== 'auto') {
         throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, {
@@ -288,6 +300,15 @@ const uefiPaths = [
   ['/usr/share/OVMF/OVMF_CODE.fd', '/usr/share/OVMF/OVMF_VARS.fd'],
   ['/usr/share/edk2/ovmf/OVMF_CODE.fd', '/usr/share/edk2/ovmf/OVMF_VARS.fd'],
 ] as const;
+
+function opens(path: string): boolean {
+  try {
+    closeSync(openSync(path, 'r+'));
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 function findUefi(): Pick<PlanInput, 'uefi'> {
   const found = uefiPaths.find(([code, variables]) => existsSync(code) && existsSync(variables));

@@ -41,6 +41,8 @@ export interface StartOptions {
   signal?: AbortSignal;
   /** A guest that goes on from a saved state waits for this before it does: others may have to go on with it. */
   beforeGoingOn?: () => Promise<void>;
+  /** Its process runs, and its devices on bridges are there: before anything else is done. */
+  onDevices?: () => Promise<void>;
 }
 
 /** A guest that runs and is ready. */
@@ -106,6 +108,7 @@ class GuestStart {
     this.#record.confined = keeper.confined;
     writeRecord(plan.dir, this.#record);
     if (mode === 'detached') await leaseByKeeper(plan, store);
+    await this.#options.onDevices?.();
     for (const note of keeper.notes) onProgress(note);
     if (plan.contain && !keeper.contained) {
       onProgress(

@@ -54,6 +54,14 @@ export async function checkpointCluster(
       },
     );
   }
+  const bridged = fabric.networks.filter(({ bridge }) => bridge !== undefined);
+  if (bridged.length > 0) {
+    throw new LodgeError(
+      'checkpoint',
+      `${bridged.map((network) => network.name).join(', ')}: the kernel cannot hold the frames on a bridge while a cluster is saved`,
+      { fix: 'leave out bridge: the user-space fabric stands still and is saved' },
+    );
+  }
   const views = guestsOf(name);
   const away = views.filter(({ status }) => status !== 'running');
   if (away.length > 0 || views.length < cluster.guests.length) {

@@ -3,6 +3,7 @@
  * dies is started again, and so are all of them when the agent itself was killed.
  */
 
+import { diffFabric } from '../cluster/diff.ts';
 import { type EventLog, openEventLog } from '../cluster/event-log.ts';
 import { type ClusterEvent, ofFabric } from '../cluster/events.ts';
 import { changedFabric, type FabricChange } from '../cluster/fabric-change.ts';
@@ -10,6 +11,7 @@ import {
   clusterDir,
   directoryIdentity,
   discardCluster,
+  guestsOf,
   hasFabric,
   listClusters,
   makeClusterDir,
@@ -21,8 +23,18 @@ import {
   writeFabricPlan,
 } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
+import {
+  applyBridges,
+  applyPorts,
+  type BridgedCluster,
+  bridgeLinks,
+  endBridges,
+} from '../fabric/bridge/bridges.ts';
+import { bridgedPorts, onlyBridges, withoutBridges } from '../fabric/bridge/devices.ts';
+import { lookAtBridges } from '../fabric/bridge/look.ts';
+import { requireBridges } from '../fabric/bridge/requirements.ts';
 import { FabricClient } from '../fabric/client.ts';
-import type { ApplyResult, ClusterHosts, RequestKind, Requests } from '../fabric/control.ts';
+import type { ApplyResult, ClusterHosts, LinkState, RequestKind, Requests } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 
 /** Questions that change nothing. */
@@ -96,10 +108,16 @@ export class Fabrics {
         return { added: plan.networks.flatMap(linkNames), removed: [], changed: [] };
       }
       const fabric = await running;
-      const result = await fabric.client.ask('apply', { plan });
+      await applyBridges(bridgedCluster(name), plan);
+      const result = await fabric.client.ask('apply', { plan: withoutBridges(plan) });
+      const bridges = diffFabric(onlyBridges(fabric.plan), onlyBridges(plan));
       fabric.plan = plan;
       writeFabricPlan(plan);
-      return result;
+      return {
+        added: [...result.added, ...(bridges?.added ?? [])],
+        removed: [...result.removed, ...(bridges?.removed ?? [])],
+        changed: [...result.changed, ...(bridges?.changed ?? [])],
+      };
     });
   }
 
@@ -119,9 +137,39 @@ export class Fabrics {
     return this.#inTurn(name, async () => {
       const fabric = await this.#fabric(name);
       const plan = changedFabric(fabric.plan, change);
-      await fabric.client.ask(change.kind, change.ask);
+      const { link } = change.ask;
+      if (bridgedNames(plan).has(link)) await this.#changeBridged(name, plan, change);
+      else await fabric.client.ask(change.kind, change.ask);
       fabric.plan = plan;
       writeFabricPlan(plan);
+    });
+  }
+
+  /** A link on a bridge of the kernel. @throws LodgeError `bridge-unmet` */
+  async #changeBridged(name: string, plan: FabricPlan, { kind, ask: { link } }: FabricChange): Promise<void> {
+    // There is none, and none can be begun.
+    if (kind === 'capture-stop') return;
+    const port = bridgedPorts(plan).find((one) => one.port.link.name === link)!;
+    if (kind === 'shape') {
+      const only = { ...plan, networks: [{ ...port.network, ports: [port.port] }] };
+      requireBridges(only, await lookAtBridges(), () => link);
+    }
+    await applyPorts(bridgedCluster(name), plan, [link]);
+    this.note(name, {
+      kind: kind === 'shape' ? 'link-shaped' : kind === 'cut' ? 'link-cut' : 'link-healed',
+      subject: link,
+      text: 'on a bridge of the kernel',
+    });
+  }
+
+  /**
+   * Before a guest on bridges is started, and again once its devices are there.
+   * @throws LodgeError `bridge-unmet`
+   */
+  joinBridges(name: string, links: readonly string[]): Promise<void> {
+    return this.#inTurn(name, async () => {
+      const { plan } = await this.#fabric(name);
+      await applyPorts(bridgedCluster(name), plan, links);
     });
   }
 
@@ -131,8 +179,10 @@ export class Fabrics {
     ask: Requests[Kind]['ask'],
   ): Promise<Requests[Kind]['answer']> {
     return this.#inTurn(name, async () => {
-      const { client } = await this.#fabric(name);
-      return client.ask(kind, ask);
+      const { client, plan } = await this.#fabric(name);
+      if (kind !== 'links') return client.ask(kind, ask);
+      const { links } = ask as Requests['links']['ask'];
+      return allLinks(client, plan, links) as Promise<Requests[Kind]['answer']>;
     });
   }
 
@@ -153,6 +203,7 @@ export class Fabrics {
   async #end(name: string): Promise<void> {
     removeFabricPlan(name);
     writeClusterHosts(name, undefined);
+    await endBridges(clusterDir(name));
     const running = this.#running.get(name);
     this.#running.delete(name);
     const fabric = await running?.catch(() => undefined);
@@ -227,7 +278,8 @@ export class Fabrics {
     });
     try {
       if (hosts !== undefined) await client.ask('hosts', { ...hosts, cluster: name });
-      await client.ask('apply', { plan });
+      await applyBridges(bridgedCluster(name), plan);
+      await client.ask('apply', { plan: withoutBridges(plan) });
     } catch (error) {
       await client.stop();
       throw error;
@@ -255,6 +307,35 @@ export class Fabrics {
       });
     }, afterMs);
   }
+}
+
+function bridgedCluster(name: string): BridgedCluster {
+  return {
+    dir: clusterDir(name),
+    keepers: () =>
+      guestsOf(name).flatMap(({ keeper, plan }) =>
+        keeper !== undefined && plan.interfaces.some(({ bridge }) => bridge !== undefined)
+          ? [keeper.pid]
+          : [],
+      ),
+  };
+}
+
+function bridgedNames(plan: FabricPlan): Set<string> {
+  return new Set(bridgedPorts(plan).map(({ port }) => port.link.name));
+}
+
+/** Those of the worker, then those on bridges. */
+async function allLinks(
+  client: FabricClient,
+  plan: FabricPlan,
+  asked: readonly string[] | undefined,
+): Promise<LinkState[]> {
+  const onBridges = bridgedNames(plan);
+  const others = asked?.filter((link) => !onBridges.has(link));
+  const states = await client.ask('links', others === undefined ? {} : { links: others });
+  const bridged = await bridgeLinks(bridgedCluster(plan.name), plan);
+  return [...states, ...bridged.filter(({ name }) => asked === undefined || asked.includes(name))];
 }
 
 function emptyFabric(name: string): FabricPlan {

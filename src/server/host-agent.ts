@@ -7,8 +7,9 @@ import { rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Taken } from '../cluster/checkpoint/take.ts';
-import { guestsOf, listClusters, readFabricPlan } from '../cluster/state.ts';
+import { clusterDir, guestsOf, listClusters, readFabricPlan } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
+import { findHolder } from '../fabric/bridge/holder.ts';
 import type { IsolationFinding } from '../fabric/isolation/finding.ts';
 import { proveIsolation } from '../fabric/isolation/prove.ts';
 import { Channel } from '../guest/channel/channel.ts';
@@ -121,6 +122,8 @@ class HostAgent implements GuestOwner, ClusterOwner {
   ): Promise<void> {
     const hasSwept = this.#sweep();
     await this.#sweeping;
+    const joinBridges = bridgesOf(plan, this.fabrics);
+    await joinBridges?.();
     const start = (): Promise<RunningGuest> =>
       startGuest(plan, {
         mode: 'detached',
@@ -129,6 +132,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
         user: thisUser(),
         onProgress,
         ...(beforeGoingOn === undefined ? {} : { beforeGoingOn }),
+        ...(joinBridges === undefined ? {} : { onDevices: joinBridges }),
       });
     const guest = await start().catch(async (error) => {
       // What was killed a moment ago may still have the name.
@@ -153,7 +157,9 @@ class HostAgent implements GuestOwner, ClusterOwner {
     if (plan.cluster === undefined) return;
     const { name: cluster } = plan.cluster;
     // Its sockets are there now; the fabric need not find out by and by.
-    const links = plan.interfaces.map(({ network }) => `${network}/${plan.hostname}`);
+    const links = plan.interfaces.flatMap(({ network, bridge }) =>
+      bridge === undefined ? [`${network}/${plan.hostname}`] : [],
+    );
     this.fabrics.askWorker(cluster, 'connect', { links }).catch(() => {});
     this.fabrics.note(cluster, {
       kind: 'guest-started',
@@ -226,7 +232,8 @@ class HostAgent implements GuestOwner, ClusterOwner {
         ...(guest.agent ? { channel: await this.channel(guest.name) } : {}),
       })),
     );
-    return proveIsolation(plan, guests);
+    const holder = findHolder(clusterDir(name));
+    return proveIsolation(plan, guests, holder?.pid);
   }
 
   #checkpointContext(): CheckpointContext {
@@ -254,4 +261,16 @@ class HostAgent implements GuestOwner, ClusterOwner {
     connecting.then((channel) => channel.ended.then(forget), forget);
     return connecting;
   }
+}
+
+/** Makes the ports of a guest on bridges what the cluster's plan says; none where it has no such port. */
+function bridgesOf(
+  { cluster, hostname, interfaces }: GuestPlan,
+  fabrics: Fabrics,
+): (() => Promise<void>) | undefined {
+  const links = interfaces.flatMap(({ network, bridge }) =>
+    bridge === undefined ? [] : [`${network}/${hostname}`],
+  );
+  if (cluster === undefined || links.length === 0) return undefined;
+  return () => fabrics.joinBridges(cluster.name, links);
 }

@@ -126,6 +126,24 @@ describe('a guest with interfaces', () => {
     expect(argv).toContain('virtio-net-pci,netdev=net1,mac=02:4c:01:00:00:01,romfile=,host_mtu=9000');
   });
 
+  it('on a bridge has a device of the kernel, which the kernel itself serves where it can', () => {
+    const onBridge = {
+      ...member,
+      interfaces: member.interfaces.map((one, i) =>
+        i === 0 ? one : { ...one, bridge: { device: 'b-1', tap: 't-1' } },
+      ),
+    };
+    const { argv, notes } = planGuest(inputOf('kvm', {}, { member: onBridge }));
+    expect(argv).toContain('stream,id=net0,server=off,addr.type=fd,addr.str=4');
+    expect(argv).toContain('tap,id=net1,fd=5');
+    expect(notes.some((note) => note.includes('without vhost'))).toBe(true);
+    const served = planGuest(inputOf('kvm', {}, { member: onBridge, vhostNet: true }));
+    expect(served.argv).toContain('tap,id=net1,fd=5,vhost=on');
+    for (const kind of ['uml', 'netns'] as const) {
+      expect(() => planGuest(inputOf(kind, {}, { member: onBridge }))).toThrow('bridge of the kernel');
+    }
+  });
+
   it('that has no agent gets a card that every system has a driver for, and is told so', () => {
     const image: Image = { kind: 'disk', name: 'd', path: '/d', format: 'raw', firmware: 'bios' };
     const plan = planGuest(inputOf('kvm', {}, { member, image }));

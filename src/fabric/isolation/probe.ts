@@ -54,16 +54,22 @@ export interface ProbedGuest {
   results: readonly ProbeResult[];
   /** What reached the canary with this guest's token. */
   canary: readonly string[];
+  /** Bridges of the host that its networks were asked to join. */
+  joined?: readonly string[];
 }
 
-export function judgeProbes({ guest, results, canary }: ProbedGuest): IsolationFinding[] {
+export function judgeProbes({ guest, results, canary, joined = [] }: ProbedGuest): IsolationFinding[] {
   const answered = results.filter(({ errno }) => isAnswer(errno));
   const open = answered.filter(({ target }) => !target.isMember && !isOwnLoopback(target.address));
   const members = results.filter(({ target }) => target.isMember);
   const failures: IsolationFinding[] = [
     ...open.map(({ target }) => `reached ${target.what} (${target.address}:${target.port}) from inside`),
     ...canary.map((how) => `reached a socket of the host: ${how}`),
-  ].map((found) => ({ verdict: 'fail', subject: guest, found }));
+  ].map((found) =>
+    joined.length === 0
+      ? { verdict: 'fail', subject: guest, found }
+      : { verdict: 'note', subject: guest, found: `${found}, by the declared ${joined.join(', ')}` },
+  );
   const tried = results.filter(({ target }) => !target.isMember).length;
   const shut: IsolationFinding[] =
     failures.length > 0

@@ -95,6 +95,31 @@ export interface GuestProcesses {
   processes: readonly ProcessNetwork[];
 }
 
+/**
+ * The namespace of a cluster's bridges: nothing of the host's, and no address of its own.
+ * @param planned names of devices that may be there
+ */
+export function judgeBridges(
+  subject: string,
+  { pid, program, namespace, interfaces, routes }: ProcessNetwork,
+  planned: ReadonlySet<string>,
+  hostNamespace: string,
+): IsolationFinding {
+  const fail = (found: string): IsolationFinding => ({ verdict: 'fail', subject, found });
+  if (namespace === hostNamespace)
+    return fail(`process ${pid} (${program}) has the bridges in the host's namespace`);
+  const others = interfaces.filter((name) => name !== 'lo' && !planned.has(name));
+  if (others.length > 0)
+    return fail(`beside the bridges are devices that nobody planned: ${others.join(', ')}`);
+  if (routes > 0) return fail(`the kernel itself takes part: the bridges have ${count(routes, 'route')}`);
+  return {
+    verdict: 'pass',
+    subject,
+    found:
+      'bridges of the kernel, in a network namespace of their own: no route, and only the devices of guests',
+  };
+}
+
 /** What the processes of one guest may not have. @param hostNamespace the network namespace of the host */
 export function judgeProcesses(
   { guest, allowed, processes }: GuestProcesses,

@@ -4,12 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { BlockList } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Channel } from '../../guest/channel/channel.ts';
+import { onlyBridges, plannedDevices } from '../bridge/devices.ts';
 import type { FabricPlan, NetworkPlan } from '../plan.ts';
 import { openCanary } from './canary.ts';
 import type { IsolationFinding } from './finding.ts';
 import { judgeProbes, metadataAddress, type ProbeTarget, probeFrom } from './probe.ts';
 import {
   type GuestProcesses,
+  judgeBridges,
   judgeProcesses,
   judgeSeparation,
   networksOfProcesses,
@@ -34,10 +36,14 @@ const atOnce = 32;
 /** A datagram may be on its way a little longer than the connection that was tried after it. */
 const lateMs = 200;
 
-/** Looks at all guests from the outside, and tries from the inside. */
+/**
+ * Looks at all guests from the outside, and tries from the inside.
+ * @param holderPid the process that has the namespace of the cluster's bridges
+ */
 export async function proveIsolation(
   plan: FabricPlan,
   guests: readonly GuestToProve[],
+  holderPid: number | undefined,
 ): Promise<IsolationFinding[]> {
   const host = ownNamespace();
   const looked = guests.map(
@@ -47,6 +53,7 @@ export async function proveIsolation(
     ...judgeUplinks(plan),
     ...looked.flatMap((one) => judgeProcesses(one, host)),
     ...judgeSeparation(looked),
+    ...lookAtBridgesOf(plan, holderPid, host),
   ];
   const waiting = [...guests];
   const worker = async (): Promise<void> => {
@@ -56,6 +63,26 @@ export async function proveIsolation(
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, guests.length) }, worker));
   return findings;
+}
+
+function lookAtBridgesOf(plan: FabricPlan, holderPid: number | undefined, host: string): IsolationFinding[] {
+  const { networks } = onlyBridges(plan);
+  if (networks.length === 0) return [];
+  const subject = networks.map(({ name }) => name).join(', ');
+  const found = holderPid === undefined ? undefined : networksOfProcesses(holderPid)[0];
+  if (found === undefined) {
+    return [{ verdict: 'note', subject, found: 'the process that keeps the bridges is gone: lodge apply' }];
+  }
+  return [judgeBridges(subject, found, plannedDevices(plan), host)];
+}
+
+/** Bridges of the host that a guest's networks join: what is reached by them was asked for. */
+function joinedBy(plan: FabricPlan, guest: string): string[] {
+  return plan.networks.flatMap((network) => {
+    const { bridge } = network;
+    const isMember = portsOf(network).some((port) => port.guest === guest);
+    return bridge?.joins !== undefined && isMember ? [bridge.joins.bridge] : [];
+  });
 }
 
 async function tryFromInside(plan: FabricPlan, guest: GuestToProve): Promise<IsolationFinding[]> {
@@ -69,7 +96,8 @@ async function tryFromInside(plan: FabricPlan, guest: GuestToProve): Promise<Iso
     const targets = targetsOf(plan, guest.guest, hostAddresses(), canary.port);
     const results = await probeFrom(guest.channel, targets, token);
     await new Promise((resolve) => setTimeout(resolve, lateMs));
-    return judgeProbes({ guest: guest.guest, results, canary: canary.reached() });
+    const joined = joinedBy(plan, guest.guest);
+    return judgeProbes({ guest: guest.guest, results, canary: canary.reached(), joined });
   } finally {
     canary.close();
   }
@@ -121,8 +149,9 @@ function portsOf(network: NetworkPlan) {
 
 /** Ways out of a fabric are there because they were asked for; all others are none. */
 export function judgeUplinks(plan: FabricPlan): IsolationFinding[] {
-  return plan.networks.flatMap((network) =>
-    network.ports.flatMap(({ end }): IsolationFinding[] => {
+  return plan.networks.flatMap((network) => [
+    ...joinFinding(network),
+    ...network.ports.flatMap(({ end }): IsolationFinding[] => {
       if (end.kind === 'guest') return [];
       if (end.kind === 'trunk') {
         const found = `goes on at host ${end.host}, encrypted`;
@@ -136,5 +165,11 @@ export function judgeUplinks(plan: FabricPlan): IsolationFinding[] {
         { verdict: 'note', subject: network.name, found: `has a declared way out: ${rules.join(', ')}` },
       ];
     }),
-  );
+  ]);
+}
+
+function joinFinding({ name, bridge }: NetworkPlan): IsolationFinding[] {
+  if (bridge?.joins === undefined) return [];
+  const found = `has a declared way out: it joins ${bridge.joins.bridge} of the host, and reaches whatever that does`;
+  return [{ verdict: 'note', subject: name, found }];
 }

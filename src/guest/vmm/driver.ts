@@ -21,6 +21,8 @@ export interface DriverInput {
   boot?: { kernel: Kernel; initramfsPath: string };
   volumes: readonly Volume[];
   interfaces: readonly InterfacePlan[];
+  /** Whether the kernel can move frames of TAP devices itself: /dev/vhost-net opens. */
+  vhostNet?: boolean;
   /** For namespaces of the host: what they start with. */
   namespaces?: NamespaceInput;
   user: { uid: number; gid: number };

@@ -8,6 +8,7 @@ import { judgeProbes, type ProbeTarget } from '../../../src/fabric/isolation/pro
 import {
   countRoutes,
   interfaceNames,
+  judgeBridges,
   judgeProcesses,
   judgeSeparation,
   networksOfProcesses,
@@ -105,6 +106,27 @@ const verdicts = (results: [ProbeTarget, number][], canary: string[] = []): stri
     canary,
   }).map(({ verdict, found: text }) => `${verdict}: ${text}`);
 
+describe('the bridges of a cluster', () => {
+  const judge = (more: Partial<ProcessNetwork>) =>
+    judgeBridges('lan', found(more), new Set(['b-1', 't-1']), 'net:[0]');
+
+  it('are in a namespace of their own, where nothing else is', () => {
+    expect(judge({ interfaces: ['lo', 'b-1', 't-1'] }).verdict).toBe('pass');
+    expect(judge({ namespace: 'net:[0]' })).toMatchObject({
+      verdict: 'fail',
+      found: expect.stringContaining("host's namespace"),
+    });
+    expect(judge({ interfaces: ['lo', 'b-1', 'eth0'] })).toMatchObject({
+      verdict: 'fail',
+      found: expect.stringContaining('nobody planned: eth0'),
+    });
+    expect(judge({ interfaces: ['b-1'], routes: 1 })).toMatchObject({
+      verdict: 'fail',
+      found: expect.stringContaining('1 route'),
+    });
+  });
+});
+
 describe('what was tried from inside', () => {
   it('proves that a guest reaches its members only', () => {
     expect(
@@ -121,6 +143,17 @@ describe('what was tried from inside', () => {
 
   it.each([0, ECONNREFUSED])('takes errno %i for an answer', (errno) => {
     expect(verdicts([[host, errno]])).toEqual(['fail: reached the host (192.0.2.7:4000) from inside']);
+  });
+
+  it('is no failure where the network was asked to join a bridge of the host', () => {
+    const results = [{ target: host, errno: 0 }];
+    const judge = (joined: string[]) =>
+      judgeProbes({ guest: 'v01', results, canary: ['TCP from 10.0.0.1'], joined });
+    expect(judge(['br0']).map(({ verdict, found: text }) => `${verdict}: ${text}`)).toEqual([
+      'note: reached the host (192.0.2.7:4000) from inside, by the declared br0',
+      'note: reached a socket of the host: TCP from 10.0.0.1, by the declared br0',
+    ]);
+    expect(judge([]).map(({ verdict }) => verdict)).toEqual(['fail', 'fail']);
   });
 
   it('believes the canary more than the guest', () => {
@@ -194,6 +227,13 @@ describe('targets', () => {
 
   it('of a declared way out are told, not judged', () => {
     expect(judgeUplinks(plan)).toEqual([]);
+    const joined = structuredClone(plan);
+    joined.networks[0]!.bridge = { device: 'b-1', joins: { bridge: 'br0', device: 'lodge1' } };
+    expect(judgeUplinks(joined)).toMatchObject([
+      { verdict: 'note', subject: 'lan', found: expect.stringContaining('joins br0 of the host') },
+    ]);
+    joined.networks[0]!.bridge = { device: 'b-1' };
+    expect(judgeUplinks(joined)).toEqual([]);
     const withUplink = structuredClone(plan);
     withUplink.networks[1]!.ports.push({
       ...port('x', 'wan', '10.2.0.1/16'),

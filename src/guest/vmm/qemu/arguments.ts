@@ -49,7 +49,7 @@ export function qemuArguments(input: DriverInput): DriverPlan {
     ...['-mon', 'chardev=qmp,mode=control'],
     ...(input.startPaused ? ['-S'] : []),
     ...boot.arguments,
-    ...input.interfaces.flatMap((one, i) => interfaceArguments(one, i, nic)),
+    ...input.interfaces.flatMap((one, i) => interfaceArguments(one, i, nic, input.vhostNet === true)),
     ...input.spec.pci.flatMap((address) => ['-device', `vfio-pci,host=${address}`]),
   ];
   return {
@@ -61,6 +61,7 @@ export function qemuArguments(input: DriverInput): DriverPlan {
     ...(boot.mounts === undefined ? {} : { mounts: boot.mounts }),
     beside: boot.beside,
     notes: [
+      ...bridgeNotes(input),
       ...(boot.beside.length === 0 ? [] : virtiofsNotes(input)),
       ...(image.kind === 'linux' || input.interfaces.length === 0
         ? []
@@ -71,22 +72,37 @@ export function qemuArguments(input: DriverInput): DriverPlan {
 
 /**
  * A network card on a stream to the keeper, which listens for the fabric. QEMU could do so itself, but then a fabric
- * that does not read stops the guest (seen with 7.2: its connections block).
+ * that does not read stops the guest (seen with 7.2: its connections block). On a bridge of the kernel it is a TAP
+ * device that the keeper has made.
  */
 function interfaceArguments(
-  { mac, mtuBytes }: InterfacePlan,
+  { mac, mtuBytes, bridge }: InterfacePlan,
   index: number,
   model: 'virtio-net-pci' | 'e1000',
+  vhostNet: boolean,
 ): string[] {
   const id = `net${index}`;
   // Nobody boots from it: without its ROM the firmware is faster.
   const device = [model, `netdev=${id}`, `mac=${mac}`, 'romfile='];
   if (model === 'virtio-net-pci') device.push(`host_mtu=${mtuBytes}`);
+  // Descriptor 3 is nobody's here, and the channel's elsewhere.
+  const fd = 4 + index;
+  // QEMU opens /dev/vhost-net itself, as the same user.
+  const tap = `tap,id=${id},fd=${fd}${vhostNet && model === 'virtio-net-pci' ? ',vhost=on' : ''}`;
   return [
-    // Descriptor 3 is nobody's here, and the channel's elsewhere.
-    ...['-netdev', `stream,id=${id},server=off,addr.type=fd,addr.str=${4 + index}`],
+    ...['-netdev', bridge === undefined ? `stream,id=${id},server=off,addr.type=fd,addr.str=${fd}` : tap],
     ...['-device', device.join(',')],
   ];
+}
+
+function bridgeNotes({ interfaces, vhostNet }: DriverInput): string[] {
+  const networks = interfaces.flatMap(({ network, bridge }) => (bridge === undefined ? [] : [network]));
+  if (networks.length === 0) return [];
+  const way =
+    vhostNet === true
+      ? 'the kernel moves its frames itself (vhost)'
+      : 'its frames go through QEMU, without vhost';
+  return [`${networks.join(', ')}: on a bridge of the kernel; ${way}`];
 }
 
 interface LinuxBoot {
