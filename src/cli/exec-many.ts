@@ -41,6 +41,8 @@ export async function execInMany(
       const request = requestOf(argv, { ...flags, tty: false, env }, plans.get(name)!, caller, false);
       const session = await execInGuest(name, request);
       sessions.add(session);
+      // It may have come while the session was opened.
+      if (interrupt.signal.aborted) session.signal(signalNumbers[interrupt.received!]!);
       const [out, err] = [prefixer(label, process.stdout), prefixer(label, process.stderr)];
       session.output('stdout', out.take);
       session.output('stderr', err.take);

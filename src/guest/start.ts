@@ -124,6 +124,7 @@ class GuestStart {
       await this.#untilDeath(() => this.#letRun());
     }
     if (plan.agent) await this.#untilDeath((giveUp) => this.#joinAgent(giveUp));
+    signal?.throwIfAborted();
     this.#record.phase = 'running';
     this.#record.runningAt = Date.now();
     writeRecord(plan.dir, this.#record);
@@ -149,6 +150,8 @@ class GuestStart {
     const outcome = action(giveUp.signal);
     const abandon = (): void => giveUp.abort(signal?.reason);
     signal?.addEventListener('abort', abandon);
+    // One that came before anybody listened is not told again.
+    if (signal?.aborted) abandon();
     const died = this.#keeper!.ended.then(() => {
       giveUp.abort(deathOf(this.#plan));
     });

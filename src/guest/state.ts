@@ -80,7 +80,7 @@ export function runtimeDir(): string {
   }
   let path = asked ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`;
   // On a host of a Slurm job, whoever only looks makes nothing: it would stay when the job is killed.
-  const onlyIfThere = asked === undefined && process.env.SLURMD_NODENAME !== undefined;
+  const onlyIfThere = process.env.SLURMD_NODENAME !== undefined;
   if (onlyIfThere && statSync(path, { throwIfNoEntry: false }) === undefined) return path;
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });

@@ -3,7 +3,7 @@
  * directory, answers whoever has the job's key, and when it is told to end, or is killed, all its guests end.
  */
 
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { jobRuntimePrefix, readJobKey, withdrawAgent, writeAgent } from '../cluster/engine/rendezvous.ts';
@@ -50,7 +50,7 @@ export async function serveJobAgent(dir: string): Promise<void> {
     });
   } finally {
     await endAll();
-    rmSync(runtime, { recursive: true, force: true, maxRetries: 5 });
+    removePlace(runtime);
     withdrawAgent(dir, { host, pid });
   }
 }
@@ -82,11 +82,19 @@ function claim(runtime: string): boolean {
         rmSync(making, { recursive: true, force: true });
         return false;
       }
-      rmSync(runtime, { recursive: true, force: true, maxRetries: 5 });
+      removePlace(runtime);
     }
   } catch (error) {
     throw hostIoError("making the job's runtime directory", runtime, error);
   }
+}
+
+/** Who it is of is removed last: cut short, the rest is found and removed by the next agent. */
+function removePlace(runtime: string): void {
+  for (const name of existsSync(runtime) ? readdirSync(runtime) : []) {
+    if (name !== identityFile) rmSync(join(runtime, name), { recursive: true, force: true, maxRetries: 5 });
+  }
+  rmSync(runtime, { recursive: true, force: true, maxRetries: 5 });
 }
 
 function holderOf(runtime: string): ProcessIdentity | undefined {
@@ -109,7 +117,7 @@ async function sweepOldJobs(prefix: string): Promise<void> {
     try {
       runtimeDir();
       await endAll();
-      rmSync(path, { recursive: true, force: true, maxRetries: 5 });
+      removePlace(path);
     } catch {
       // Not ours, or in use: the next one looks again.
     }

@@ -184,6 +184,7 @@ async function execute(run: EnvironmentRun, guest: RunningGuest): Promise<Enviro
   const onAbort = (): void => stop.abort(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
   try {
+    signal.throwIfAborted();
     const stopped = new Promise<never>((_, reject) => {
       stop.signal.addEventListener('abort', () => reject(stop.signal.reason), { once: true });
     });

@@ -396,9 +396,9 @@ describe('a guest that does not come up', () => {
   });
 
   it('is ended at Ctrl-C', async () => {
-    const started = here.startLodge(['run', '-a', 'uml', '--append', 'ssl0=null', '--', 'true'], {
-      input: '',
-    });
+    // Its own limit does not come first.
+    const args = ['run', '-a', 'uml', '--boot-timeout', '1h', '--append', 'ssl0=null', '--', 'true'];
+    const started = here.startLodge(args, { input: '' });
     await until('it is being started', async () => (await here.ps())[0]?.status === 'starting' || undefined);
     started.child.kill('SIGINT');
     expect((await started.end).code).toBe(130);

@@ -1,8 +1,8 @@
 /** Guests under real KVM, in the simulated host: placement that is asked for, given, and checked from both sides. */
 
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { installationDir } from '../../src/installation.ts';
-import { simulatedHost } from '../simulated-host/shared.ts';
+import { leaveSimulatedHost, simulatedHost } from '../simulated-host/shared.ts';
 import type { SimulatedHost } from '../simulated-host/simulated-host.ts';
 import { defineConformance } from './conformance.ts';
 
@@ -17,6 +17,7 @@ let host: SimulatedHost;
 beforeAll(async () => {
   host = await simulatedHost();
 }, 600_000);
+afterAll(leaveSimulatedHost);
 
 async function freeHugePages(): Promise<string> {
   return host.output('cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages');

@@ -3,10 +3,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { writeCpio } from '../../src/image/cpio.ts';
 import { installationDir } from '../../src/installation.ts';
-import { simulatedHost } from '../simulated-host/shared.ts';
+import { leaveSimulatedHost, simulatedHost } from '../simulated-host/shared.ts';
 import { compileStatic, type SimulatedHost } from '../simulated-host/simulated-host.ts';
 
 let host: SimulatedHost;
@@ -14,6 +14,8 @@ let host: SimulatedHost;
 beforeAll(async () => {
   host = await simulatedHost();
 });
+
+afterAll(leaveSimulatedHost);
 
 describe('commands in the simulated host', () => {
   test('give their exit code, or 128 and the signal', async () => {

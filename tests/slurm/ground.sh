@@ -91,7 +91,6 @@ SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 ReturnToService=2
 MaxNodeCount=64
-KillWait=3
 SlurmdTimeout=20
 DefMemPerCPU=$((memory / cpus))
 NodeName=$list CPUs=$cpus RealMemory=$memory State=UNKNOWN
