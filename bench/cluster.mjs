@@ -299,11 +299,17 @@ if (parts[what] === undefined || (size !== undefined && !(Number(size) >= 3))) {
   process.exit(2);
 }
 
-async function cleanUp() {
-  await run(['down']);
-  const agent = agentPid();
-  if (agent !== undefined) process.kill(Number(agent));
-  rmSync(base, { recursive: true, force: true, maxRetries: 5 });
+let cleaned;
+
+/** Once, also when a signal comes while it is done. */
+function cleanUp() {
+  cleaned ??= (async () => {
+    await run(['down']);
+    const agent = agentPid();
+    if (agent !== undefined) process.kill(Number(agent));
+    rmSync(base, { recursive: true, force: true, maxRetries: 5 });
+  })();
+  return cleaned;
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
