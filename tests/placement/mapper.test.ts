@@ -5,7 +5,6 @@ import { parseNetworkText } from '../../src/machine/network/text.ts';
 import { deadlineIn, noDeadline } from '../../src/placement/mapper/deadline.ts';
 import { findGrid } from '../../src/placement/mapper/heavy-edges.ts';
 import { mapRanks } from '../../src/placement/mapper/mapper.ts';
-import { refineParts } from '../../src/placement/mapper/parts.ts';
 import { costOf, type Placement, type Problem, problemOf } from '../../src/placement/mapper/problem.ts';
 import { recursivePlacement } from '../../src/placement/mapper/recursive.ts';
 import { anneal, improve } from '../../src/placement/mapper/search.ts';
@@ -64,9 +63,7 @@ test('every way keeps the room of each place, and says what it costs', () => {
       const mapped = mapRanks(problem, { seed, effort: 'fast', deadline: noDeadline });
       expectFits(problem, mapped.placement);
       expect(mapped.cost).toBeCloseTo(costOf(problem, mapped.placement), 6);
-      const random = seededRandom(seed);
-      const afterLevel = (parts: Int32Array): void => refineParts(problem, parts, 2, random, noDeadline);
-      const { placement: halved } = recursivePlacement(problem, random, noDeadline, { afterLevel });
+      const { placement: halved } = recursivePlacement(problem, seededRandom(seed), noDeadline);
       expectFits(problem, halved);
       const before = costOf(problem, halved);
       const fallen = improve(problem, halved, seededRandom(seed), noDeadline);
@@ -74,7 +71,7 @@ test('every way keeps the room of each place, and says what it costs', () => {
       // What swaps were said to gain is what the whole cost has fallen by.
       expect(before - costOf(problem, halved)).toBeCloseTo(fallen, 6);
       if (traffic.neighbours.length > 0) {
-        anneal(problem, halved, { tries: 500, hot: 2, cold: 0.1 }, seededRandom(seed), noDeadline);
+        anneal(problem, halved, { tries: 5000, growth: 0.05 }, seededRandom(seed), noDeadline);
         expectFits(problem, halved);
       }
     }),

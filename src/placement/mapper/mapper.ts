@@ -8,8 +8,7 @@ import { coordinatePlacement } from './coordinates.ts';
 import { type Deadline, TimeIsUp } from './deadline.ts';
 import { embed } from './embed.ts';
 import { findGrid } from './heavy-edges.ts';
-import { refineParts } from './parts.ts';
-import { costOf, linearPlacement, type Placement, type Problem } from './problem.ts';
+import { costOf, linearPlacement, type Placement, type Problem, shortestStep } from './problem.ts';
 import { recursivePlacement } from './recursive.ts';
 import { anneal, improve } from './search.ts';
 
@@ -36,24 +35,15 @@ export interface Mapped {
   isComplete: boolean;
 }
 
-interface Plan {
-  halvings: number;
-  /** Swaps tried for each rank after each halving. */
-  triesInParts: number;
-  /** Swaps tried in the end. */
-  tries: number;
-  annealings: number;
-  rounds: number;
-}
-
 /** The best placement that is found. */
 export function mapRanks(problem: Problem, options: MapperOptions): Mapped {
   const best: Mapped = { placement: linearPlacement(problem), cost: 0, way: 'linear', isComplete: true };
   best.cost = costOf(problem, best.placement);
-  const keep = (placement: Placement, way: string): void => {
+  const keep = (placement: Placement, way: string): number => {
     const cost = costOf(problem, placement);
     options.onProgress?.(way, Math.min(cost, best.cost));
     if (cost < best.cost) Object.assign(best, { placement: placement.slice(), cost, way });
+    return cost;
   };
   try {
     if (problem.neighbours.length > 0 && problem.ranks > 1) search(problem, options, best, keep);
@@ -69,44 +59,44 @@ function isOptimal(problem: Problem, cost: number): boolean {
   return cost <= leastCost(problem) * (1 + 1e-9);
 }
 
-function leastCost({ room, weights, near, nearStarts, metric, power }: Problem): number {
-  let step = Number.POSITIVE_INFINITY;
-  for (let place = 0; place < room.length; place++) {
-    if (room[place]! > 1) return 0;
-    for (let at = nearStarts[place]!; at < nearStarts[place + 1]!; at++) {
-      step = Math.min(step, metric.distance(place, near[at]!));
-    }
-  }
-  let sum = 0;
-  for (const weight of weights) sum += weight;
-  return step === Number.POSITIVE_INFINITY ? 0 : (sum / 2) * step ** power;
+function leastCost(problem: Problem): number {
+  const { weights, power } = problem;
+  return (weights.reduce((sum, weight) => sum + weight, 0) / 2) * shortestStep(problem) ** power;
 }
 
-/** About what one try of a swap takes, on the machines of these years; sizes the work, and is in no result. */
-const secondsPerTry = (degree: number): number => (0.15 + 0.035 * degree) * 1e-6;
+/** Swaps tried for each rank, by how many ranks there are, where each talks with a few. */
+function triesPerRank(ranks: number): number {
+  if (ranks <= 1024) return 1500;
+  return ranks <= 8192 ? 1200 : 400;
+}
 
+/** Rows longer than this make each look at a rank longer. */
+const fewNeighbours = 10;
 /** Problems of so few ranks are searched from several beginnings. */
 const smallProblem = 128;
+const rounds = 20;
+
+interface Plan {
+  halvings: number;
+  annealings: number;
+  /** Swaps tried in each annealing. */
+  tries: number;
+}
 
 function planFor({ ranks, neighbours }: Problem, effort: Effort): Plan {
   const factor = { fast: 0.1, normal: 1, best: 12 }[effort];
-  // Larger problems get less time for each rank.
-  const seconds =
-    factor * 0.06 * Math.min(1, ranks / 512) ** 0.8 * (ranks <= 1024 ? 1 : ranks <= 8192 ? 10 : 2);
   const degree = neighbours.length / ranks;
-  const halvings = Math.max(1, Math.min(4, Math.round((factor * 6000) / (ranks + neighbours.length))));
-  const tries = Math.min(2e9, Math.round(seconds / secondsPerTry(degree)));
-  const annealings = ranks <= smallProblem ? 8 : effort === 'best' ? 4 : 1;
-  const inParts = ranks <= 1024 ? 1 : ranks <= 8192 ? 4 : 0;
-  const triesInParts = Math.round(factor * inParts * Math.min(1, 16 / Math.max(1, degree)));
-  return { halvings, triesInParts, tries: Math.ceil(tries / annealings), annealings, rounds: 20 };
+  const tries = Math.min(2e9, factor * triesPerRank(ranks) * ranks * Math.min(1, fewNeighbours / degree));
+  const annealings = ranks <= smallProblem ? 4 : effort === 'best' ? 2 : 1;
+  const halvings = effort === 'best' || ranks <= smallProblem ? 4 : ranks <= 1024 ? 3 : ranks <= 8192 ? 2 : 1;
+  return { halvings, tries: Math.ceil(tries / annealings), annealings };
 }
 
 function search(
   problem: Problem,
   options: MapperOptions,
   best: Mapped,
-  keep: (placement: Placement, way: string) => void,
+  keep: (placement: Placement, way: string) => number,
 ): void {
   const { deadline, seed, worker = { index: 0, count: 1 } } = options;
   const plan = planFor(problem, options.effort);
@@ -120,46 +110,49 @@ function search(
   }
   // What the structure gives is seldom found by halving, but costs as much time.
   const isLaid = best.way === 'grid';
-  const isLong = problem.neighbours.length > 40 * problem.ranks;
   const halvings = isLaid && options.effort !== 'best' ? 0 : plan.halvings;
-  const fromGrid = best.placement.slice();
   for (let i = 0; i < halvings; i++) {
-    const afterLevel = (parts: Int32Array, level: number): void => {
-      // Long rows take long to look at: only every third time.
-      if (isLong && level % 3 !== 2) return;
-      refineParts(problem, parts, plan.triesInParts, random, deadline);
-    };
-    const { placement, isCut } = recursivePlacement(problem, random, deadline, { afterLevel });
+    const { placement, isCut } = recursivePlacement(problem, random, deadline);
     keep(placement, 'halving');
     if (isCut) throw new TimeIsUp();
   }
+  const way = best.way;
   /** What is better at every moment is kept also when it is cut short. */
-  const refined = (placement: Placement, way: string, work: () => void): void => {
+  const swaps = (placement: Placement, name: string): number => {
+    let cost = 0;
     try {
-      work();
+      improve(problem, placement, random, deadline, rounds);
     } finally {
-      keep(placement, way);
+      cost = keep(placement, name);
     }
+    return cost;
   };
-  const starts = [best.placement.slice()];
-  if (grid !== undefined && best.way === 'halving') starts.push(fromGrid);
-  for (const start of starts) {
-    const way = best.way.split(',')[0]!;
-    refined(start, `${way}, swaps`, () => improve(problem, start, random, deadline, plan.rounds));
+  if (isLaid) {
+    swaps(best.placement.slice(), `${way}, swaps`);
+    // Heat would undo a structure, and without it nothing more is found.
+    if (best.way.startsWith('grid') && options.effort !== 'best' && problem.ranks > smallProblem) return;
   }
-  // Heat would undo a structure, and without it nothing more is found.
-  const isStill = isLaid && best.way.startsWith('grid');
-  if (isStill && options.effort !== 'best' && problem.ranks > smallProblem) return;
+  const annealed = (start: Placement, tries: number, growth: number): number => {
+    const placement = start.slice();
+    const isWhole = anneal(problem, placement, { tries, growth }, random, deadline);
+    if (!isWhole) best.isComplete = false;
+    return swaps(placement, `${way}, annealing`);
+  };
   for (let again = 0; again < plan.annealings; again++) {
     // Small problems are begun anew from chance now and then: from some placements no small change leads on.
-    const annealed =
-      again % 2 === 0 ? best.placement.slice() : Int32Array.from(shuffle(Array.from(best.placement), random));
-    const way = `${best.way.replace(', annealing', '')}, annealing`;
-    refined(annealed, way, () => {
-      const hot = again % 2 === 1 ? 4 : isStill ? 0.2 : problem.ranks <= 1024 ? 2 : 0.8;
-      const isWhole = anneal(problem, annealed, { tries: plan.tries, hot, cold: 0.05 }, random, deadline);
-      if (!isWhole) best.isComplete = false;
-      improve(problem, annealed, random, deadline, plan.rounds);
-    });
+    const isAnew = problem.ranks <= smallProblem && again % 2 === 1;
+    const start = isAnew ? Int32Array.from(shuffle(Array.from(best.placement), random)) : best.placement;
+    const [tries, trial] = [plan.tries, plan.tries * shareOfTrial];
+    const gentle = annealed(start, trial, 0);
+    // Heat finds more, but some structures melt in it and do not come back.
+    const hot = annealed(best.placement, trial, warm);
+    annealed(best.placement, tries - 2 * trial, hot > meltedFrom * gentle ? 0 : warm);
   }
 }
+
+/** Of each annealing, what is taken to see how much heat does good, twice. */
+const shareOfTrial = 0.1;
+/** Growth of the cost up to which it is warmed where nothing melts. */
+const warm = 0.05;
+/** What a trial may come out worse by, before it counts as melted. */
+const meltedFrom = 1.02;

@@ -84,8 +84,8 @@ function compactRoom(hierarchy: Hierarchy, room: Int32Array, ranks: number): Int
   return used;
 }
 
-/** More places next to one would not be looked at. */
-const mostNearOnAxis = 6;
+/** Places that count as next to one on flat axes, from the innermost out. */
+const nearOnFlat = [6, 6];
 
 /** Places with room that are next to each place. */
 export function nearPlaces(network: HostNetwork, room: Int32Array): Pick<Problem, 'near' | 'nearStarts'> {
@@ -102,6 +102,8 @@ export function nearPlaces(network: HostNetwork, room: Int32Array): Pick<Problem
     }
     near[count++] = place;
   };
+  // Where all are as near, most are looked at in the innermost group, and fewer the further out.
+  const inward = axes?.map((_, d) => axes.slice(d + 1).filter(({ kind }) => kind === 'flat').length);
   const strides = axes?.map((_, d) => axes.slice(d + 1).reduce((product, { size }) => product * size, 1));
   const position = new Int32Array(axes === undefined ? places : 0);
   if (axes === undefined) for (let at = 0; at < places; at++) position[hierarchy.order[at]!] = at;
@@ -118,7 +120,7 @@ export function nearPlaces(network: HostNetwork, room: Int32Array): Pick<Problem
           const { size, kind } = axes[d]!;
           const stride = strides![d]!;
           const at = Math.floor(place / stride) % size;
-          const steps = kind === 'flat' ? Math.min(size - 1, mostNearOnAxis) : Math.min(size - 1, 2);
+          const steps = Math.min(size - 1, kind === 'flat' ? (nearOnFlat[inward![d]!] ?? 1) : 2);
           for (let i = 0; i < steps; i++) {
             const by = kind === 'flat' || size === 2 ? i + 1 : i === 0 ? 1 : size - 1;
             const to = (at + by) % size;
@@ -131,6 +133,18 @@ export function nearPlaces(network: HostNetwork, room: Int32Array): Pick<Problem
     nearStarts[place + 1] = count;
   }
   return { nearStarts, near: near.slice(0, count) };
+}
+
+/** The shortest way from one rank to another: 0 where a place has room for two. */
+export function shortestStep({ room, near, nearStarts, metric }: Problem): number {
+  let step = Number.POSITIVE_INFINITY;
+  for (let place = 0; place < room.length; place++) {
+    if (room[place]! > 1) return 0;
+    for (let at = nearStarts[place]!; at < nearStarts[place + 1]!; at++) {
+      step = Math.min(step, metric.distance(place, near[at]!));
+    }
+  }
+  return Number.isFinite(step) ? step : 0;
 }
 
 /** Cost of a placement, as {@link Problem.power} has it. */

@@ -11,11 +11,6 @@ import { type Deadline, TimeIsUp } from './deadline.ts';
 import { type HalvingGraph, halve, refine } from './halves.ts';
 import type { Placement, Problem } from './problem.ts';
 
-export interface Splitting {
-  /** Called after each level with the part of each rank. Parts may be changed, each keeping its number of ranks. */
-  afterLevel?: (parts: Int32Array, level: number) => void;
-}
-
 /** Memory for graphs of parts, used again and again. */
 interface Scratch {
   local: Int32Array;
@@ -26,20 +21,18 @@ export function recursivePlacement(
   problem: Problem,
   random: Random,
   deadline: Deadline,
-  { afterLevel }: Splitting = {},
 ): { placement: Placement; isCut: boolean } {
   const { ranks, hierarchy, room } = problem;
   const { order, low, high, left, right, centre } = hierarchy;
   const sums = new Float64Array(order.length + 1);
   for (let at = 0; at < order.length; at++) sums[at + 1] = sums[at]! + room[order[at]!]!;
   const roomOf = (part: number): number => sums[high[part]!]! - sums[low[part]!]!;
-  /** Part of each rank, and the place by which its distance to others is measured. */
-  const partOf = new Int32Array(ranks);
+  /** The place by which each rank's distance to others is measured. */
   const at = new Int32Array(ranks).fill(centre[0]!);
   const scratch: Scratch = { local: new Int32Array(ranks).fill(-1) };
   let open = new Map<number, Int32Array>([[0, Int32Array.from({ length: ranks }, (_, rank) => rank)]]);
   let isCut = false;
-  for (let level = 0; open.size > 0; level++) {
+  while (open.size > 0) {
     const next = new Map<number, Int32Array>();
     for (const [part, members] of open) {
       const [one, other] = [left[part]!, right[part]!];
@@ -63,24 +56,8 @@ export function recursivePlacement(
         [other, 1],
       ] as const) {
         const chosen = members.filter((_, i) => sides[i] === side);
-        for (const rank of chosen) {
-          partOf[rank] = half;
-          at[rank] = centre[half]!;
-        }
+        for (const rank of chosen) at[rank] = centre[half]!;
         if (chosen.length > 0) next.set(half, chosen);
-      }
-    }
-    if (next.size > 0 && afterLevel !== undefined && !isCut) {
-      try {
-        afterLevel(partOf, level);
-      } catch (thrown) {
-        isCut = noted(thrown);
-      }
-      const counts = new Map([...next].map(([part, members]) => [part, { members, filled: 0 }]));
-      for (let rank = 0; rank < ranks; rank++) {
-        at[rank] = centre[partOf[rank]!]!;
-        const entry = counts.get(partOf[rank]!);
-        if (entry !== undefined) entry.members[entry.filled++] = rank;
       }
     }
     open = next;

@@ -9,7 +9,7 @@
 import type { Random } from '../../random.ts';
 import type { Deadline } from './deadline.ts';
 import { exchange, type Occupancy, occupancyOf } from './occupancy.ts';
-import type { Placement, Problem } from './problem.ts';
+import { type Placement, type Problem, shortestStep } from './problem.ts';
 
 /** What the cost grows by when `rank` alone goes from one place to another. */
 function changeOf(problem: Problem, placement: Placement, rank: number, from: number, to: number): number {
@@ -173,10 +173,14 @@ function smallestGain({ weights, metric }: Problem): number {
 export interface Annealing {
   /** Swaps tried. */
   tries: number;
-  /** Temperatures at the beginning and at the end, in mean weights times hops. */
-  hot: number;
-  cold: number;
+  /** At the beginning it gets warmer until the cost has grown by this share: what was good must not melt. */
+  growth: number;
 }
+
+/** Temperatures in mean weights times hops: where warming begins, what it goes by and up to, and where cooling ends. */
+const [coolest, warming, hottest, coldest] = [0.3, 1.25, 8, 0.2];
+/** Tries for each rank at each step of warming. */
+const triesPerWarming = 10;
 
 /**
  * Swaps at random, worse ones too, ever fewer of them.
@@ -186,63 +190,179 @@ export interface Annealing {
 export function anneal(
   problem: Problem,
   placement: Placement,
-  { tries, hot, cold }: Annealing,
+  { tries, growth }: Annealing,
   random: Random,
   deadline: Deadline,
 ): boolean {
-  const { ranks, offsets, neighbours, nearStarts, near, weights } = problem;
-  const occupancy: Occupancy = occupancyOf(problem, placement);
-  const { slotStarts, occupants } = occupancy;
-  let sum = 0;
-  for (const weight of weights) sum += weight;
-  const mean = weights.length === 0 ? 1 : sum / weights.length;
-  const cooling = (cold / hot) ** (1 / Math.max(1, tries / triesPerStep));
-  let temperature = hot * mean;
-  const budgetMs = deadline.leftMs() * shareOfTime;
-  let isWhole = true;
-  for (let attempt = 0, step = 0; attempt < tries; attempt++) {
-    if (attempt === step) {
+  const { ranks, weights } = problem;
+  const state = stateOf(problem, placement);
+  let cost = state.own.reduce((sum, one) => sum + one, 0) / 2;
+  const most = cost * (1 + growth);
+  const mean = weights.reduce((sum, weight) => sum + weight, 0) / Math.max(1, weights.length);
+  const startMs = deadline.leftMs();
+  let left = tries;
+  let hot = coolest;
+  for (; hot < hottest && cost < most && left > tries / 2; hot *= warming) {
+    for (let rest = Math.min(triesPerWarming * ranks, tries >> 6); rest > 0; rest -= triesPerStep) {
       deadline.check();
-      // Where the time does not suffice, temperatures are left out: what counts is that it gets cold.
-      const passed = 1 - deadline.leftMs() / (budgetMs / shareOfTime);
-      if (passed > 0.1 && passed > (shareOfTime * attempt) / tries) {
-        isWhole = false;
-        attempt = Math.min(tries - 1, Math.ceil((passed / shareOfTime) * tries));
-      }
-      temperature = hot * mean * cooling ** (attempt / triesPerStep);
-      step = attempt + triesPerStep;
+      cost += swapsAt(state, hot * mean, triesPerStep, random);
+      left -= triesPerStep;
     }
+  }
+  let isWhole = true;
+  const budgetMs = deadline.leftMs() - (1 - shareOfTime) * startMs;
+  const endMs = deadline.leftMs() - budgetMs;
+  for (let rest = left; rest > 0; rest -= triesPerStep) {
+    deadline.check();
+    // Where the time does not suffice, temperatures are left out: what counts is that it gets cold.
+    const share = (deadline.leftMs() - endMs) / budgetMs;
+    if (share < 0.9 && share < rest / left) {
+      isWhole = false;
+      rest = Math.max(triesPerStep, Math.floor(share * left));
+    }
+    swapsAt(state, mean * coldest * (hot / coldest) ** (rest / left), triesPerStep, random);
+  }
+  return isWhole;
+}
+
+/** Who is where, with what each rank's own connections cost, and what they cost at least. */
+interface State {
+  problem: Problem;
+  occupancy: Occupancy;
+  own: Float64Array;
+  least: Float64Array;
+  /** Whether there may be room beside those one talks with. */
+  isShared: boolean;
+}
+
+function stateOf(problem: Problem, placement: Placement): State {
+  const { room, ranks } = problem;
+  return {
+    problem,
+    occupancy: occupancyOf(problem, placement),
+    own: ownCosts(problem, placement),
+    least: leastOwnCosts(problem),
+    isShared: room.some((slots) => slots > 1) || room.reduce((sum, slots) => sum + slots, 0) > ranks,
+  };
+}
+
+/**
+ * What a swap may cost is drawn before it is looked at: most are seen to cost more after a few of the connections.
+ * @returns what the cost has grown by
+ */
+function swapsAt(
+  { problem, occupancy, own, least, isShared }: State,
+  temperature: number,
+  tries: number,
+  random: Random,
+): number {
+  const { ranks, offsets, neighbours, nearStarts, near, weights, metric, power } = problem;
+  const { placement, slotStarts, occupants } = occupancy;
+  let grown = 0;
+  for (let attempt = 0; attempt < tries; attempt++) {
     const rank = scaled(random.uint32(), ranks);
     const start = offsets[rank]!;
-    const degree = offsets[rank + 1]! - start;
-    if (degree === 0) continue;
-    const anchor = placement[neighbours[start + scaled(random.uint32(), degree)]!]!;
+    const end = offsets[rank + 1]!;
+    if (end === start) continue;
+    const anchor = placement[neighbours[start + scaled(random.uint32(), end - start)]!]!;
     const first = nearStarts[anchor]!;
     const count = nearStarts[anchor + 1]! - first;
-    const pick = scaled(
-      random.uint32(),
-      count + (occupants.length > ranks || slotStarts[anchor + 1]! - slotStarts[anchor]! > 1 ? 1 : 0),
-    );
+    const bits = random.uint32();
+    const pick = scaled(bits, isShared ? count + 1 : count);
     const to = pick === count ? anchor : near[first + pick]!;
     const from = placement[rank]!;
-    if (to === from || count + pick === 0) continue;
+    if (to === from) continue;
     const slotStart = slotStarts[to]!;
     const slots = slotStarts[to + 1]! - slotStart;
     const slot = slotStart + (slots === 1 ? 0 : scaled(random.uint32(), slots));
     const partner = occupants[slot]!;
-    const own = changeOf(problem, placement, rank, from, to);
-    const change = partner < 0 ? own : own + partnerChange(problem, placement, rank, partner, to, from);
-    if (change > 0 && random.uint32() >= twoTo32 * Math.exp(-change / temperature)) continue;
+    const before = partner < 0 ? own[rank]! : own[rank]! + own[partner]!;
+    const limit = before + temperature * minusLog[bits & logMask]!;
+    const bound = partner < 0 ? limit : limit - least[partner]!;
+    let after = 0;
+    for (let at = start; at < end && after <= bound; at++) {
+      const distance = metric.distance(to, placement[neighbours[at]!]!);
+      after += weights[at]! * (power === 1 ? distance : distance ** 4);
+    }
+    if (after > bound) continue;
+    if (partner >= 0) {
+      const partnerEnd = offsets[partner + 1]!;
+      for (let at = offsets[partner]!; at < partnerEnd && after <= limit; at++) {
+        const neighbour = neighbours[at]!;
+        // What both say to each other goes as far as before; the rank's own row had it at no distance.
+        const distance = metric.distance(from, neighbour === rank ? to : placement[neighbour]!);
+        after += (neighbour === rank ? 2 : 1) * weights[at]! * (power === 1 ? distance : distance ** 4);
+      }
+      if (after > limit) continue;
+    }
+    grown += after - before;
     exchange(occupancy, rank, to, slot);
+    renew(problem, placement, own, rank, partner, from, to);
+    if (partner >= 0) renew(problem, placement, own, partner, rank, to, from);
   }
-  return isWhole;
+  return grown;
+}
+
+/** What each rank's own connections cost. */
+function ownCosts(problem: Problem, placement: Placement): Float64Array {
+  const { ranks, offsets, neighbours, weights, metric, power } = problem;
+  const own = new Float64Array(ranks);
+  for (let rank = 0; rank < ranks; rank++) {
+    let sum = 0;
+    for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
+      const distance = metric.distance(placement[rank]!, placement[neighbours[at]!]!);
+      sum += weights[at]! * (power === 1 ? distance : distance ** 4);
+    }
+    own[rank] = sum;
+  }
+  return own;
+}
+
+/** What each rank's connections cost at least, wherever it is. */
+function leastOwnCosts(problem: Problem): Float64Array {
+  const { ranks, offsets, weights, power } = problem;
+  const step = shortestStep(problem) ** power;
+  const least = new Float64Array(ranks);
+  for (let rank = 0; rank < ranks; rank++) {
+    for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) least[rank]! += step * weights[at]!;
+  }
+  return least;
+}
+
+/** After a rank went from one place to another: its own cost, and those of all that it talks with but `partner`. */
+function renew(
+  { offsets, neighbours, weights, metric, power }: Problem,
+  placement: Placement,
+  own: Float64Array,
+  rank: number,
+  partner: number,
+  from: number,
+  to: number,
+): void {
+  let sum = 0;
+  const end = offsets[rank + 1]!;
+  for (let at = offsets[rank]!; at < end; at++) {
+    const neighbour = neighbours[at]!;
+    const other = placement[neighbour]!;
+    const after = metric.distance(to, other);
+    const before = metric.distance(from, other);
+    const weight = weights[at]!;
+    const now = weight * (power === 1 ? after : after ** 4);
+    sum += now;
+    if (neighbour === partner) continue;
+    own[neighbour]! += now - weight * (power === 1 ? before : before ** 4);
+  }
+  own[rank] = sum;
 }
 
 /** What annealing takes of the time that is left; the rest is for what comes after it. */
 const shareOfTime = 0.85;
 /** Tries at one temperature. */
-const triesPerStep = 256;
+const triesPerStep = 1024;
 const twoTo32 = 2 ** 32;
+/** Of numbers spread evenly from 0 to 1. */
+const minusLog = Float64Array.from({ length: 1024 }, (_, i) => -Math.log((i + 0.5) / 1024));
+const logMask = 1023;
 
 /** From 32 random bits a number below `limit`; the bias, of one in millions, does not matter in a search. */
 function scaled(bits: number, limit: number): number {
