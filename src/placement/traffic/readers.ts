@@ -34,8 +34,8 @@ export function readScotchGraph(bytes: Uint8Array, file: string): Traffic {
     from: new Int32Array(arcCount),
     to: new Float64Array(arcCount),
     bytes: new Float64Array(arcCount),
+    at: new Int32Array(arcCount),
   };
-  const line = new Int32Array(labels === undefined ? 0 : arcCount);
   const demand = hasLoads === 1 ? new Float64Array(ranks) : undefined;
   let arcs = 0;
   for (let rank = 0; rank < ranks; rank++) {
@@ -57,11 +57,11 @@ export function readScotchGraph(bytes: Uint8Array, file: string): Traffic {
         weight = scanner.weight('the weight of an arc');
       }
       scanner.skipWhite();
+      found.at[arcs] = scanner.at;
       const most = labels === undefined ? ranks - 1 + base : Number.MAX_SAFE_INTEGER;
       found.from[arcs] = rank;
       found.to[arcs] =
         scanner.whole('the end of an arc', labels === undefined ? base : 0, most) - (labels ? 0 : base);
-      if (labels !== undefined) line[arcs] = scanner.line;
       if (found.to[arcs] === rank && labels === undefined) throw selfLoop(scanner, rank + base);
       found.bytes[arcs++] = weight;
     }
@@ -78,15 +78,12 @@ export function readScotchGraph(bytes: Uint8Array, file: string): Traffic {
   if (labels !== undefined) {
     for (let arc = 0; arc < arcs; arc++) {
       const end = labels.get(found.to[arc]!);
-      if (end === undefined) {
-        throw new LodgeError('traffic', `no vertex has the label ${found.to[arc]}`, {
-          where: `${file}:${line[arc]}`,
-        });
-      }
+      if (end === undefined)
+        throw scanner.faultAt(found.at[arc]!, `no vertex has the label ${found.to[arc]}`);
       found.to[arc] = end;
     }
   }
-  const traffic = symmetric(ranks, found, base, file);
+  const traffic = symmetric(ranks, found, base, scanner);
   return demand === undefined ? traffic : { ...traffic, demand: { cpus: demand } };
 }
 
@@ -105,6 +102,8 @@ interface Rows {
   from: Int32Array;
   to: Float64Array;
   bytes: Float64Array;
+  /** Where in the file each end is named. */
+  at: Int32Array;
 }
 
 function selfLoop(scanner: Scanner, rank: number): LodgeError {
@@ -112,27 +111,27 @@ function selfLoop(scanner: Scanner, rank: number): LodgeError {
 }
 
 /** Keeps each edge once, after it was seen that both of its ends say the same. */
-function symmetric(ranks: number, { from, to, bytes }: Rows, base: number, file: string): Traffic {
+function symmetric(ranks: number, rows: Rows, base: number, scanner: Scanner): Traffic {
+  const { from, to, bytes } = rows;
   const arcs = new ArcList();
   for (let arc = 0; arc < from.length; arc++) {
     if (from[arc]! < to[arc]!) arcs.add(from[arc]!, to[arc]!, bytes[arc]!);
   }
   const traffic = trafficOfArcs(ranks, arcs, false);
   const { offsets, neighbours, weights } = traffic;
-  const fault = (what: string): LodgeError =>
-    new LodgeError('traffic', what, {
-      where: file,
-      fix: 'each edge is in the rows of both ends, with the same weight',
-    });
+  const fault = (arc: number, what: string): LodgeError =>
+    scanner.faultAt(rows.at[arc]!, what, 'each edge is in the rows of both ends, with the same weight');
+  const oneWay = (arc: number): LodgeError =>
+    fault(arc, `${from[arc]! + base} has ${to[arc]! + base} as a neighbour, but not the other way round`);
   // The other direction must have the same pairs, each with the same sum.
   const sums = new Float64Array(neighbours.length);
   const seen = new Uint8Array(neighbours.length);
   for (let arc = 0; arc < from.length; arc++) {
     const [a, b] = [from[arc]!, to[arc]!];
-    if (a === b) throw fault(`${a + base} is connected with itself`);
+    if (a === b) throw fault(arc, `${a + base} is connected with itself`);
     if (a < b) continue;
     const at = indexIn(neighbours, offsets[a]!, offsets[a + 1]!, b);
-    if (at < 0) throw fault(`${a + base} has ${b + base} as a neighbour, but not the other way round`);
+    if (at < 0) throw oneWay(arc);
     sums[at]! += bytes[arc]!;
     seen[at] = 1;
   }
@@ -140,16 +139,20 @@ function symmetric(ranks: number, { from, to, bytes }: Rows, base: number, file:
     for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
       const other = neighbours[at]!;
       if (other > rank) continue;
-      if (seen[at] === 0)
-        throw fault(`${other + base} has ${rank + base} as a neighbour, but not the other way round`);
+      if (seen[at] === 0) throw oneWay(indexOfArc(rows, other, rank));
       if (Math.abs(sums[at]! - weights[at]!) > 1e-9 * weights[at]!) {
         throw fault(
+          indexOfArc(rows, rank, other),
           `the edge of ${other + base} and ${rank + base} weighs ${weights[at]} one way and ${sums[at]} the other`,
         );
       }
     }
   }
   return traffic;
+}
+
+function indexOfArc({ from, to }: Rows, a: number, b: number): number {
+  return from.findIndex((rank, arc) => rank === a && to[arc] === b);
 }
 
 /** Where a number is in an ascending part of an array; -1 where it is not. */
@@ -191,6 +194,7 @@ export function readMetisGraph(bytes: Uint8Array, file: string): Traffic {
     from: new Int32Array(2 * edges),
     to: new Float64Array(2 * edges),
     bytes: new Float64Array(2 * edges),
+    at: new Int32Array(2 * edges),
   };
   const demand = hasLoads ? new Float64Array(ranks) : undefined;
   let arcs = 0;
@@ -206,6 +210,7 @@ export function readMetisGraph(bytes: Uint8Array, file: string): Traffic {
       if (i === 0) demand![rank] = load;
     }
     while (!scanner.isLineOver()) {
+      found.at[arcs] = scanner.at;
       const to = scanner.whole('a neighbour', 1, ranks) - 1;
       if (to === rank) throw selfLoop(scanner, rank + 1);
       if (arcs === 2 * edges) throw scanner.fault(`there are more edges than the ${edges} of the head`);
@@ -223,7 +228,7 @@ export function readMetisGraph(bytes: Uint8Array, file: string): Traffic {
       'correct the head',
     );
   }
-  const traffic = symmetric(ranks, found, 1, file);
+  const traffic = symmetric(ranks, found, 1, scanner);
   return demand === undefined ? traffic : { ...traffic, demand: { cpus: demand } };
 }
 

@@ -29,6 +29,15 @@ export class Scanner {
     });
   }
 
+  /** An error about what begins at a place that was read before. */
+  faultAt(at: number, what: string, fix?: string): LodgeError {
+    const { bytes } = this;
+    [this.line, this.lineStart] = [1, bytes[0] === 0xef ? 3 : 0];
+    for (let i = 0; i < at; i++)
+      if (bytes[i] === newline) [this.line, this.lineStart] = [this.line + 1, i + 1];
+    return this.fault(what, fix, at);
+  }
+
   get isAtEnd(): boolean {
     return this.at >= this.bytes.length;
   }
