@@ -111,11 +111,13 @@ function search(
   // What the structure gives is seldom found by halving, but costs as much time.
   const isLaid = best.way === 'grid';
   const halvings = isLaid && options.effort !== 'best' ? 0 : plan.halvings;
-  for (let i = 0; i < halvings; i++) {
+  const halved = (): Placement => {
     const { placement, isCut } = recursivePlacement(problem, random, deadline);
     keep(placement, 'halving');
     if (isCut) throw new TimeIsUp();
-  }
+    return placement;
+  };
+  for (let i = 0; i < halvings; i++) halved();
   const way = best.way;
   /** What is better at every moment is kept also when it is cut short. */
   const swaps = (placement: Placement, name: string): number => {
@@ -146,10 +148,14 @@ function search(
     const gentle = annealed(start, trial, 0);
     // Heat finds more, but some structures melt in it and do not come back.
     const hot = annealed(best.placement, trial, warm);
-    annealed(best.placement, tries - 2 * trial, hot > meltedFrom * gentle ? 0 : warm);
+    if (hot <= meltedFrom * gentle) annealed(best.placement, tries - 2 * trial, warm);
+    // What halving gave is hardly bettered then, but other halvings may be better.
+    else for (let i = 0; i < otherHalvings; i++) annealed(halved(), trial, 0);
   }
 }
 
+/** Halvings that are tried where heat does no good. */
+const otherHalvings = 4;
 /** Of each annealing, what is taken to see how much heat does good, twice. */
 const shareOfTrial = 0.1;
 /** Growth of the cost up to which it is warmed where nothing melts. */
