@@ -16,18 +16,22 @@ export interface ThreadOptions {
   onProgress?: (doing: string) => void;
 }
 
-/** Longer limits than this are none. */
-const longestMs = 2 ** 31 - 1;
 /** What a thread may take over its limit to hand over what it has. */
 const graceMs = 20;
+/** Longer limits than a timer can have are none. */
+const longestMs = 2 ** 31 - 1 - graceMs;
 
 /**
  * As `mapRanks`, with threads. Deterministic for a seed and a number of threads, where the time limit cuts nothing short.
+ * @param file what each thread runs
  * @throws LodgeError `missing-program` when lodge was not built; `internal` when every thread died
  */
-export async function mapWithThreads(problem: Problem, options: ThreadOptions): Promise<Mapped> {
+export async function mapWithThreads(
+  problem: Problem,
+  options: ThreadOptions,
+  file = builtWorker('mapper'),
+): Promise<Mapped> {
   const { threads, seed, effort, deadline, onProgress } = options;
-  const file = builtWorker('mapper');
   const { metric, ...rest } = problem;
   const common = { problem: shared(rest), metric: shared(metric.parts), seed, effort, count: threads };
   const limitMs = Math.min(longestMs, deadline.leftMs());
