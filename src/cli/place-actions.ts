@@ -38,7 +38,9 @@ async function look(flags: NetworkFlags, seed: number): Promise<{ traffic: Traff
   return { traffic: { ...read, demand }, network };
 }
 
-/** Part of a time limit that the search itself may take. */
+/** Part of a time limit that is left to the search and what follows it, however long reading took. */
+const leastShare = 0.05;
+/** Part of what is left that the search itself may take. */
 const shareOfSearch = 0.93;
 /** And of short ones, what is set aside beside that. */
 const reservedMs = 40;
@@ -57,16 +59,16 @@ export async function placeVerb(flags: PlaceFlags, globals: GlobalOptions): Prom
   const progress = openProgress(globals);
   const startedMs = performance.now();
   progress.show(`placing ${traffic.ranks} ranks on ${usablePlaces(network)} places`);
+  // The clock of a process begins with it: starting and reading are within the limit.
+  const leftMs = Math.max(limitMs * leastShare, limitMs - startedMs);
   const placed = await place(traffic, network, {
     objective: flags.objective as Objective,
     seed,
     effort: flags.effort as Effort,
     routing: flags.routing as Routing,
     // What is left is for what comes after the search: measuring, and handing over.
-    end: deadlineIn(limitMs, () => performance.now()),
-    deadline: deadlineIn(Math.max(limitMs / 2, limitMs * shareOfSearch - reservedMs), () =>
-      performance.now(),
-    ),
+    end: deadlineIn(leftMs, () => performance.now()),
+    deadline: deadlineIn(Math.max(leftMs / 2, leftMs * shareOfSearch - reservedMs), () => performance.now()),
     threads,
     onProgress: (doing) => progress.show(`placing ${traffic.ranks} ranks: ${doing}`),
   });

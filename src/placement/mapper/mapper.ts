@@ -66,8 +66,8 @@ function leastCost(problem: Problem): number {
 
 /** Swaps tried for each rank, by how many ranks there are, where each talks with a few. */
 function triesPerRank(ranks: number): number {
-  if (ranks <= 1024) return 1500;
-  return ranks <= 8192 ? 1200 : 400;
+  if (ranks <= 1024) return 1000;
+  return ranks <= 8192 ? 600 : 250;
 }
 
 /** Rows longer than this make each look at a rank longer. */
@@ -78,6 +78,8 @@ const rounds = 20;
 
 interface Plan {
   halvings: number;
+  /** Halvings that are tried beside where heat does no good. */
+  otherHalvings: number;
   annealings: number;
   /** Swaps tried in each annealing. */
   tries: number;
@@ -88,8 +90,9 @@ function planFor({ ranks, neighbours }: Problem, effort: Effort): Plan {
   const degree = neighbours.length / ranks;
   const tries = Math.min(2e9, factor * triesPerRank(ranks) * ranks * Math.min(1, fewNeighbours / degree));
   const annealings = ranks <= smallProblem ? 4 : effort === 'best' ? 2 : 1;
-  const halvings = effort === 'best' || ranks <= smallProblem ? 4 : ranks <= 1024 ? 3 : ranks <= 8192 ? 2 : 1;
-  return { halvings, tries: Math.ceil(tries / annealings), annealings };
+  const halvings = effort === 'best' || ranks <= smallProblem ? 4 : ranks <= 1024 ? 3 : 1;
+  const otherHalvings = ranks <= 8192 ? 4 : 1;
+  return { halvings, tries: Math.ceil(tries / annealings), annealings, otherHalvings };
 }
 
 function search(
@@ -120,14 +123,12 @@ function search(
   for (let i = 0; i < halvings; i++) halved();
   const way = best.way;
   /** What is better at every moment is kept also when it is cut short. */
-  const swaps = (placement: Placement, name: string): number => {
-    let cost = 0;
+  const swaps = (placement: Placement, name: string): void => {
     try {
       improve(problem, placement, random, deadline, rounds);
     } finally {
-      cost = keep(placement, name);
+      keep(placement, name);
     }
-    return cost;
   };
   if (isLaid) {
     swaps(best.placement.slice(), `${way}, swaps`);
@@ -138,27 +139,30 @@ function search(
     const placement = start.slice();
     const isWhole = anneal(problem, placement, { tries, growth }, random, deadline);
     if (!isWhole) best.isComplete = false;
-    return swaps(placement, `${way}, annealing`);
+    return keep(placement, `${way}, annealing`);
   };
+  const isThorough = options.effort === 'best' || problem.ranks <= smallProblem;
   for (let again = 0; again < plan.annealings; again++) {
     // Small problems are begun anew from chance now and then: from some placements no small change leads on.
     const isAnew = problem.ranks <= smallProblem && again % 2 === 1;
     const start = isAnew ? Int32Array.from(shuffle(Array.from(best.placement), random)) : best.placement;
-    const [tries, trial] = [plan.tries, plan.tries * shareOfTrial];
+    const [tries, trial, before] = [plan.tries, plan.tries * shareOfTrial, best.cost];
     const gentle = annealed(start, trial, 0);
     // Heat finds more, but some structures melt in it and do not come back.
     const hot = annealed(best.placement, trial, warm);
+    if (best.cost > settledFrom * before && !isThorough) break;
     if (hot <= meltedFrom * gentle) annealed(best.placement, tries - 2 * trial, warm);
     // What halving gave is hardly bettered then, but other halvings may be better.
-    else for (let i = 0; i < otherHalvings; i++) annealed(halved(), trial, 0);
+    else for (let i = 0; i < plan.otherHalvings; i++) annealed(halved(), trial, 0);
   }
+  swaps(best.placement.slice(), best.way);
 }
 
-/** Halvings that are tried where heat does no good. */
-const otherHalvings = 4;
 /** Of each annealing, what is taken to see how much heat does good, twice. */
 const shareOfTrial = 0.1;
 /** Growth of the cost up to which it is warmed where nothing melts. */
 const warm = 0.05;
+/** What both trials leave of the cost, where more of them is not worth the time. */
+const settledFrom = 0.999;
 /** What a trial may come out worse by, before it counts as melted. */
-const meltedFrom = 1.02;
+const meltedFrom = 1.1;
