@@ -132,6 +132,8 @@ describe('grids in shuffled graphs', () => {
     ['halo27:5x5x6+wrap', [5, 5, 6], true],
     ['mg:8x8x8', [8, 8, 8], false],
     ['butterfly:64', [2, 2, 2, 2, 2, 2], false],
+    ['ft:64', [8, 8], false],
+    ['ft:128', [8, 16], false],
     // A ring of four is a square: two dimensions of two.
     ['halo5:4x6+wrap', [2, 2, 6], undefined],
   ] as const)('%s', (pattern, sizes, wraps) => {
@@ -142,6 +144,22 @@ describe('grids in shuffled graphs', () => {
 
   test.each(['power-law:64', 'geometric:100', 'groups:64/8', 'cg:64'])('%s is none', (pattern) => {
     expect(findGrid(problemFor(generateTraffic(pattern, 7), 'flat:600'), noDeadline)).toBeUndefined();
+  });
+
+  test('a square of ranks with one connection moved is none', () => {
+    const { offsets, neighbours } = generateTraffic('ft:16', 1, false);
+    const arcs = new ArcList();
+    for (let rank = 0; rank < 16; rank++) {
+      for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
+        if (neighbours[at]! > rank) arcs.add(rank, neighbours[at]!, 100);
+      }
+    }
+    // 0-1 and 10-11 become 0-10 and 1-11: each still has as many neighbours.
+    for (let arc = 0; arc < arcs.count; arc++) {
+      if (arcs.from[arc] === 0 && arcs.to[arc] === 1) arcs.to[arc] = 10;
+      else if (arcs.from[arc] === 10 && arcs.to[arc] === 11) arcs.from[arc] = 1;
+    }
+    expect(findGrid(problemFor(trafficOfArcs(16, arcs, false), 'flat:16'), noDeadline)).toBeUndefined();
   });
 
   test('an edge more or less is seen', () => {
@@ -170,6 +188,8 @@ describe('what structure gives', () => {
     // Both ends of a ring side by side on a line, the others two apart.
     ['halo5:8x8+wrap', 'mesh:8x8', 1.75],
     ['halo5:16x16', 'tree:4x4x16', 2.9],
+    // Rows along one ring and columns along the other: 16 hops to the 7 others.
+    ['ft:64', 'torus:8x8', 16 / 7],
   ])('%s on %s is at most %d hops', async (pattern, form, hops) => {
     const { metrics } = await place(generateTraffic(pattern, 3), parseNetworkText(form), options);
     expect(metrics.hopsPerByte).toBeLessThanOrEqual(hops + 1e-9);

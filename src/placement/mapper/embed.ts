@@ -106,7 +106,7 @@ function boxOf({ axes, room }: Problem): Box | undefined {
   return { targets: targets.filter(({ size }) => size > 1), origin };
 }
 
-/** Weight of all edges along each dimension, per step. */
+/** Weight of all edges along each dimension. */
 function sharesOf({ ranks, offsets, neighbours, weights }: Problem, { sizes, coordinates }: Grid): number[] {
   const dimensions = sizes.length;
   const sums = sizes.map(() => 0);
@@ -186,7 +186,7 @@ function arrange(
   chosen: readonly Digit[],
   targets: readonly Target[],
   shares: readonly number[],
-  { sizes }: Grid,
+  { sizes, isComplete }: Grid,
 ): Layout {
   const digits = chosen.map((digit) => ({ ...digit }));
   const ofDimension = sizes.map((_, d) => digits.filter(({ dimension }) => dimension === d));
@@ -200,19 +200,28 @@ function arrange(
         a.dimension - b.dimension,
     );
   }
-  const costOfStep = (digit: Digit): number => {
-    const { kind, cost, size } = targets[digit.axis]!;
-    if (kind === 'flat') return cost;
+  const strideOf = (digit: Digit): number => {
     let stride = 1;
     for (const other of ofAxis[digit.axis]!) {
       if (other === digit) break;
       stride *= other.size;
     }
+    return stride;
+  };
+  const costOfStep = (digit: Digit): number => {
+    const { kind, cost, size } = targets[digit.axis]!;
+    if (kind === 'flat') return cost;
+    const stride = strideOf(digit);
     return cost * (kind === 'ring' ? Math.min(stride, size - stride) : stride);
   };
   let estimate = 0;
   ofDimension.forEach((list, d) => {
     list.sort((a, b) => costOfStep(a) - costOfStep(b) || b.size - a.size);
+    if (isComplete) {
+      for (const digit of list)
+        estimate += shares[d]! * meanCost(targets[digit.axis]!, digit.size, strideOf(digit));
+      return;
+    }
     let below = 1;
     for (const digit of list) {
       const often = (digit.size - 1) / (below * digit.size);
@@ -221,6 +230,17 @@ function arrange(
     }
   });
   return { ofDimension, ofAxis, estimate };
+}
+
+/** What it costs on average from one value of a digit to another. */
+function meanCost({ kind, cost, size }: Target, values: number, stride: number): number {
+  let sum = 0;
+  for (let by = 1; by < values; by++) {
+    const straight = by * stride;
+    const hops = kind === 'flat' ? 1 : kind === 'ring' ? Math.min(straight, size - straight) : straight;
+    sum += 2 * (values - by) * hops;
+  }
+  return (cost * sum) / values ** 2;
 }
 
 /** Lays out the whole grid. */

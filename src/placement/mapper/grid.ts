@@ -16,6 +16,8 @@ export interface Grid {
   wraps: boolean[];
   /** Coordinate d of vertex v at `v * sizes.length + d`. */
   coordinates: Int32Array;
+  /** Whether all that differ in one coordinate alone are joined, rather than those one step apart. */
+  isComplete?: boolean;
 }
 
 /** A graph without weights, each edge in both rows. */

@@ -1,5 +1,6 @@
 /** Looks for a grid in what is heaviest of the traffic: all of it, its heaviest edges, and their skeleton. */
 
+import { recogniseCliques } from './cliques.ts';
 import type { Deadline } from './deadline.ts';
 import { type Grid, type Rows, recogniseGrid, skeleton } from './grid.ts';
 import type { Problem } from './problem.ts';
@@ -21,7 +22,7 @@ export function findGrid(problem: Problem, deadline: Deadline): Grid | undefined
     const found = recogniseGrid(heavy, deadline) ?? ofSkeleton(heavy, deadline);
     if (found !== undefined) return found;
   }
-  return ofSkeleton(whole, deadline);
+  return ofSkeleton(whole, deadline) ?? recogniseCliques(whole, deadline);
 }
 
 function ofSkeleton(graph: Rows, deadline: Deadline): Grid | undefined {

@@ -109,10 +109,11 @@ function search(
     const laid = embed(problem, grid, deadline);
     if (laid !== undefined) keep(laid, 'grid');
     if (isOptimal(problem, best.cost)) return;
-    if (laid === undefined) keep(coordinatePlacement(problem, grid, deadline), 'grid cut in halves');
+    if (laid === undefined && grid.isComplete !== true)
+      keep(coordinatePlacement(problem, grid, deadline), 'grid cut in halves');
   }
   // What the structure gives is seldom found by halving, but costs as much time.
-  const isLaid = best.way === 'grid';
+  const isLaid = best.way === 'grid' && grid?.isComplete !== true;
   const halvings = isLaid && options.effort !== 'best' ? 0 : plan.halvings;
   const halved = (): Placement => {
     const { placement, isCut } = recursivePlacement(problem, random, deadline);
