@@ -22,7 +22,8 @@ function cachedCode() {
   }
 }
 
-const script = new Script(Module.wrap(readFileSync(file, 'utf8')), {
+// The build makes it of single bytes.
+const script = new Script(Module.wrap(readFileSync(file, 'latin1')), {
   filename: bundle,
   cachedData: cachedCode(),
 });
