@@ -65,9 +65,11 @@ function leastCost(problem: Problem): number {
 }
 
 /** Swaps tried for each rank, by how many ranks there are, where each talks with a few. */
-function triesPerRank(ranks: number): number {
+function triesPerRank(ranks: number, isShared: boolean): number {
   if (ranks <= 1024) return 1000;
-  return ranks <= 8192 ? 600 : 250;
+  if (ranks > 8192) return 250;
+  // With several in a place there is more to find, and a try takes less.
+  return isShared ? 1100 : 600;
 }
 
 /** Rows longer than this make each look at a rank longer. */
@@ -83,16 +85,24 @@ interface Plan {
   annealings: number;
   /** Swaps tried in each annealing. */
   tries: number;
+  /** Whether it goes on where little more is likely to be found. */
+  isThorough: boolean;
 }
 
-function planFor({ ranks, neighbours }: Problem, effort: Effort): Plan {
+function planFor(problem: Problem, effort: Effort): Plan {
+  const { ranks, neighbours, room } = problem;
+  const isShared = room.some((slots) => slots > 1);
   const factor = { fast: 0.1, normal: 1, best: 12 }[effort];
   const degree = neighbours.length / ranks;
-  const tries = Math.min(2e9, factor * triesPerRank(ranks) * ranks * Math.min(1, fewNeighbours / degree));
+  const tries = Math.min(
+    2e9,
+    factor * triesPerRank(ranks, isShared) * ranks * Math.min(1, fewNeighbours / degree),
+  );
   const annealings = ranks <= smallProblem ? 4 : effort === 'best' ? 2 : 1;
-  const halvings = effort === 'best' || ranks <= smallProblem ? 4 : ranks <= 1024 ? 3 : 1;
+  const isThorough = effort === 'best' || ranks <= smallProblem;
+  const halvings = isThorough ? 4 : ranks <= 1024 ? 3 : ranks <= 8192 && isShared ? 2 : 1;
   const otherHalvings = ranks <= 8192 ? 4 : 1;
-  return { halvings, tries: Math.ceil(tries / annealings), annealings, otherHalvings };
+  return { halvings, tries: Math.ceil(tries / annealings), annealings, otherHalvings, isThorough };
 }
 
 function search(
@@ -134,7 +144,7 @@ function search(
   if (isLaid) {
     swaps(best.placement.slice(), `${way}, swaps`);
     // Heat would undo a structure, and without it nothing more is found.
-    if (best.way.startsWith('grid') && options.effort !== 'best' && problem.ranks > smallProblem) return;
+    if (best.way.startsWith('grid') && !plan.isThorough) return;
   }
   const annealed = (start: Placement, tries: number, growth: number): number => {
     const placement = start.slice();
@@ -142,7 +152,6 @@ function search(
     if (!isWhole) best.isComplete = false;
     return keep(placement, `${way}, annealing`);
   };
-  const isThorough = options.effort === 'best' || problem.ranks <= smallProblem;
   for (let again = 0; again < plan.annealings; again++) {
     // Small problems are begun anew from chance now and then: from some placements no small change leads on.
     const isAnew = problem.ranks <= smallProblem && again % 2 === 1;
@@ -151,7 +160,7 @@ function search(
     const gentle = annealed(start, trial, 0);
     // Heat finds more, but some structures melt in it and do not come back.
     const hot = annealed(best.placement, trial, warm);
-    if (best.cost > settledFrom * before && !isThorough) break;
+    if (best.cost > settledFrom * before && !plan.isThorough) break;
     if (hot <= meltedFrom * gentle) annealed(best.placement, tries - 2 * trial, warm);
     // What halving gave is hardly bettered then, but other halvings may be better.
     else for (let i = 0; i < plan.otherHalvings; i++) annealed(halved(), trial, 0);
