@@ -66,6 +66,10 @@ export const catalogue = {
     meaning: 'An image, kernel or root is damaged, truncated or not of a known format.',
   },
   'image-build': { exit: refused, meaning: 'An image could not be built.' },
+  'image-not-allowed': {
+    exit: refused,
+    meaning: 'An image is not on the list of those that may boot as nodes of a Slurm of a site.',
+  },
   'image-in-use': { exit: refused, meaning: 'An image cannot be removed because a guest runs from it.' },
   'kernel-not-found': { exit: refused, meaning: 'No kernel that a guest can boot was found.' },
   'share-unusable': { exit: refused, meaning: 'A directory cannot be shared with the guest.' },
@@ -145,6 +149,10 @@ export const catalogue = {
   'slurm-unavailable': {
     exit: refused,
     meaning: 'Slurm does not answer, does not believe who we are, or did not start what lodge asked for.',
+  },
+  'slurm-setup': {
+    exit: refused,
+    meaning: 'A host, or its Slurm, is not set up for guests as nodes.',
   },
   checkpoint: { exit: refused, meaning: 'A cluster cannot be saved, or cannot go on from what was saved.' },
   internal: { exit: refused, meaning: 'A fault in lodge itself.' },

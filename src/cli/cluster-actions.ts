@@ -171,7 +171,7 @@ export function actionsFor(plan: ClusterPlan, keys: ClusterKeys, store: Store): 
     setUpGuest: async (guest, setUp) => {
       const isRootWritable = viewGuest(guest.fullName)?.plan.namespaces?.layered !== false;
       await configureGuest(guest.fullName, setUpSteps(plan, guest, setUp, keys, isRootWritable));
-      if (isRootWritable && ranks.has(guest.fullName)) await startSsh(guest);
+      if (isRootWritable && plan.ssh !== false && ranks.has(guest.fullName)) await startSsh(guest);
     },
     applyFabric: async () => {
       await applyFabric(plan.name);

@@ -1,6 +1,7 @@
 /** `lodge slurm`: a Slurm of one's own, and guests as nodes of the site's. */
 
 import type { Command } from 'commander';
+import { defaultSiteFile } from '../cluster/engine/site/place.ts';
 import { parseTimeMs } from '../units.ts';
 import type { GlobalOptions } from './program.ts';
 
@@ -28,4 +29,43 @@ export function defineSlurm(program: Command): void {
       const { slurmDownVerb } = await import('./slurm-private.ts');
       await slurmDownVerb(name, { ...globals(), graceMs: parseTimeMs(flags.grace, '--grace') });
     });
+  slurm
+    .command('setup')
+    .description(
+      "For administrators: what a site's slurm.conf lacks for guests to be nodes of it, each line with its reason. Ends with 1 when there is anything.",
+    )
+    .argument(
+      '[file]',
+      `The site file; by default ${defaultSiteFile}, where slurmctld's programs look for it.`,
+    )
+    .option('--all', 'Also print the lines that are there.')
+    .action(async (file: string | undefined, flags: { all?: boolean }) => {
+      const { slurmSetupVerb } = await import('./slurm-site.ts');
+      process.exitCode = await slurmSetupVerb(file, { ...globals(), all: flags.all === true });
+    });
+  const powerVerb = (name: string, description: string): void => {
+    slurm
+      .command(name)
+      .description(`${description} Run by slurmctld, as SlurmUser: see scripts/slurm/.`)
+      .argument('<nodelist>', 'Names, as Slurm writes them.')
+      .action(async (list: string) => {
+        const { slurmPowerVerb } = await import('./slurm-site.ts');
+        await slurmPowerVerb(name as 'resume' | 'suspend' | 'resume-fail', list);
+      });
+  };
+  powerVerb('resume', 'Ask for the holder jobs of v-nodes.');
+  powerVerb('suspend', 'Cancel the holder jobs of v-nodes.');
+  powerVerb('resume-fail', 'Say why v-nodes did not come up in time, and give their hosts back.');
+  slurm
+    .command('ended', { hidden: true })
+    .argument('<node>')
+    .argument('<job>')
+    .action(async (node: string, job: string) => {
+      const { holderEnded } = await import('../cluster/engine/site/power.ts');
+      await holderEnded(node, job);
+    });
+  slurm.command('hold', { hidden: true }).action(async () => {
+    const { slurmHoldVerb } = await import('./slurm-hold.ts');
+    await slurmHoldVerb(globals());
+  });
 }

@@ -39,7 +39,8 @@ export interface GuestSetUp {
 
 /** What each guest that can be given anything is to have, by full name. */
 export function planSetUps(plan: ClusterPlan, keys: ClusterKeys): Map<string, GuestSetUp> {
-  const shared = [setUpVersion, keys.user.publicKey, keys.host.publicKey];
+  const shared =
+    plan.ssh === false ? [setUpVersion, false] : [setUpVersion, keys.user.publicKey, keys.host.publicKey];
   return new Map(
     [...planGuestFiles(plan)].map(([name, { hosts, hostfile, digest }]) => [
       name,
@@ -60,7 +61,7 @@ function sshNames(plan: ClusterPlan): string[] {
   ]);
 }
 
-/** The files, as steps. A root that nobody can write to takes the names alone. */
+/** The files, as steps. A root that nobody can write to takes the names alone, and so does a cluster without SSH. */
 export function setUpSteps(
   plan: ClusterPlan,
   guest: PlannedGuest,
@@ -69,7 +70,7 @@ export function setUpSteps(
   isRootWritable: boolean,
 ): Step[] {
   const hosts: Step = ['write', '/etc/hosts', '644', files.hosts];
-  if (!isRootWritable) return [hosts];
+  if (!isRootWritable || plan.ssh === false) return [hosts];
   const names = sshNames(plan);
   const listen = guest.interfaces.map(({ address }) => `ListenAddress ${address.split('/')[0]}`);
   return [

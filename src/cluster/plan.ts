@@ -43,6 +43,8 @@ export interface ClusterOutline {
   cwd: string;
   guests: OutlinedGuest[];
   fabric: FabricPlan;
+  /** False where guests are given no keys and no SSH server. */
+  ssh?: false;
   /** Places in the spec of the networks that are bridges of the kernel, by their names. */
   bridges: ReadonlyMap<string, string>;
 }
@@ -81,6 +83,8 @@ export interface ClusterPlan {
   cwd: string;
   guests: PlannedGuest[];
   fabric: FabricPlan;
+  /** False where guests are given no keys and no SSH server. */
+  ssh?: false;
 }
 
 /** The spec in YAML, checked. @throws LodgeError `spec-syntax`, `spec-unknown-key`, `spec-value` */
@@ -129,6 +133,7 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
       where: guest.where,
     })),
     fabric,
+    ...(document.value.ssh ? {} : { ssh: false }),
     bridges: new Map(
       onlyBridges(fabric).networks.map(({ name: network }) => [
         network,
@@ -152,7 +157,7 @@ function checkKind({ name, spec, where }: SpecifiedGuest, interfaces: readonly I
 
 /** @param found what was found for a spec; called once for each guest */
 export function completeCluster(
-  { name, file, cwd, guests, fabric }: ClusterOutline,
+  { name, file, cwd, guests, fabric, ssh }: ClusterOutline,
   found: (guest: OutlinedGuest) => FoundForGuest,
 ): ClusterPlan {
   return {
@@ -178,5 +183,6 @@ export function completeCluster(
       };
     }),
     fabric,
+    ...(ssh === undefined ? {} : { ssh }),
   };
 }

@@ -241,6 +241,12 @@ export const clusterSpecSchema = z.strictObject({
     .record(networkName, network)
     .optional()
     .describe('The networks between them; without it, one LAN of all guests.'),
+  ssh: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Whether guests are given keys of the cluster's and an SSH server, by which all that can run commands in one come into the others, also as root.",
+    ),
 });
 
 export type ClusterSpec = z.output<typeof clusterSpecSchema>;

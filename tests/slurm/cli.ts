@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { type GroundHost, type GroundUser, SlurmGround, startSlurmGround } from './ground.ts';
 import { groundVariable } from './shared.ts';
 
-const usage = `usage: npm run slurm-ground -- [--host ctl|n01|n02] [--user alice|bob|root] [COMMAND [ARGUMENT…]]
+const usage = `usage: npm run slurm-ground -- [--host ctl|n01|n02] [--user alice|bob|root|slurm] [--slurm-user root|slurm] [COMMAND [ARGUMENT…]]
 Starts a Slurm with two hosts, runs COMMAND (one word: a shell line), or a shell, on one of them (ctl, where people log
 in), and ends it. With ${groundVariable} set, uses the running one that it names. Needs root.
 `;
@@ -21,11 +21,18 @@ async function main(argv: string[]): Promise<number> {
   }
   const { values } = parseArgs({
     args: argv.slice(0, first),
-    options: { host: { type: 'string', default: 'ctl' }, user: { type: 'string', default: 'alice' } },
+    options: {
+      host: { type: 'string', default: 'ctl' },
+      user: { type: 'string', default: 'alice' },
+      'slurm-user': { type: 'string', default: 'root' },
+    },
   });
   const command = argv.slice(first);
   const running = process.env[groundVariable];
-  const ground = running === undefined ? await startSlurmGround() : new SlurmGround(Number(running));
+  const ground =
+    running === undefined
+      ? await startSlurmGround({ slurmUser: values['slurm-user'] as 'root' | 'slurm' })
+      : new SlurmGround(Number(running));
   if (running === undefined) {
     process.stderr.write(`up; for other terminals: ${groundVariable}=${ground.pid}\n`);
   }

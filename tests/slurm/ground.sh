@@ -1,7 +1,7 @@
 #!/bin/sh
 # The hosts of a Slurm cluster on one machine, each in namespaces of its own: process 1 of them. ground.ts starts it
-# with the words `controller CHECKOUT "HOSTS" CPUS MEMORY-IN-MB`, and it starts itself with `host NAME`. All of it ends
-# with the first process, and nothing outside is touched: networks, mounts and /etc are the namespaces' own.
+# with the words `controller CHECKOUT "HOSTS" CPUS MEMORY-IN-MB SLURM-USER`, and it starts itself with `host NAME`. All
+# of it ends with the first process, and nothing outside is touched: networks, mounts and /etc are the namespaces' own.
 set -eu
 role=$1
 
@@ -38,7 +38,7 @@ if [ "$role" = host ]; then
   while :; do wait; sleep 0.2; done
 fi
 
-checkout=$2 hosts=$3 cpus=$4 memory=$5
+checkout=$2 hosts=$3 cpus=$4 memory=$5 slurm_user=$6
 hostname ctl
 ip link set lo up
 ip link add br0 type bridge
@@ -78,7 +78,7 @@ list=$(echo "$hosts" | tr ' ' ',')
 cat >/etc/slurm/slurm.conf <<END
 ClusterName=ground
 SlurmctldHost=ctl
-SlurmUser=root
+SlurmUser=$slurm_user
 SlurmctldParameters=enable_configless
 StateSaveLocation=/var/spool/slurmctld
 SlurmdSpoolDir=/var/spool/slurmd
@@ -99,6 +99,7 @@ END
 printf 'CgroupPlugin=cgroup/v1\n' >/etc/slurm/cgroup.conf
 start_munge
 mkdir -p /var/spool/slurmctld
+chown "$slurm_user" /var/spool/slurmctld
 slurmctld -D >/run/slurmctld.log 2>&1 &
 
 for host in $hosts; do

@@ -20,7 +20,7 @@ export type GroundHost = 'ctl' | (typeof hostNames)[number];
 export const hostCpus = 4;
 export const hostMemoryMiB = 4096;
 
-const users = { root: 0, alice: 4001, bob: 4002 } as const;
+const users = { root: 0, alice: 4001, bob: 4002, slurm: slurmUserId() } as const;
 export type GroundUser = keyof typeof users;
 
 /** In the namespaces the checkout is here, whoever may read it outside. */
@@ -65,7 +65,7 @@ export class SlurmGround {
   /** The command line that runs a command on a host, with the environment of somebody who has just logged in. */
   argv(command: string | readonly string[], { host = 'ctl', user = 'alice', env = {} }: GroundRunOptions) {
     const id = String(users[user]);
-    const home = user === 'root' ? '/root' : `/home/${user}`;
+    const home = user === 'root' || user === 'slurm' ? '/root' : `/home/${user}`;
     const variables = {
       PATH: `${groundCheckout}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
       HOME: home,
@@ -77,7 +77,7 @@ export class SlurmGround {
     return [
       ...['nsenter', '-t', String(this.pidOf(host)), '-m', '-u', '-i', '-n', '-p', '--'],
       ...['setpriv', '--reuid', id, '--regid', id, '--clear-groups', '--pdeathsig', 'KILL', '--'],
-      ...['env', '-i', `--chdir=${user === 'root' ? '/tmp' : home}`],
+      ...['env', '-i', `--chdir=${home === '/root' ? '/tmp' : home}`],
       ...Object.entries(variables).flatMap(([name, value]) =>
         value === undefined ? [] : [`${name}=${value}`],
       ),
@@ -162,11 +162,18 @@ export function whyNoGround(): string | undefined {
   return undefined;
 }
 
+export interface GroundOptions {
+  /** `SlurmUser`: slurmctld is root's, or, as on most sites, of the user that the package brings. */
+  slurmUser?: 'root' | 'slurm';
+}
+
 /**
  * Starts a Slurm and waits until it takes jobs.
  * @throws when it does not come up; nothing is left of it then
  */
-export async function startSlurmGround(): Promise<OwnedSlurmGround> {
+export async function startSlurmGround({
+  slurmUser = 'root',
+}: GroundOptions = {}): Promise<OwnedSlurmGround> {
   const fault = whyNoGround();
   if (fault !== undefined) throw new Error(fault);
   // Users of the ground cannot build.
@@ -178,6 +185,7 @@ export async function startSlurmGround(): Promise<OwnedSlurmGround> {
       ...['--pdeathsig', 'KILL', '--', 'unshare', '--net', '--mount', '--uts', '--ipc', '--pid', '--fork'],
       ...['--kill-child=KILL', '--mount-proc', '--propagation', 'private', 'sh', program, 'controller'],
       ...[installationDir, hostNames.join(' '), String(hostCpus), String(hostMemoryMiB)],
+      slurmUser,
     ],
     { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' },
   );
@@ -230,6 +238,11 @@ function environmentOf(pid: number): Map<string, string> {
   } catch {
     return new Map();
   }
+}
+
+/** The user that the packages of Slurm bring; where they are not installed, nobody starts a ground either. */
+function slurmUserId(): number {
+  return Number(/^slurm:[^:]*:(\d+):/m.exec(readFileSync('/etc/passwd', 'utf8'))?.[1] ?? 64_030);
 }
 
 function isExecutable(path: string): boolean {

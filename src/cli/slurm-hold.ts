@@ -1,0 +1,160 @@
+/**
+ * What a holder job does on its host: boots the v-node's guest, has slurmd run in it, and tells Slurm when that ends.
+ * The guest is a cluster of one in the job, as `lodge up` in a job makes it, so that what ends the job ends it.
+ */
+
+import { lookup } from 'node:dns/promises';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type HolderOrder,
+  holderClusterText,
+  holderNetwork,
+  hostsLines,
+  joinGuest,
+  namesToResolve,
+  readOrder,
+} from '../cluster/engine/site/holder.ts';
+import { isAway, isWanted, lookAtSite, markDown, nodeState, reasonOf } from '../cluster/engine/site/power.ts';
+import { controllersOf } from '../cluster/engine/site/scontrol.ts';
+import { describeError, hostIoError, LodgeError } from '../errors.ts';
+import { resolveImage } from '../image/resolve.ts';
+import { openStore } from '../image/store.ts';
+import { configureGuest, execInGuest } from '../server/client.ts';
+import { locateGuest } from '../server/locate.ts';
+import { upVerb } from './cluster-actions.ts';
+import type { GlobalOptions } from './program.ts';
+
+/** Names that are resolved for guests: more have the site's own name service in the image. */
+const mostNames = 4096;
+
+/** Ends with 0 when Slurm knows all that is to be known; with anything else, the script of the job tells it. */
+export async function slurmHoldVerb(options: GlobalOptions): Promise<void> {
+  const order = readOrder(readFileSync(0, 'utf8'));
+  const told = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
+  });
+  // Asked for twice, or too late: nobody waits for it any more.
+  if (!isWanted(await nodeState(order.node))) {
+    process.stderr.write(`lodge: Slurm does not wait for ${order.node}\n`);
+    return;
+  }
+  let end: unknown;
+  try {
+    const booted = bootNode(order, options);
+    const slurmd = await Promise.race([booted, told.then(() => undefined)]);
+    if (slurmd !== undefined) end = await Promise.race([slurmd, told.then(() => undefined)]);
+  } catch (error) {
+    end = error;
+  }
+  // Powered down, or told to be: it is as it should be.
+  if (isAway(await nodeState(order.node))) return;
+  if (end !== undefined) process.stderr.write(`${describeError(end)}\n`);
+  const job = `holder job ${process.env.SLURM_JOB_ID} on ${process.env.SLURMD_NODENAME}`;
+  await markDown(order.node, end === undefined ? `${job} was cancelled` : `${reasonOf(end)}, ${job}`);
+}
+
+/** @returns settles with why the node has ended, once it has */
+async function bootNode(order: HolderOrder, options: GlobalOptions): Promise<Promise<unknown>> {
+  await requireAllowed(order);
+  const mungeKey = readKey(order.mungeKey);
+  const hosts = hostsHere();
+  hosts.catch(() => {});
+  const file = join(openStore().path, 'holders', `${order.node}.yaml`);
+  try {
+    mkdirSync(join(file, '..'), { recursive: true, mode: 0o700 });
+    writeFileSync(file, holderClusterText(order), { mode: 0o600 });
+  } catch (error) {
+    throw hostIoError("writing the v-node's spec", file, error);
+  }
+  const extension = holderNetwork(order);
+  await upVerb(file, { ...options, json: false, isNew: true, dryRun: false, extension, isSilent: true });
+  const guest = `vnode.${order.node}`;
+  // What has booted, and not what had the name a moment ago, is given the key.
+  const { plan } = (await locateGuest(guest)).guest;
+  if (plan.image.id === undefined || !order.allowed.includes(plan.image.id)) {
+    throw notAllowed(
+      `image '${order.image}' was changed while it booted, and is now not on the list of the site`,
+    );
+  }
+  const { config, lines } = await hosts;
+  const step = joinGuest(order, mungeKey, lines, socketOf(config));
+  await configureGuest(guest, [
+    ['mkdir', '/run/lodge-slurm', '700'],
+    ...step.files.map(({ path, mode, text }): [string, ...string[]] => ['write', path, mode, text]),
+  ]);
+  const session = await execInGuest(guest, {
+    ...{ argv: ['/bin/sh', '-c', step.script], cwd: '/', umask: 0o022, env: {} },
+    ...{ uid: 0, gid: 0, groups: [0] },
+  });
+  let said = '';
+  const collect = (bytes: Buffer): void => {
+    process.stderr.write(bytes);
+    said = (said + bytes.toString()).slice(-2000);
+  };
+  session.output('stdout', collect);
+  session.output('stderr', collect);
+  session.endInput();
+  return session.end.then(
+    ({ code, signal }) =>
+      new LodgeError(
+        'guest-setup',
+        `slurmd in the guest ended with ${signal > 0 ? `signal ${signal}` : `code ${code}`}`,
+        {
+          detail: said.trim(),
+          ...(code === 127 ? { fix: 'boot it from an image that has slurmd and munge' } : {}),
+        },
+      ),
+    (error: unknown) => error,
+  );
+}
+
+/** By content: a name in the store may have come to mean another image. @throws LodgeError `image-not-allowed` */
+async function requireAllowed({ image, allowed }: HolderOrder): Promise<void> {
+  const found = await resolveImage(image, openStore());
+  const id = found.kind === 'linux' ? found.id : undefined;
+  if (id !== undefined && allowed.includes(id)) return;
+  throw notAllowed(
+    id === undefined
+      ? `image '${image}' is no Linux root, and a v-node boots from one`
+      : `image '${image}' is not on the list of the site: its content is ${id}`,
+  );
+}
+
+function notAllowed(message: string): LodgeError {
+  return new LodgeError('image-not-allowed', message, {
+    fix: 'an administrator adds the digest to images in the site file, after a look at the image',
+  });
+}
+
+/** @throws LodgeError `slurm-setup` */
+function readKey(path: string): string {
+  try {
+    return readFileSync(path).toString('base64');
+  } catch (cause) {
+    throw new LodgeError('slurm-setup', `the key of munge cannot be read: ${(cause as Error).message}`, {
+      where: path,
+      fix: `as root, on each host: install -D -o SLURMUSER -m 400 /etc/munge/munge.key ${path}`,
+      cause,
+    });
+  }
+}
+
+/** Names of Slurm's hosts, as this host resolves them. */
+async function hostsHere(): Promise<{ config: ReadonlyMap<string, string>; lines: string }> {
+  const { config, nodes } = await lookAtSite();
+  const addresses = new Map<string, string>();
+  const names = namesToResolve(controllersOf(config), nodes.values()).slice(0, mostNames);
+  await Promise.all(
+    names.map(async (name) => {
+      const found = await lookup(name, { family: 4 }).catch(() => undefined);
+      if (found !== undefined) addresses.set(name, found.address);
+    }),
+  );
+  return { config, lines: hostsLines(addresses) };
+}
+
+/** Where Slurm's programs look for munge, when the site says it. */
+function socketOf(config: ReadonlyMap<string, string>): string | undefined {
+  return /(?:^|,)socket=([^,\s]+)/.exec(config.get('AuthInfo') ?? '')?.[1];
+}

@@ -1,0 +1,125 @@
+/** `lodge slurm setup`, and the programs that slurmctld runs for power saving. */
+
+import { existsSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import {
+  type ConfFault,
+  type ConfPlan,
+  type ConfPrograms,
+  planConf,
+  renderConf,
+} from '../cluster/engine/site/conf.ts';
+import { defaultSiteFile } from '../cluster/engine/site/place.ts';
+import { failNodes, lookAtSite, resumeNodes, suspendNodes } from '../cluster/engine/site/power.ts';
+import { readSite, type Site } from '../cluster/engine/site/spec.ts';
+import { readDocument } from '../document.ts';
+import { describeError, LodgeError } from '../errors.ts';
+import { installationDir } from '../installation.ts';
+import type { GlobalOptions } from './program.ts';
+
+function siteOf(file: string): Site {
+  return readSite(readDocument(file, file), file);
+}
+
+/** The programs that slurmctld is to run. */
+export function sitePrograms(): ConfPrograms {
+  const at = (name: string): string => join(installationDir, 'scripts/slurm', name);
+  return { resume: at('resume'), suspend: at('suspend'), resumeFail: at('resume-fail') };
+}
+
+/** @returns the exit code: 0 when all is there, 1 when something is missing, differs or is wrong */
+export async function slurmSetupVerb(
+  asked: string | undefined,
+  options: GlobalOptions & { all: boolean },
+): Promise<number> {
+  const file = asked ?? defaultSiteFile;
+  if (asked === undefined && !existsSync(file)) {
+    throw new LodgeError('usage', 'there is no site file', {
+      where: file,
+      fix: 'write one, as docs/guides/slurm.md says, or name another: lodge slurm setup FILE',
+    });
+  }
+  const site = siteOf(file);
+  let found: Awaited<ReturnType<typeof lookAtSite>> | undefined;
+  let unasked: unknown;
+  try {
+    found = await lookAtSite();
+  } catch (error) {
+    unasked = error;
+  }
+  const plan = planConf(site, sitePrograms(), found);
+  const faults = [...plan.faults, ...hereFaults(site, resolve(file))];
+  if (options.json) {
+    process.stdout.write(
+      `${JSON.stringify({ file, isChecked: found !== undefined, lines: plan.lines, faults })}\n`,
+    );
+  } else {
+    process.stdout.write(renderConf(plan, options.all));
+    tell(plan, faults, found !== undefined);
+  }
+  // Lines against a Slurm that did not answer are as good as they can be, and unchecked.
+  if (unasked !== undefined) throw unasked;
+  return faults.length > 0 || plan.lines.some(({ state }) => state !== 'there') ? 1 : 0;
+}
+
+function tell({ lines }: ConfPlan, faults: readonly ConfFault[], isChecked: boolean): void {
+  for (const { what, fix } of faults) process.stderr.write(`lodge: ${what} [slurm-setup]\n  fix: ${fix}\n`);
+  if (!isChecked) return;
+  const count = (state: string): number => lines.filter((line) => line.state === state).length;
+  const [missing, differing] = [count('missing'), count('differs')];
+  const text =
+    missing + differing === 0
+      ? `all ${lines.length} lines are there`
+      : `${count('there')} lines are there, ${missing} missing, ${differing} to be written in the place of others; then start slurmctld again, and: scontrol reconfigure`;
+  process.stderr.write(`lodge: ${text}\n`);
+}
+
+/** What is wrong on this host, where slurmctld and its programs run. */
+function hereFaults({ spec, nodes }: Site, file: string): ConfFault[] {
+  const faults: ConfFault[] = [];
+  if (file !== defaultSiteFile) {
+    faults.push({
+      what: `slurmctld's programs read ${defaultSiteFile}, and this is ${file}`,
+      fix: `cp ${file} ${defaultSiteFile}, where slurmctld runs`,
+    });
+  }
+  const key = spec['munge-key'];
+  const mode = statSync(key, { throwIfNoEntry: false })?.mode;
+  if (mode !== undefined && (mode & 0o077) !== 0) {
+    faults.push({ what: `others than its owner may read ${key}`, fix: `chmod 400 ${key}` });
+  }
+  if (spec.images.includes('host') && !nodes.some(({ image }) => image === 'host')) {
+    faults.push({
+      what: "'host' is on the list of images, and no v-node boots it",
+      fix: 'take it off the list: what is not needed is not allowed',
+    });
+  }
+  for (const { name, where } of nodes.filter(({ image }) => image === 'host')) {
+    if (spec.images.includes('host')) break;
+    faults.push({
+      what: `${where}: '${name}' boots 'host', which is not on the list of images`,
+      fix: "add 'host' to images, or name another image",
+    });
+  }
+  return faults;
+}
+
+export async function slurmPowerVerb(
+  verb: 'resume' | 'suspend' | 'resume-fail',
+  list: string,
+): Promise<void> {
+  if (verb === 'resume') {
+    const faults = await resumeNodes(() => siteOf(defaultSiteFile), list);
+    for (const fault of faults) process.stderr.write(`lodge: ${fault}\n`);
+    if (faults.length > 0) process.exitCode = 125;
+    return;
+  }
+  const site = siteOf(defaultSiteFile);
+  if (verb === 'suspend') await suspendNodes(site, list);
+  else await failNodes(site, list);
+}
+
+/** What is wrong with a v-node, for its log. */
+export function complain(error: unknown): void {
+  process.stderr.write(`${describeError(error)}\n`);
+}

@@ -1,0 +1,290 @@
+/**
+ * What a site's Slurm must be told for guests to be nodes of it: lines of slurm.conf, each with its reason, against what
+ * is there already. Pure.
+ */
+
+import { foldHostList } from '../../../host-list.ts';
+import { controllersOf, isAtLeast, isUnset, leavesOf, portsOf, stateOf, versionOf } from './scontrol.ts';
+import type { Site, VirtualNode } from './spec.ts';
+
+/** What Slurm says of itself; undefined where it was not asked. */
+export interface SiteFound {
+  config: ReadonlyMap<string, string>;
+  /** By name. */
+  nodes: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  partitions: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** `scontrol show topology`, where there is a tree. */
+  topology: string;
+}
+
+export interface ConfPrograms {
+  resume: string;
+  suspend: string;
+  resumeFail: string;
+}
+
+export interface ConfLine {
+  file: 'slurm.conf' | 'topology.conf';
+  /** The line as it is to be. */
+  line: string;
+  reason: string;
+  state: 'there' | 'missing' | 'differs';
+  /** What is there instead, where it differs. */
+  is?: string;
+}
+
+/** What no line of a configuration mends. */
+export interface ConfFault {
+  what: string;
+  fix: string;
+}
+
+export interface ConfPlan {
+  lines: ConfLine[];
+  faults: ConfFault[];
+}
+
+/** Of power saving by partition; older ones know it for all nodes alone. */
+const oldestVersion = [21, 8] as const;
+/** What srun listens on when nothing is said: below those that systems give out. */
+const srunPortRange = '30001-32000';
+/** What its kernel keeps for itself is not for jobs. */
+const jobShare = 0.8;
+
+/** Memory that jobs of a v-node have, in MiB. */
+export function jobMemoryMiB({ memoryBytes }: Pick<VirtualNode, 'memoryBytes'>): number {
+  return Math.max(32, Math.floor((memoryBytes / 2 ** 20) * jobShare));
+}
+
+export function nodeLine(node: VirtualNode): string {
+  const features = ['lodge', `on-${node.host}`, ...node.features].join(',');
+  return `NodeName=${node.name} NodeAddr=${node.host} Port=${node.port} CPUs=${node.cpus} RealMemory=${jobMemoryMiB(node)} Feature=${features} State=CLOUD`;
+}
+
+export function partitionLine({ spec, nodes }: Site): string {
+  const perCpu = Math.min(...nodes.map((node) => Math.floor(jobMemoryMiB(node) / node.cpus)));
+  return [
+    `PartitionName=${spec.partition}`,
+    `Nodes=${foldHostList(nodes.map(({ name }) => name))}`,
+    `DefMemPerCPU=${perCpu}`,
+    'MaxTime=INFINITE',
+    `SuspendTime=${spec['suspend-time']}`,
+    `SuspendTimeout=${spec['suspend-timeout']}`,
+    `ResumeTimeout=${spec['resume-timeout']}`,
+    'State=UP',
+  ].join(' ');
+}
+
+/**
+ * What is to be in the configuration of the site.
+ * @param found what there is; without it, all lines count as missing
+ */
+export function planConf(site: Site, programs: ConfPrograms, found: SiteFound | undefined): ConfPlan {
+  const { config } = found ?? { config: new Map<string, string>() };
+  const lines: ConfLine[] = [
+    option(config, 'SlurmctldParameters', 'enable_configless', [
+      'guests have no copy of the configuration that could get old: their slurmd asks slurmctld for it.',
+      'A change of this line needs slurmctld to be started again',
+    ]),
+    option(config, 'PrivateData', 'cloud', [
+      'sinfo shows v-nodes that are powered down, too; otherwise nobody would know of them',
+    ]),
+    srunPorts(config),
+    program(config, 'ResumeProgram', programs.resume, [
+      'boots v-nodes when there is work for them, each in a holder job on its host',
+    ]),
+    program(config, 'SuspendProgram', programs.suspend, ['ends the holder job, and the guest with it']),
+    program(config, 'ResumeFailProgram', programs.resumeFail, [
+      'says why a v-node did not come up in time, and gives its host back',
+    ]),
+    ...site.nodes.map((node) => nodeConf(node, found)),
+    partitionConf(site, found),
+    ...topologyLines(site, found),
+  ];
+  return { lines, faults: found === undefined ? [] : faultsOf(site, found) };
+}
+
+/** One word more in a list of words. */
+function option(
+  config: ReadonlyMap<string, string>,
+  key: string,
+  wanted: string,
+  reason: readonly string[],
+): ConfLine {
+  const is = config.get(key);
+  const words = isUnset(is) ? [] : is!.split(',');
+  const line = `${key}=${[...words.filter((one) => one !== wanted && one !== 'none'), wanted].join(',')}`;
+  const base = { file: 'slurm.conf' as const, reason: reason.join('\n') };
+  if (words.includes(wanted)) return { ...base, line: `${key}=${is}`, state: 'there' };
+  return words.length === 0
+    ? { ...base, line, state: 'missing' }
+    : { ...base, line, state: 'differs', is: `${key}=${is}` };
+}
+
+function program(
+  config: ReadonlyMap<string, string>,
+  key: string,
+  path: string,
+  reason: readonly string[],
+): ConfLine {
+  const is = config.get(key);
+  const line = `${key}=${path}`;
+  const base = { file: 'slurm.conf' as const, line, reason: reason.join('\n') };
+  if (is === path) return { ...base, state: 'there' };
+  if (isUnset(is)) return { ...base, state: 'missing' };
+  return {
+    ...base,
+    reason: `${base.reason}.\nWhere other nodes need the program that is there, have one of your own call each for its nodes`,
+    state: 'differs',
+    is: `${key}=${is}`,
+  };
+}
+
+function srunPorts(config: ReadonlyMap<string, string>): ConfLine {
+  const is = portsOf(config.get('SrunPortRange'));
+  return {
+    file: 'slurm.conf',
+    line: `SrunPortRange=${is === undefined ? srunPortRange : `${is[0]}-${is[1]}`}`,
+    reason: 'guests are let out to these ports of srun, and not to all there are',
+    state: is === undefined ? 'missing' : 'there',
+  };
+}
+
+function nodeConf(node: VirtualNode, found: SiteFound | undefined): ConfLine {
+  const line = nodeLine(node);
+  const reason = `a guest on ${node.host}, whose slurmd is reached there at port ${node.port}`;
+  const base = { file: 'slurm.conf' as const, line, reason };
+  const is = found?.nodes.get(node.name);
+  if (is === undefined) return { ...base, state: 'missing' };
+  const features = new Set((is.get('AvailableFeatures') ?? '').split(','));
+  const wanted = new Set(['lodge', `on-${node.host}`, ...node.features]);
+  const isSame =
+    is.get('NodeAddr') === node.host &&
+    is.get('Port') === String(node.port) &&
+    is.get('CPUTot') === String(node.cpus) &&
+    is.get('RealMemory') === String(jobMemoryMiB(node)) &&
+    stateOf(is).has('CLOUD') &&
+    features.size === wanted.size &&
+    [...wanted].every((one) => features.has(one));
+  if (isSame) return { ...base, state: 'there' };
+  const kind = stateOf(is).has('CLOUD') ? ' State=CLOUD' : ` (not of State=CLOUD)`;
+  const told = `NodeName=${node.name} NodeAddr=${is.get('NodeAddr')} Port=${is.get('Port') ?? '6818'} CPUs=${is.get('CPUTot')} RealMemory=${is.get('RealMemory')} Feature=${is.get('AvailableFeatures')}${kind}`;
+  return { ...base, state: 'differs', is: told };
+}
+
+function partitionConf(site: Site, found: SiteFound | undefined): ConfLine {
+  const { spec, nodes } = site;
+  const base = {
+    file: 'slurm.conf' as const,
+    line: partitionLine(site),
+    reason: [
+      'the v-nodes. Power saving is of this partition alone: no other node is ever powered down by these lines.',
+      `With SLURM_PARTITION=HOSTS,${spec.partition} the same line of srun goes to a host and to a guest`,
+    ].join('\n'),
+  };
+  const is = found?.partitions.get(spec.partition);
+  if (is === undefined) return { ...base, state: 'missing' };
+  const names = is.get('Nodes') ?? '';
+  const isSame =
+    names === foldHostList(nodes.map(({ name }) => name)) &&
+    (is.get('SuspendTime') ?? '') === String(spec['suspend-time']) &&
+    (is.get('ResumeTimeout') ?? '') === String(spec['resume-timeout']);
+  if (isSame) return { ...base, state: 'there' };
+  return {
+    ...base,
+    state: 'differs',
+    is: `PartitionName=${spec.partition} Nodes=${names} SuspendTime=${is.get('SuspendTime')} ResumeTimeout=${is.get('ResumeTimeout')}`,
+  };
+}
+
+/** In a tree of switches each v-node is where its host is. */
+function topologyLines({ nodes }: Site, found: SiteFound | undefined): ConfLine[] {
+  if (found === undefined || !/tree/.test(found.config.get('TopologyPlugin') ?? '')) return [];
+  return leavesOf(found.topology).flatMap((leaf): ConfLine[] => {
+    const there = new Set(leaf.nodes);
+    const wanted = nodes.filter(({ host }) => there.has(host)).map(({ name }) => name);
+    if (wanted.length === 0) return [];
+    const all = [...leaf.nodes, ...wanted.filter((name) => !there.has(name))];
+    return [
+      {
+        file: 'topology.conf',
+        line: `SwitchName=${leaf.name} Nodes=${foldHostList(all)}`,
+        reason: 'v-nodes are at the switch of their hosts',
+        ...(all.length === leaf.nodes.length
+          ? { state: 'there' }
+          : {
+              state: 'differs',
+              is: `SwitchName=${leaf.name} Nodes=${foldHostList(leaf.nodes)}`,
+            }),
+      },
+    ];
+  });
+}
+
+function faultsOf({ file, nodes }: Site, { config, nodes: known }: SiteFound): ConfFault[] {
+  const faults: ConfFault[] = [];
+  const version = versionOf(config);
+  if (version === undefined || !isAtLeast(version, oldestVersion)) {
+    faults.push({
+      what: `this is Slurm ${config.get('SLURM_VERSION') ?? 'of no version that it tells'}, and power saving by partition came with 21.08`,
+      fix: "use a Slurm of one's own in jobs instead: lodge slurm up",
+    });
+  }
+  if (controllersOf(config).length === 0) {
+    faults.push({ what: 'slurmctld tells of no SlurmctldHost', fix: 'see slurm.conf' });
+  }
+  if (!/munge/.test(config.get('AuthType') ?? '')) {
+    faults.push({
+      what: `AuthType is ${config.get('AuthType')}, and guests know munge alone`,
+      fix: 'AuthType=auth/munge',
+    });
+  }
+  for (const host of new Set(nodes.map((node) => node.host))) {
+    const there = known.get(host);
+    const own = nodes.filter((node) => node.host === host);
+    const where = `${own[0]!.where}: `;
+    if (there === undefined) {
+      faults.push({ what: `${where}Slurm knows no node '${host}'`, fix: `correct 'hosts' in ${file}` });
+      continue;
+    }
+    const cpus = Number(there.get('CPUTot') ?? 0);
+    const memory = Number(there.get('RealMemory') ?? 0);
+    for (const node of own) {
+      const memoryMiB = holderMemoryMiB(node);
+      if (node.cpus > cpus || (memory > 1 && memoryMiB > memory)) {
+        faults.push({
+          what: `${node.where}: '${node.name}' is larger than its host: ${node.cpus} CPUs and ${memoryMiB}M of ${cpus} CPUs and ${memory}M of ${host}`,
+          fix: 'give it less, or a larger host',
+        });
+      }
+    }
+  }
+  return faults;
+}
+
+/** What the process of a guest has beside its memory, with the agent and the fabric that serve it. */
+const besideMiB = 448;
+
+/** Memory that a v-node's holder job takes of its host, in MiB. */
+export function holderMemoryMiB({ memoryBytes }: Pick<VirtualNode, 'memoryBytes'>): number {
+  return Math.ceil(memoryBytes / 2 ** 20) + besideMiB;
+}
+
+/**
+ * The lines as a person adds them to slurm.conf, each after its reason; what is there already is left out unless `all`.
+ * Those of other files are comments here.
+ */
+export function renderConf({ lines }: Pick<ConfPlan, 'lines'>, all: boolean): string {
+  return lines
+    .filter(({ state }) => all || state !== 'there')
+    .map(({ file, line, reason, is }) => {
+      const comments = [
+        ...reason.split('\n'),
+        ...(is === undefined ? [] : [`In the place of: ${is}`]),
+        ...(file === 'slurm.conf' ? [] : [`In ${file}:`, line]),
+      ];
+      const told = comments.map((text) => `# ${text}\n`).join('');
+      return file === 'slurm.conf' ? `${told}${line}\n` : told;
+    })
+    .join('');
+}

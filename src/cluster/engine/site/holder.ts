@@ -1,0 +1,225 @@
+/**
+ * The holder job of a v-node: it holds the CPUs and the memory of the host that the guest takes, so that Slurm books
+ * nothing twice, and the guest lives and dies with it. Pure.
+ */
+
+import * as z from 'zod';
+import { expandHostList } from '../../../host-list.ts';
+import { shellWord } from '../../../shell-words.ts';
+import type { ClusterExtension } from '../../look.ts';
+import { formatUplinkRule } from '../../uplink-rule.ts';
+import { withSlurmNetwork } from '../slurm-network.ts';
+import { holderMemoryMiB } from './conf.ts';
+import { portsOf } from './scontrol.ts';
+import type { Site, VirtualNode } from './spec.ts';
+
+/** All that a host must know to boot a v-node: goes with the job, so that a host needs no site file. */
+const orderSchema = z.strictObject({
+  version: z.literal(1),
+  node: z.string(),
+  port: z.int(),
+  image: z.string(),
+  allowed: z.array(z.string()),
+  guest: z.record(z.string(), z.unknown()),
+  mungeKey: z.string(),
+  /** Rules of the way out of the guest. */
+  allow: z.array(z.string()),
+  /** `HOST:PORT`, where slurmd asks for its configuration. */
+  confServers: z.array(z.string()),
+  features: z.array(z.string()),
+});
+
+export type HolderOrder = z.output<typeof orderSchema>;
+
+/** @throws what zod throws for what is no order of this version of lodge */
+export function readOrder(text: string): HolderOrder {
+  return orderSchema.parse(JSON.parse(text));
+}
+
+/** The name of the holder job of a v-node: by it the job is found again. */
+export function holderName(node: string): string {
+  return `lodge-${node}`;
+}
+
+/** Ports on which Slurm is met in the networks of its hosts. */
+export interface SitePorts {
+  controller: readonly [number, number];
+  slurmd: readonly [number, number];
+  srun: readonly [number, number];
+}
+
+/** Of srun, where nothing is said: any that a system gives out. */
+const anyPort = [1024, 65_535] as const;
+
+/** From `scontrol show config`. */
+export function sitePorts(config: ReadonlyMap<string, string>): SitePorts {
+  return {
+    controller: portsOf(config.get('SlurmctldPort')) ?? [6817, 6817],
+    slurmd: portsOf(config.get('SlurmdPort')) ?? [6818, 6818],
+    srun: portsOf(config.get('SrunPortRange')) ?? anyPort,
+  };
+}
+
+/** What guests of the site may reach, as rules of an uplink. */
+export function siteReach({ spec, nodes }: Site, ports: SitePorts): string[] {
+  const own = nodes.map(({ port }) => port);
+  const ranges = [ports.controller, ports.slurmd, [Math.min(...own), Math.max(...own)] as const, ports.srun];
+  const slurm = spec.networks.flatMap((destination) =>
+    ranges.map((range) => formatUplinkRule({ protocol: 'tcp', destination, ports: range })),
+  );
+  return [...new Set([...slurm, ...spec.reach.map(formatUplinkRule)])];
+}
+
+export function holderOrder(
+  site: Site,
+  node: VirtualNode,
+  ports: SitePorts,
+  controllers: readonly { name: string; address?: string }[],
+): HolderOrder {
+  const { spec } = site;
+  return {
+    version: 1,
+    node: node.name,
+    port: node.port,
+    image: node.image,
+    allowed: spec.images,
+    guest: node.guest,
+    mungeKey: spec['munge-key'],
+    allow: siteReach(site, ports),
+    confServers: controllers.map(({ name, address }) => `${address ?? name}:${ports.controller[0]}`),
+    features: node.features,
+  };
+}
+
+/** The line of sbatch; the script comes on its standard input. */
+export function holderArgv({ spec }: Pick<Site, 'spec'>, node: VirtualNode): string[] {
+  return [
+    ...['sbatch', '--parsable', `--job-name=${holderName(node.name)}`, `--nodelist=${node.host}`],
+    // Two of one name never run at the same time, however often they are asked for.
+    ...['--nodes=1', '--ntasks=1', `--cpus-per-task=${node.cpus}`, '--dependency=singleton'],
+    ...[`--mem=${holderMemoryMiB(node)}M`, '--no-requeue', '--time=UNLIMITED', '--chdir=/'],
+    ...['--input=/dev/null', '--output=/dev/null', '--error=/dev/null'],
+    ...['--comment=lodge: a guest as a node of Slurm', ...spec.sbatch],
+  ];
+}
+
+/**
+ * The script of the job. Its shell outlives lodge: when that is killed, the node is marked down at once.
+ * @param lodge path of the program, the same on all hosts
+ */
+export function holderScript(order: HolderOrder, store: string, lodge: string): string {
+  const { node } = order;
+  const down = (reason: string): string =>
+    `scontrol update nodename=${node} state=down reason="${reason}" && scontrol update nodename=${node} state=power_down_force`;
+  return `#!/bin/sh
+# Holds what the guest '${node}' takes of this host. Made by lodge: see docs/guides/slurm.md.
+umask 077
+export PATH="\${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
+export LODGE_DATA_DIR=${shellWord(store)} HOME=${shellWord(store)}
+log=$LODGE_DATA_DIR/holders/${node}.log
+if ! mkdir -p "\${log%/*}" || ! : >"$log" || ! [ -x ${shellWord(lodge)} ]; then
+  ${down(`lodge: $LODGE_DATA_DIR cannot be written on $SLURMD_NODENAME, or lodge is not there`)}
+  exit 1
+fi
+exec >"$log" 2>&1
+trap : TERM INT HUP
+${shellWord(lodge)} -q slurm hold <<'END-OF-ORDER'
+${JSON.stringify(order)}
+END-OF-ORDER
+code=$?
+[ $code = 0 ] || { ${down(`lodge: holder job $SLURM_JOB_ID on $SLURMD_NODENAME ended with code $code`)}; }
+exit $code
+`;
+}
+
+/** The cluster of one guest that a v-node is, as a cluster spec. YAML is a superset of JSON. */
+export function holderClusterText({ node, guest }: HolderOrder): string {
+  return JSON.stringify({
+    name: 'vnode',
+    // Users of the node are not its owner: there is no way in but Slurm's, and nothing of the owner's is shared.
+    ssh: false,
+    guests: { [node]: { ...guest, share: false } },
+  });
+}
+
+export function holderNetwork({ allow, port }: HolderOrder): ClusterExtension {
+  return withSlurmNetwork(allow, [port]);
+}
+
+/** Where the key of munge is in a guest; and its socket, which is where clients look for it when nothing is said. */
+const guestKey = '/etc/munge/munge.key';
+const guestSocket = '/run/munge/munge.socket.2';
+
+export interface GuestStep {
+  files: { path: string; mode: string; text: string }[];
+  /** Run as root in the guest; stays as long as the node does. */
+  script: string;
+}
+
+/**
+ * What makes a guest a node: munge with the site's key, then slurmd in the foreground.
+ * @param mungeKey in base64: it is no text
+ * @param hosts lines for /etc/hosts
+ */
+export function joinGuest(
+  order: HolderOrder,
+  mungeKey: string,
+  hosts: string,
+  socket = guestSocket,
+): GuestStep {
+  const place = '/run/lodge-slurm';
+  const servers = order.confServers.join(',');
+  return {
+    files: [
+      { path: `${place}/key`, mode: '600', text: mungeKey },
+      { path: `${place}/hosts`, mode: '644', text: hosts },
+    ],
+    script: `umask 022
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+command -v munged >/dev/null && command -v slurmd >/dev/null || { echo 'the image has no slurmd or munged' >&2; exit 127; }
+cat ${place}/hosts >>/etc/hosts
+mkdir -p ${guestKey.replace(/\/[^/]*$/, '')} ${socket.replace(/\/[^/]*$/, '')} /var/log/slurm /var/spool/slurmd || exit 1
+(umask 077; base64 -d ${place}/key >${guestKey}) || exit 1
+rm -f ${place}/key ${socket} ${socket}.lock
+munged --force --key-file ${guestKey} --socket ${socket} --pid-file ${place}/munged.pid --log-file ${place}/munged.log --seed-file ${place}/munged.seed || exit 1
+exec slurmd -D -b -N ${order.node} --conf-server ${shellWord(servers)}`,
+  };
+}
+
+/** Lines of /etc/hosts. @param addresses IPv4, by name */
+export function hostsLines(addresses: ReadonlyMap<string, string>): string {
+  return [...addresses].map(([name, address]) => `${address} ${name}\n`).join('');
+}
+
+/** Names that a guest must be able to resolve: of controllers and nodes. */
+export function namesToResolve(
+  controllers: readonly { name: string }[],
+  nodes: Iterable<ReadonlyMap<string, string>>,
+): string[] {
+  const names = new Set(controllers.map(({ name }) => name));
+  for (const node of nodes) {
+    for (const key of ['NodeAddr', 'NodeHostName']) {
+      const name = node.get(key);
+      if (name !== undefined && /^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(name)) names.add(name);
+    }
+  }
+  return [...names];
+}
+
+/** A reason of a node's state: one line, no quotes, not too long. */
+export function reasonText(text: string): string {
+  const plain = text
+    .replace(/[^\x20-\x7e]+/g, ' ')
+    .replace(/["'\\[\]]/g, (c) => ({ '[': '(', ']': ')' })[c] ?? '');
+  return `lodge: ${plain.replace(/^lodge: /, '').trim()}`.slice(0, 240);
+}
+
+/** The v-nodes of a list that slurmctld gives, and names in it that the site file does not know. */
+export function nodesOf(site: Site, list: string): { known: VirtualNode[]; unknown: string[] } {
+  const names = [...new Set(expandHostList(list, 'NODELIST'))];
+  const byName = new Map(site.nodes.map((node) => [node.name, node]));
+  return {
+    known: names.flatMap((name) => byName.get(name) ?? []),
+    unknown: names.filter((name) => !byName.has(name)),
+  };
+}

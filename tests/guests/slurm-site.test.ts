@@ -1,0 +1,211 @@
+/** Guests as nodes of a site's Slurm, set up as an administrator would: power saving boots and ends them. */
+
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type GroundUser,
+  groundCheckout,
+  hostNames,
+  type OwnedSlurmGround,
+  startSlurmGround,
+  whyNoGround,
+} from '../slurm/ground.ts';
+
+const siteFile = `networks: [10.99.0.0/24]
+images: [host]
+store: /home/lodge
+suspend-time: 5s
+suspend-timeout: 5s
+resume-timeout: 60s
+sbatch: [--partition=phys]
+nodes:
+  'v[01-02]': {hosts: 'n[01-02]', image: host, memory: 160M, accelerator: uml, features: [uml]}
+  v03: {hosts: n02, image: strange, memory: 160M, accelerator: uml}
+`;
+
+const asAdministrator = { user: 'root' } as const;
+
+describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
+  let ground: OwnedSlurmGround;
+  /** Lines that slurm.conf lacked before it was set up. */
+  let lacking: { stdout: string; code: number };
+
+  beforeAll(async () => {
+    ground = await startSlurmGround({ slurmUser: 'slurm' });
+    const root = (line: string, input?: string): Promise<string> =>
+      ground.output(line, { ...asAdministrator, ...(input === undefined ? {} : { input }) });
+    await root('mkdir -p /etc/lodge && cat >/etc/lodge/slurm.yaml', siteFile);
+    await root('install -o slurm -m 400 /etc/munge/munge.key /etc/lodge/munge.key');
+    await root('install -d -o slurm -m 700 /home/lodge');
+    const { stdout, code } = await ground.run('lodge slurm setup', asAdministrator);
+    lacking = { stdout: stdout.toString(), code };
+    await root(
+      'lodge slurm setup --all >/etc/slurm/lodge.conf || true; echo "Include lodge.conf" >>/etc/slurm/slurm.conf',
+    );
+    await restartController();
+    await root('scontrol reconfigure');
+  });
+
+  afterAll(() => ground.stop());
+
+  async function restartController(): Promise<void> {
+    await ground.output(
+      'pkill -x slurmctld; while pgrep -x slurmctld >/dev/null; do sleep 0.1; done; setsid slurmctld -D >>/run/slurmctld.log 2>&1 </dev/null & until scontrol ping | grep -q UP; do sleep 0.2; done',
+      asAdministrator,
+    );
+  }
+
+  /** State and reason of a node. */
+  async function told(node: string): Promise<string> {
+    const line = await ground.output(`scontrol show node ${node} --oneliner`, asAdministrator);
+    return `${/State=\S+/.exec(line)?.[0]}${/ Reason=.*$/m.exec(line)?.[0] ?? ''}`;
+  }
+
+  /** Waits until what is told of a node is as it should be. */
+  async function until(node: string, wanted: RegExp, limitMs = 60_000): Promise<string> {
+    const deadline = Date.now() + limitMs;
+    for (;;) {
+      const state = await told(node);
+      if (wanted.test(state)) return state;
+      if (Date.now() > deadline) throw new Error(`${node}: ${state}\n${await logs(node)}`);
+      await delay(200);
+    }
+  }
+
+  async function logs(node: string): Promise<string> {
+    const { stdout } = await ground.run(`tail -n 30 /home/lodge/holders/${node}.log`, asAdministrator);
+    return `${stdout}${await ground.logs()}`;
+  }
+
+  /** Holder jobs that there are, each with its host and what it has of it. */
+  function holders(): Promise<string> {
+    return ground.output("squeue -h -u slurm -o '%j %T %N %C %m'", asAdministrator);
+  }
+
+  async function leftOf(user: GroundUser): Promise<string[]> {
+    const found: string[] = [];
+    for (const host of hostNames) {
+      const files = await ground.output(`find /tmp /dev/shm -mindepth 1 -user ${user}`, {
+        ...asAdministrator,
+        host,
+      });
+      found.push(
+        ...(await ground.processesOf(user, host)),
+        ...files.split('\n').filter((line) => line !== ''),
+      );
+    }
+    return found;
+  }
+
+  async function untilNothingIsLeft(): Promise<void> {
+    const deadline = Date.now() + 60_000;
+    let left = [await holders(), ...(await leftOf('slurm'))].filter((one) => one !== '');
+    while (left.length > 0 && Date.now() < deadline) {
+      await delay(300);
+      left = [await holders(), ...(await leftOf('slurm'))].filter((one) => one !== '');
+    }
+    expect(left).toEqual([]);
+  }
+
+  test('lodge slurm setup tells what is missing, and when nothing is', async () => {
+    expect(lacking.code).toBe(1);
+    expect(lacking.stdout).toContain(`\nResumeProgram=${join(groundCheckout, 'scripts/slurm/resume')}\n`);
+    expect(lacking.stdout).toMatch(/^NodeName=v01 NodeAddr=n01 Port=17001 /m);
+    expect(lacking.stdout).not.toMatch(/^SlurmctldParameters/m);
+    const { code, stdout, stderr } = await ground.run('lodge slurm setup', asAdministrator);
+    expect([code, stdout.toString(), stderr]).toEqual([0, '', 'lodge: all 10 lines are there\n']);
+  });
+
+  test('srun boots v-nodes on demand, on their hosts, and the same line goes to both', async () => {
+    const line = (node: string) =>
+      ground.output(`srun -Q -w ${node} sh -c 'hostname; id -un; cat /proc/version'`, {
+        env: { SLURM_PARTITION: 'phys,virtual' },
+        timeoutMs: 120_000,
+      });
+    const [host, user, kernel] = (await line('n01')).split('\n');
+    expect([host, user]).toEqual(['n01', 'alice']);
+    const inGuest = (await line('v01')).split('\n');
+    expect(inGuest.slice(0, 2)).toEqual(['v01', 'alice']);
+    expect(inGuest[2]).not.toBe(kernel);
+    expect(await holders()).toBe('lodge-v01 RUNNING n01 1 608M');
+    // It is there now, and no root for whoever works in it.
+    const closed = 'cat /etc/munge/munge.key; ls /etc/lodge /run/lodge-slurm; ls -d /home/lodge/jobs';
+    const refused = await ground.run(`srun -Q -p virtual -w v01 sh -c '${closed}'`);
+    expect(refused.code).not.toBe(0);
+    expect(refused.stdout.toString()).not.toContain('jobs');
+    expect(refused.stderr).toContain('Permission denied');
+    const pair = await ground.output(
+      "srun -Q -p virtual -C 'uml' -N2 hostname | sort; srun -Q -p virtual -C on-n02\\&uml hostname",
+      { timeoutMs: 120_000 },
+    );
+    expect(pair).toBe('v01\nv02\nv02');
+  });
+
+  test('an idle v-node is powered down, and its holder is gone', async () => {
+    await until('v01', /^State=IDLE\+CLOUD\+POWERED_DOWN/);
+    await until('v02', /^State=IDLE\+CLOUD\+POWERED_DOWN/);
+    await untilNothingIsLeft();
+    // What Slurm says of it is no complaint.
+    expect(await told('v01')).not.toContain('Reason');
+  });
+
+  test('an image that is not on the list does not boot, and the reason is told', async () => {
+    const { code, stderr } = await ground.run('srun -w v03 -p virtual hostname');
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('Node failure on v03');
+    expect(await until('v03', /DOWN\+CLOUD\+POWERED_DOWN/)).toContain('(image-not-found)');
+    // One is put there by that name, and it is none that the administrator has allowed.
+    await ground.output(
+      'mkdir /tmp/root && echo a >/tmp/root/a && mksquashfs /tmp/root /tmp/root.squashfs -quiet >/dev/null && LODGE_DATA_DIR=/home/lodge lodge image import /tmp/root.squashfs --name strange && rm -r /tmp/root*',
+      { user: 'slurm' },
+    );
+    await ground.output('scontrol update nodename=v03 state=resume', asAdministrator);
+    await ground.run('srun -w v03 -p virtual hostname');
+    const state = await until('v03', /DOWN\+CLOUD\+POWERED_DOWN/);
+    expect(state).toContain('is not on the list of the site: its content is ');
+    expect(state).toContain('(image-not-allowed)');
+    await untilNothingIsLeft();
+  });
+
+  test('a v-node whose guest is killed is down with the reason at once, and what ran on it ends', async () => {
+    const job = ground.run('srun -p virtual -w v01 sleep 600', { timeoutMs: 120_000 });
+    await until('v01', /^State=ALLOCATED\+CLOUD$/);
+    await ground.output('pkill -9 -u slurm -x linux.uml', { ...asAdministrator, host: 'n01' });
+    const ended = await job;
+    expect(ended.code).not.toBe(0);
+    expect(await told('v01')).toMatch(/^State=DOWN\+CLOUD.* Reason=lodge: .*killed by signal 9.*on n01/);
+    await until('v01', /^State=DOWN\+CLOUD\+POWERED_DOWN/);
+    await untilNothingIsLeft();
+    await ground.output('scontrol update nodename=v01 state=resume', asAdministrator);
+  });
+
+  test('a holder that is killed whole, or cancelled, takes its v-node with it, and the controller may be away', async () => {
+    const jobs = ['v01', 'v02'].map((node) =>
+      ground.run(`srun -p virtual -w ${node} sleep 600`, { timeoutMs: 120_000 }),
+    );
+    // Asked for twice, there is one holder.
+    await until('v01', /POWERING_UP/);
+    await ground.output(`${groundCheckout}/scripts/slurm/resume v[01-02]`, { user: 'slurm' });
+    await until('v01', /^State=ALLOCATED\+CLOUD$/);
+    await until('v02', /^State=ALLOCATED\+CLOUD$/);
+    expect(
+      (await holders())
+        .split('\n')
+        .sort()
+        .map((line) => line.split(' ').slice(0, 3).join(' ')),
+    ).toEqual(['lodge-v01 RUNNING n01', 'lodge-v02 RUNNING n02']);
+    // V-nodes outlive the controller.
+    await restartController();
+    await until('v01', /^State=ALLOCATED\+CLOUD$/);
+    await ground.output('pkill -9 -u slurm', { ...asAdministrator, host: 'n01' });
+    await ground.output('scancel -n lodge-v02', { user: 'slurm' });
+    await Promise.all(jobs);
+    expect(await told('v02')).toMatch(
+      /^State=DOWN\+CLOUD.* Reason=lodge: holder job \d+ on n02 was cancelled/,
+    );
+    // Nobody on the host could tell: the controller does, when it looks at what has ended.
+    expect(await told('v01')).toMatch(/^State=DOWN\+CLOUD.* Reason=lodge: its holder job \d+ has ended/);
+    await untilNothingIsLeft();
+  });
+});
