@@ -3,7 +3,7 @@
 # date: exit code 1 when one is not.
 set -eu
 cd "$(dirname -- "$0")/.."
-pages="verbs.md:--markdown errors.md:--errors spec.md:--spec spec.schema.json:--schema study-spec.md:--study-spec study-spec.schema.json:--study-schema cluster-spec.md:--cluster-spec cluster-spec.schema.json:--cluster-schema"
+pages="verbs.md:--markdown errors.md:--errors spec.md:--spec spec.schema.json:--schema study-spec.md:--study-spec study-spec.schema.json:--study-schema cluster-spec.md:--cluster-spec cluster-spec.schema.json:--cluster-schema slurm-site.md:--slurm-site slurm-site.schema.json:--slurm-site-schema"
 
 case ${1-} in
   '') check= ;;

@@ -15,6 +15,7 @@ import { missingProgram, runProgram } from '../process.ts';
 import type { DoctorFlags } from './doctor.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
+import { siteFindings } from './slurm-site.ts';
 
 /** @returns the exit code: 1 when no guest can be booted here, else 0 */
 export async function runDoctor(flags: DoctorFlags, globals: GlobalOptions): Promise<number> {
@@ -71,7 +72,7 @@ async function examine(globals: GlobalOptions): Promise<DoctorReport> {
       reprobe: true,
     });
     progress.show('looking at the host');
-    return doctorReport(await gatherDoctorFacts(liveSource(), places(), verdicts));
+    return doctorReport(await gatherDoctorFacts(liveSource(), places(), verdicts), await siteFindings());
   } finally {
     progress.clear();
   }

@@ -12,6 +12,8 @@ interface ManualFlags {
   studySchema?: boolean;
   clusterSpec?: boolean;
   clusterSchema?: boolean;
+  slurmSite?: boolean;
+  slurmSiteSchema?: boolean;
 }
 
 export function defineGenerated(program: Command): void {
@@ -35,6 +37,8 @@ export function defineGenerated(program: Command): void {
     .option('--study-schema', 'The JSON Schema of a study spec, for editors.')
     .option('--cluster-spec', 'The keys of a cluster spec instead, as in docs/reference/cluster-spec.md.')
     .option('--cluster-schema', 'The JSON Schema of a cluster spec, for editors.')
+    .option('--slurm-site', 'The keys of the site file of Slurm instead, as in docs/reference/slurm-site.md.')
+    .option('--slurm-site-schema', 'The JSON Schema of the site file of Slurm, for editors.')
     .action(async (flags: ManualFlags) => {
       const { errorReference, manualPage, specReference, specSchema, verbReference } = await import(
         './manual.ts'
@@ -48,6 +52,8 @@ export function defineGenerated(program: Command): void {
         ['studySchema', () => json(specSchema('study'))],
         ['clusterSpec', () => specReference('cluster')],
         ['clusterSchema', () => json(specSchema('cluster'))],
+        ['slurmSite', () => specReference('slurmSite')],
+        ['slurmSiteSchema', () => json(specSchema('slurmSite'))],
         ['markdown', () => verbReference(program)],
       ];
       const make = others.find(([flag]) => flags[flag] === true)?.[1] ?? (() => manualPage(program));

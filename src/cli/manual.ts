@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import * as z from 'zod';
+import { siteSpecSchema } from '../cluster/engine/site/spec.ts';
 import { clusterSpecSchema } from '../cluster/spec.ts';
 import { catalogue, exitCodes } from '../errors.ts';
 import { guestSpecSchema } from '../guest/spec.ts';
@@ -124,6 +125,11 @@ const specs = {
     intro:
       '# The cluster spec\n\nMade by `lodge manual --cluster-spec`. `lodge up FILE` and `lodge apply FILE` read these keys as YAML. Sizes, times, bandwidths (`10Gbit`), delays (`50us`, `10ms`) and percentages (`0.1%`) carry their unit; unknown keys are refused. `lodge manual --cluster-schema` prints the JSON Schema for editors. [The guide](../guides/clusters.md) says what comes of them.\n\nKeys of guests, roles and defaults are those of [the guest spec](spec.md), without `name`; a guest has `role` too.',
   },
+  slurmSite: {
+    schema: siteSpecSchema,
+    intro:
+      "# The site file of Slurm\n\nMade by `lodge manual --slurm-site`. `/etc/lodge/slurm.yaml`, where slurmctld runs, says which guests are nodes of the site's Slurm; `lodge slurm setup` and the programs that slurmctld runs read these keys as YAML. Sizes and times carry their unit; unknown keys are refused. `lodge manual --slurm-site-schema` prints the JSON Schema for editors. [The guide](../guides/slurm.md#nodes-of-the-sites-slurm) says what comes of them.",
+  },
 } as const;
 
 export type SpecName = keyof typeof specs;
@@ -135,7 +141,7 @@ export function specSchema(name: SpecName): unknown {
 
 export function specReference(name: SpecName): string {
   const schema = specSchema(name) as JsonSchema;
-  const parts = name === 'cluster' ? clusterParts(schema) : [];
+  const parts = name === 'cluster' ? clusterParts(schema) : name === 'slurmSite' ? siteParts(schema) : [];
   const sections = parts.map(([title, part]) => `\n## ${title}\n\n${keyTable(part)}`);
   return `${specs[name].intro}\n\n${keyTable(schema)}${sections.join('')}`;
 }
@@ -154,6 +160,10 @@ function keyTable(schema: JsonSchema): string {
     return `| \`${key}\` | ${cell(property.description ?? '')} | ${cell(preset)} |`;
   });
   return `| key | meaning | default |\n|---|---|---|\n${rows.join('\n')}\n`;
+}
+
+function siteParts(schema: JsonSchema): [title: string, part: JsonSchema][] {
+  return [['V-nodes', schema.properties!.nodes!.additionalProperties!]];
 }
 
 /** The mappings within the spec of a cluster that have keys of their own. */

@@ -7,6 +7,7 @@ import { lookup } from 'node:dns/promises';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  guestPlace,
   type HolderOrder,
   holderClusterText,
   holderNetwork,
@@ -80,7 +81,7 @@ async function bootNode(order: HolderOrder, options: GlobalOptions): Promise<Pro
   const { config, lines } = await hosts;
   const step = joinGuest(order, mungeKey, lines, socketOf(config));
   await configureGuest(guest, [
-    ['mkdir', '/run/lodge-slurm', '700'],
+    ['mkdir', guestPlace, '700'],
     ...step.files.map(({ path, mode, text }): [string, ...string[]] => ['write', path, mode, text]),
   ]);
   const session = await execInGuest(guest, {
@@ -96,16 +97,21 @@ async function bootNode(order: HolderOrder, options: GlobalOptions): Promise<Pro
   session.output('stderr', collect);
   session.endInput();
   return session.end.then(
-    ({ code, signal }) =>
-      new LodgeError(
-        'guest-setup',
-        `slurmd in the guest ended with ${signal > 0 ? `signal ${signal}` : `code ${code}`}`,
-        {
-          detail: said.trim(),
-          ...(code === 127 ? { fix: 'boot it from an image that has slurmd and munge' } : {}),
-        },
-      ),
+    ({ code, signal }) => slurmdFault(code, signal, said.trim()),
     (error: unknown) => error,
+  );
+}
+
+function slurmdFault(code: number, signal: number, said: string): LodgeError {
+  const end = signal > 0 ? `signal ${signal}` : `code ${code}`;
+  const last = said.split('\n').at(-1)!;
+  return new LodgeError(
+    'guest-setup',
+    `slurmd in the guest ended with ${end}${last === '' ? '' : `: ${last}`}`,
+    {
+      ...(said === '' ? {} : { detail: said }),
+      ...(code === 127 ? { fix: 'boot it from an image that has slurmd and munge' } : {}),
+    },
   );
 }
 

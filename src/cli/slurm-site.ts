@@ -10,11 +10,12 @@ import {
   renderConf,
 } from '../cluster/engine/site/conf.ts';
 import { defaultSiteFile } from '../cluster/engine/site/place.ts';
-import { failNodes, lookAtSite, resumeNodes, suspendNodes } from '../cluster/engine/site/power.ts';
+import { failNodes, lookAtSite, reasonOf, resumeNodes, suspendNodes } from '../cluster/engine/site/power.ts';
 import { readSite, type Site } from '../cluster/engine/site/spec.ts';
 import { readDocument } from '../document.ts';
-import { describeError, LodgeError } from '../errors.ts';
+import { LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
+import { type Finding, findingMaker } from '../machine/doctor-checks/finding.ts';
 import type { GlobalOptions } from './program.ts';
 
 function siteOf(file: string): Site {
@@ -30,7 +31,7 @@ export function sitePrograms(): ConfPrograms {
 /** @returns the exit code: 0 when all is there, 1 when something is missing, differs or is wrong */
 export async function slurmSetupVerb(
   asked: string | undefined,
-  options: GlobalOptions & { all: boolean },
+  options: GlobalOptions & { options?: boolean; nodes?: boolean },
 ): Promise<number> {
   const file = asked ?? defaultSiteFile;
   if (asked === undefined && !existsSync(file)) {
@@ -54,7 +55,8 @@ export async function slurmSetupVerb(
       `${JSON.stringify({ file, isChecked: found !== undefined, lines: plan.lines, faults })}\n`,
     );
   } else {
-    process.stdout.write(renderConf(plan, options.all));
+    const part = options.nodes === true ? 'nodes' : options.options === true ? 'options' : 'all';
+    process.stdout.write(renderConf(plan, part));
     tell(plan, faults, found !== undefined);
   }
   // Lines against a Slurm that did not answer are as good as they can be, and unchecked.
@@ -119,7 +121,31 @@ export async function slurmPowerVerb(
   else await failNodes(site, list);
 }
 
-/** What is wrong with a v-node, for its log. */
-export function complain(error: unknown): void {
-  process.stderr.write(`${describeError(error)}\n`);
+/** What the doctor says of a site, where there is a site file. */
+export async function siteFindings(): Promise<Finding[]> {
+  const finding = findingMaker('Slurm');
+  if (!existsSync(defaultSiteFile)) return [];
+  const meaning = "guests cannot be nodes of this site's Slurm";
+  try {
+    const site = siteOf(defaultSiteFile);
+    const { lines, faults } = planConf(site, sitePrograms(), await lookAtSite());
+    const left = lines.filter(({ state }) => state !== 'there').length;
+    const all = [...faults, ...hereFaults(site, defaultSiteFile)];
+    return [
+      left === 0
+        ? finding(
+            'pass',
+            'site',
+            `slurm.conf has all ${lines.length} lines for v-nodes`,
+            'power saving boots them',
+          )
+        : finding('warn', 'site', `slurm.conf lacks ${left} of ${lines.length} lines for v-nodes`, meaning, {
+            advice: 'lodge slurm setup prints them',
+          }),
+      ...all.map(({ what, fix }) => finding('warn', 'site-fault', what, meaning, { advice: fix })),
+    ];
+  } catch (error) {
+    if (!(error instanceof LodgeError)) throw error;
+    return [finding('warn', 'site', reasonOf(error), meaning, { advice: error.fix ?? 'lodge slurm setup' })];
+  }
 }

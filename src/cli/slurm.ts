@@ -38,10 +38,14 @@ export function defineSlurm(program: Command): void {
       '[file]',
       `The site file; by default ${defaultSiteFile}, where slurmctld's programs look for it.`,
     )
-    .option('--all', 'Also print the lines that are there.')
-    .action(async (file: string | undefined, flags: { all?: boolean }) => {
+    .option('--options', 'Print what is missing of the options alone, to be added to slurm.conf.')
+    .option(
+      '--nodes',
+      'Print the v-nodes and their partition alone, whole: a file for slurm.conf to include.',
+    )
+    .action(async (file: string | undefined, flags: { options?: boolean; nodes?: boolean }) => {
       const { slurmSetupVerb } = await import('./slurm-site.ts');
-      process.exitCode = await slurmSetupVerb(file, { ...globals(), all: flags.all === true });
+      process.exitCode = await slurmSetupVerb(file, { ...globals(), ...flags });
     });
   const powerVerb = (name: string, description: string): void => {
     slurm

@@ -58,8 +58,9 @@ export interface DoctorReport {
   exitCode: number;
 }
 
-export function doctorReport(facts: DoctorFacts): DoctorReport {
-  const findings = diagnose(facts);
+/** @param others found beyond this machine; the last group is theirs */
+export function doctorReport(facts: DoctorFacts, others: readonly Finding[] = []): DoctorReport {
+  const findings = [...diagnose(facts), ...others];
   return {
     hostname: facts.machine.hostname,
     findings,

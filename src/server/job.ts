@@ -204,7 +204,7 @@ function startStep(job: string, dir: string, hosts: readonly string[]): Step {
     state.fault = missingProgram('srun', cause);
   });
   child.on('exit', () => {
-    const complaint = readFileSync(logs[1], 'utf8');
+    const complaint = textOf(logs[1]);
     const { detail } = tailOf(dir);
     state.fault ??=
       detail === undefined || /^srun: (error|fatal)/m.test(complaint)
@@ -223,6 +223,15 @@ function startStep(job: string, dir: string, hosts: readonly string[]): Step {
     },
     stop: () => child.kill('SIGTERM'),
   };
+}
+
+/** What a file says; nothing once the job has ended and its last agent has taken the directory with it. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 interface StepRecord extends ProcessIdentity {

@@ -24,6 +24,8 @@ export interface ConfPrograms {
 }
 
 export interface ConfLine {
+  /** `nodes`: made of the site file alone. */
+  part: 'options' | 'nodes' | 'topology';
   file: 'slurm.conf' | 'topology.conf';
   /** The line as it is to be. */
   line: string;
@@ -114,7 +116,7 @@ function option(
   const is = config.get(key);
   const words = isUnset(is) ? [] : is!.split(',');
   const line = `${key}=${[...words.filter((one) => one !== wanted && one !== 'none'), wanted].join(',')}`;
-  const base = { file: 'slurm.conf' as const, reason: reason.join('\n') };
+  const base = { part: 'options' as const, file: 'slurm.conf' as const, reason: reason.join('\n') };
   if (words.includes(wanted)) return { ...base, line: `${key}=${is}`, state: 'there' };
   return words.length === 0
     ? { ...base, line, state: 'missing' }
@@ -129,7 +131,7 @@ function program(
 ): ConfLine {
   const is = config.get(key);
   const line = `${key}=${path}`;
-  const base = { file: 'slurm.conf' as const, line, reason: reason.join('\n') };
+  const base = { part: 'options' as const, file: 'slurm.conf' as const, line, reason: reason.join('\n') };
   if (is === path) return { ...base, state: 'there' };
   if (isUnset(is)) return { ...base, state: 'missing' };
   return {
@@ -143,6 +145,7 @@ function program(
 function srunPorts(config: ReadonlyMap<string, string>): ConfLine {
   const is = portsOf(config.get('SrunPortRange'));
   return {
+    part: 'options',
     file: 'slurm.conf',
     line: `SrunPortRange=${is === undefined ? srunPortRange : `${is[0]}-${is[1]}`}`,
     reason: 'guests are let out to these ports of srun, and not to all there are',
@@ -153,7 +156,7 @@ function srunPorts(config: ReadonlyMap<string, string>): ConfLine {
 function nodeConf(node: VirtualNode, found: SiteFound | undefined): ConfLine {
   const line = nodeLine(node);
   const reason = `a guest on ${node.host}, whose slurmd is reached there at port ${node.port}`;
-  const base = { file: 'slurm.conf' as const, line, reason };
+  const base = { part: 'nodes' as const, file: 'slurm.conf' as const, line, reason };
   const is = found?.nodes.get(node.name);
   if (is === undefined) return { ...base, state: 'missing' };
   const features = new Set((is.get('AvailableFeatures') ?? '').split(','));
@@ -175,6 +178,7 @@ function nodeConf(node: VirtualNode, found: SiteFound | undefined): ConfLine {
 function partitionConf(site: Site, found: SiteFound | undefined): ConfLine {
   const { spec, nodes } = site;
   const base = {
+    part: 'nodes' as const,
     file: 'slurm.conf' as const,
     line: partitionLine(site),
     reason: [
@@ -207,6 +211,7 @@ function topologyLines({ nodes }: Site, found: SiteFound | undefined): ConfLine[
     const all = [...leaf.nodes, ...wanted.filter((name) => !there.has(name))];
     return [
       {
+        part: 'topology',
         file: 'topology.conf',
         line: `SwitchName=${leaf.name} Nodes=${foldHostList(all)}`,
         reason: 'v-nodes are at the switch of their hosts',
@@ -271,16 +276,17 @@ export function holderMemoryMiB({ memoryBytes }: Pick<VirtualNode, 'memoryBytes'
 }
 
 /**
- * The lines as a person adds them to slurm.conf, each after its reason; what is there already is left out unless `all`.
- * Those of other files are comments here.
+ * The lines as a person adds them to slurm.conf, each after its reason. What is there already is left out, but of
+ * `nodes`, which are a file of their own. Lines of other files are comments here.
  */
-export function renderConf({ lines }: Pick<ConfPlan, 'lines'>, all: boolean): string {
+export function renderConf({ lines }: Pick<ConfPlan, 'lines'>, part: 'all' | 'options' | 'nodes'): string {
   return lines
-    .filter(({ state }) => all || state !== 'there')
+    .filter((line) => (part === 'nodes' || line.state !== 'there') && (part === 'all' || line.part === part))
     .map(({ file, line, reason, is }) => {
       const comments = [
         ...reason.split('\n'),
-        ...(is === undefined ? [] : [`In the place of: ${is}`]),
+        // A whole file of nodes stands in the place of another, not of lines.
+        ...(is === undefined || part === 'nodes' ? [] : [`In the place of: ${is}`]),
         ...(file === 'slurm.conf' ? [] : [`In ${file}:`, line]),
       ];
       const told = comments.map((text) => `# ${text}\n`).join('');

@@ -146,8 +146,9 @@ export function holderNetwork({ allow, port }: HolderOrder): ClusterExtension {
   return withSlurmNetwork(allow, [port]);
 }
 
-/** Where the key of munge is in a guest; and its socket, which is where clients look for it when nothing is said. */
-const guestKey = '/etc/munge/munge.key';
+/** What is lodge's in a guest: root alone comes in. */
+export const guestPlace = '/run/lodge-slurm';
+/** Where clients look for munge when nothing is said. */
 const guestSocket = '/run/munge/munge.socket.2';
 
 export interface GuestStep {
@@ -167,7 +168,7 @@ export function joinGuest(
   hosts: string,
   socket = guestSocket,
 ): GuestStep {
-  const place = '/run/lodge-slurm';
+  const place = guestPlace;
   const servers = order.confServers.join(',');
   return {
     files: [
@@ -178,10 +179,10 @@ export function joinGuest(
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 command -v munged >/dev/null && command -v slurmd >/dev/null || { echo 'the image has no slurmd or munged' >&2; exit 127; }
 cat ${place}/hosts >>/etc/hosts
-mkdir -p ${guestKey.replace(/\/[^/]*$/, '')} ${socket.replace(/\/[^/]*$/, '')} /var/log/slurm /var/spool/slurmd || exit 1
-(umask 077; base64 -d ${place}/key >${guestKey}) || exit 1
+mkdir -p ${socket.replace(/\/[^/]*$/, '')} /var/log/slurm /var/spool/slurmd || exit 1
+(umask 077; base64 -d ${place}/key >${place}/munge.key) || exit 1
 rm -f ${place}/key ${socket} ${socket}.lock
-munged --force --key-file ${guestKey} --socket ${socket} --pid-file ${place}/munged.pid --log-file ${place}/munged.log --seed-file ${place}/munged.seed || exit 1
+munged --force --key-file ${place}/munge.key --socket ${socket} --pid-file ${place}/munged.pid --log-file ${place}/munged.log --seed-file ${place}/munged.seed || exit 1
 exec slurmd -D -b -N ${order.node} --conf-server ${shellWord(servers)}`,
   };
 }

@@ -49,11 +49,13 @@ function withConfig(changes: Record<string, string>) {
 
 describe('lines of slurm.conf', () => {
   test('for a Slurm of which nothing is known, each with its reason', () => {
-    expect(renderConf(planConf(sampleSite(), programs, undefined), false)).toBe(wholeConf);
+    const plan = planConf(sampleSite(), programs, undefined);
+    expect(renderConf(plan, 'all')).toBe(wholeConf);
+    expect(renderConf(plan, 'options') + renderConf(plan, 'nodes')).toBe(wholeConf);
   });
 
   test('only what is missing, and what is to be replaced', () => {
-    const text = renderConf(stateOfLines(), false);
+    const text = renderConf(stateOfLines(), 'all');
     expect(text).not.toContain('SlurmctldParameters');
     expect(text).not.toContain('PrivateData');
     expect(text).toContain('SrunPortRange=30001-32000\n');
@@ -77,8 +79,11 @@ NodeName=v01 NodeAddr=n01 Port=17001 CPUs=2 RealMemory=1638 Feature=lodge,on-n01
     const plan = stateOfLines(matching, found);
     expect(plan.faults).toEqual([]);
     expect(plan.lines.filter(({ state }) => state !== 'there')).toEqual([]);
-    expect(renderConf(plan, false)).toBe('');
-    expect(renderConf(plan, true)).toContain('SrunPortRange=60001-63000\n');
+    expect(renderConf(plan, 'all')).toBe('');
+    // The file of the nodes is whole each time that it is made.
+    expect(renderConf(plan, 'nodes')).toMatch(
+      /^NodeName=v01 [\s\S]*^NodeName=v02 [\s\S]*^PartitionName=virtual /m,
+    );
   });
 
   test('options that are there stay', () => {
@@ -104,7 +109,7 @@ NodeName=v01 NodeAddr=n01 Port=17001 CPUs=2 RealMemory=1638 Feature=lodge,on-n01
       { line: 'SwitchName=s2 Nodes=n02,v[02,04]', state: 'differs' },
     ]);
     // In slurm.conf such a line is an error.
-    expect(renderConf({ lines }, false)).toContain(
+    expect(renderConf({ lines }, 'all')).toContain(
       '# In topology.conf:\n# SwitchName=s1 Nodes=n01,v[01,03]\n',
     );
   });
