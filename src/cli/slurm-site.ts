@@ -9,6 +9,7 @@ import {
   planConf,
   renderConf,
 } from '../cluster/engine/site/conf.ts';
+import { ownSubnet, sitePorts, siteReach } from '../cluster/engine/site/holder.ts';
 import { defaultSiteFile } from '../cluster/engine/site/place.ts';
 import { failNodes, lookAtSite, reasonOf, resumeNodes, suspendNodes } from '../cluster/engine/site/power.ts';
 import { readSite, type Site } from '../cluster/engine/site/spec.ts';
@@ -77,13 +78,20 @@ function tell({ lines }: ConfPlan, faults: readonly ConfFault[], isChecked: bool
 }
 
 /** What is wrong on this host, where slurmctld and its programs run. */
-function hereFaults({ spec, nodes }: Site, file: string): ConfFault[] {
+function hereFaults(site: Site, file: string): ConfFault[] {
+  const { spec, nodes } = site;
   const faults: ConfFault[] = [];
   if (file !== defaultSiteFile) {
     faults.push({
       what: `slurmctld's programs read ${defaultSiteFile}, and this is ${file}`,
       fix: `cp ${file} ${defaultSiteFile}, where slurmctld runs`,
     });
+  }
+  try {
+    ownSubnet(siteReach(site, sitePorts(new Map())));
+  } catch (error) {
+    if (!(error instanceof LodgeError)) throw error;
+    faults.push({ what: error.message, fix: error.fix! });
   }
   const key = spec['munge-key'];
   const mode = statSync(key, { throwIfNoEntry: false })?.mode;

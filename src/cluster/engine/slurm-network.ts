@@ -12,8 +12,13 @@ const networkName = 'slurm';
 /**
  * Gives a cluster one network more, with a way out to the daemons and nothing else, the routes that lead there, and
  * ports of the host with the way out that lead to the guests.
+ * @param subnet of its own; by default the next one, as of every network
  */
-export function withSlurmNetwork(allow: string[], ports: readonly number[]): ClusterExtension {
+export function withSlurmNetwork(
+  allow: string[],
+  ports: readonly number[],
+  subnet?: string,
+): ClusterExtension {
   return {
     document: (document) => {
       const { value } = document;
@@ -29,7 +34,7 @@ export function withSlurmNetwork(allow: string[], ports: readonly number[]): Clu
         );
       }
       const own = clusterSpecSchema.shape.fabric.parse({
-        [networkName]: { members: names, uplink: { allow } },
+        [networkName]: { members: names, uplink: { allow }, ...(subnet === undefined ? {} : { subnet }) },
       })!;
       const lan = clusterSpecSchema.shape.fabric.parse({ lan: { members: names } })!;
       return { ...document, value: { ...value, fabric: { ...(value.fabric ?? lan), ...own } } };

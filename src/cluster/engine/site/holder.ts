@@ -4,10 +4,12 @@
  */
 
 import * as z from 'zod';
+import { LodgeError } from '../../../errors.ts';
 import { expandHostList } from '../../../host-list.ts';
 import { shellWord } from '../../../shell-words.ts';
+import { parsePrefix, prefixesOverlap } from '../../address.ts';
 import type { ClusterExtension } from '../../look.ts';
-import { formatUplinkRule } from '../../uplink-rule.ts';
+import { formatUplinkRule, parseUplinkRule } from '../../uplink-rule.ts';
 import { withSlurmNetwork } from '../slurm-network.ts';
 import { holderMemoryMiB } from './conf.ts';
 import { portsOf } from './scontrol.ts';
@@ -115,6 +117,8 @@ export function holderScript(order: HolderOrder, store: string, lodge: string): 
 # Holds what the guest '${node}' takes of this host. Made by lodge: see docs/guides/slurm.md.
 umask 077
 export PATH="\${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
+# slurmctld's own may be nowhere on this host.
+[ -e "\${SLURM_CONF-}" ] || unset SLURM_CONF
 export LODGE_DATA_DIR=${shellWord(store)} HOME=${shellWord(store)}
 log=$LODGE_DATA_DIR/holders/${node}.log
 if ! mkdir -p "\${log%/*}" || ! : >"$log" || ! [ -x ${shellWord(lodge)} ]; then
@@ -138,12 +142,31 @@ export function holderClusterText({ node, guest }: HolderOrder): string {
     name: 'vnode',
     // Users of the node are not its owner: there is no way in but Slurm's, and nothing of the owner's is shared.
     ssh: false,
+    fabric: {},
     guests: { [node]: { ...guest, share: false } },
   });
 }
 
 export function holderNetwork({ allow, port }: HolderOrder): ClusterExtension {
-  return withSlurmNetwork(allow, [port]);
+  return withSlurmNetwork(allow, [port], ownSubnet(allow));
+}
+
+/** Where the guest and its way out are: nobody else sees these addresses. */
+const subnets = ['10.213.77.0/24', '172.29.213.0/24', '192.168.213.0/24'];
+
+/** A subnet that is none of those that the guest is to reach. @throws LodgeError `spec-value` when all are */
+export function ownSubnet(allow: readonly string[]): string {
+  const taken = allow.map((rule) => parsePrefix(parseUplinkRule(rule).destination));
+  const free = subnets.find((one) => !taken.some((prefix) => prefixesOverlap(prefix, parsePrefix(one))));
+  if (free !== undefined) return free;
+  throw new LodgeError(
+    'spec-value',
+    `guests are to reach all of ${subnets.join(', ')}, and need one for themselves`,
+    {
+      where: 'networks, reach',
+      fix: 'name the networks of Slurm more narrowly in the site file',
+    },
+  );
 }
 
 /** What is lodge's in a guest: root alone comes in. */

@@ -9,6 +9,7 @@ import { expandHostList } from '../../../host-list.ts';
 import { installationDir } from '../../../installation.ts';
 import { runProgram } from '../../../process.ts';
 import { shellLine } from '../../../shell-words.ts';
+import { forEachBounded } from '../../governor.ts';
 import { siteEnvironment, slurmFault } from '../slurm-job.ts';
 import type { SiteFound } from './conf.ts';
 import {
@@ -24,6 +25,8 @@ import { controllersOf, parseConfig, parseRecords, stateOf } from './scontrol.ts
 import type { Site, VirtualNode } from './spec.ts';
 
 const answerWithinMs = 60_000;
+/** V-nodes that are asked for at the same time. */
+const mostAtOnce = 8;
 const fallbackPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The environment for a program of Slurm. slurmctld starts its programs without a PATH. */
@@ -79,17 +82,19 @@ export interface Holder {
   reason: string;
 }
 
-/** Holder jobs of a v-node that run or wait; those that are ending are not there. */
-export async function holdersOf(node: string): Promise<Holder[]> {
+/** Holder jobs of v-nodes that run or wait, by v-node; those that are ending are not there. */
+export async function holdersOf(nodes: readonly string[]): Promise<Map<string, Holder[]>> {
+  const holders = new Map<string, Holder[]>(nodes.map((node) => [node, []]));
+  if (nodes.length === 0) return holders;
+  const names = `--name=${nodes.map(holderName).join(',')}`;
   const states = '--states=PENDING,RUNNING,CONFIGURING,SUSPENDED';
-  const text = await ask(['squeue', '--noheader', `--name=${holderName(node)}`, states, '--format=%A|%T|%r']);
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const [id = '', state = '', reason = ''] = line.split('|');
-      return { id, isRunning: state === 'RUNNING', reason };
-    });
+  const text = await ask(['squeue', '--noheader', names, states, '--format=%A|%T|%r|%j']);
+  for (const line of text.split('\n')) {
+    const [id = '', state = '', reason = '', name = ''] = line.split('|');
+    const node = nodes.find((one) => holderName(one) === name);
+    if (node !== undefined) holders.get(node)!.push({ id, isRunning: state === 'RUNNING', reason });
+  }
+  return holders;
 }
 
 /** The parts of a node's state; none where Slurm does not know it. */
@@ -139,14 +144,15 @@ export async function resumeNodes(readSite: () => Site, list: string): Promise<s
   };
   const config = await readConfig();
   for (const node of unknown) await fail(node, `'${node}' is not in ${site.file}`);
-  for (const node of known) {
+  const holders = await holdersOf(known.map(({ name }) => name));
+  const waiting = known.filter(({ name }) => holders.get(name)!.length === 0);
+  await forEachBounded(waiting, mostAtOnce, async (node) => {
     try {
-      if ((await holdersOf(node.name)).length > 0) continue;
       await beginHolder(site, node, config);
     } catch (error) {
       await fail(node.name, reasonOf(error));
     }
-  }
+  });
   return faults;
 }
 
@@ -166,46 +172,51 @@ async function beginHolder(
 
 /** Cancels the holder jobs of v-nodes; names that are not of the site are passed over. */
 export async function suspendNodes(site: Site, list: string): Promise<void> {
-  for (const { name } of nodesOf(site, list).known) await cancelHolders(name);
+  const holders = await holdersOf(nodesOf(site, list).known.map(({ name }) => name));
+  await cancel([...holders.values()].flat());
 }
 
-async function cancelHolders(node: string): Promise<void> {
-  for (const { id } of await holdersOf(node)) await ask(['scancel', '--quiet', id]);
+async function cancel(holders: readonly Holder[]): Promise<void> {
+  if (holders.length > 0) await ask(['scancel', '--quiet', ...holders.map(({ id }) => id)]);
 }
 
 /**
- * After ResumeTimeout: v-nodes whose holder has found no room on the host are given back, to be asked for again; others
- * stay down, with a reason.
+ * After ResumeTimeout, when Slurm has them down: v-nodes whose holder has found no room on the host, or was never asked
+ * for, are given back, to be asked for again; others stay down, with a reason.
  */
 export async function failNodes(site: Site, list: string): Promise<void> {
-  for (const { name } of nodesOf(site, list).known) {
-    const holders = await holdersOf(name);
-    const waiting = holders.find(({ isRunning }) => !isRunning);
-    await cancelHolders(name);
-    if (holders.length > 0 && waiting !== undefined && holders.every(({ isRunning }) => !isRunning)) {
-      const reason = `no room on its host within ResumeTimeout: job ${waiting.id} waited (${waiting.reason})`;
-      await markDown(name, reason);
-      await giveBack(name);
-    } else {
-      const [holder] = holders;
+  const all = await holdersOf(nodesOf(site, list).known.map(({ name }) => name));
+  await cancel([...all.values()].flat());
+  for (const [node, holders] of all) {
+    const running = holders.find(({ isRunning }) => isRunning);
+    if (running !== undefined) {
       await markDown(
-        name,
-        holder === undefined
-          ? 'no holder job was there when ResumeTimeout had passed'
-          : `slurmd in the guest did not join within ResumeTimeout: job ${holder.id}; see holders/${name}.log in ${site.spec.store} on its host`,
+        node,
+        `slurmd in the guest did not join within ResumeTimeout: job ${running.id}; see holders/${node}.log in ${site.spec.store} on its host`,
+      );
+    } else if (!isWanted(await nodeState(node))) {
+      const [waiting] = holders;
+      await giveBack(
+        node,
+        waiting === undefined
+          ? 'ResumeTimeout has passed, and no holder job was there: was ResumeProgram killed?'
+          : `no room on its host within ResumeTimeout: job ${waiting.id} waited (${waiting.reason})`,
       );
     }
   }
 }
 
-async function giveBack(node: string): Promise<void> {
-  await ask(['scontrol', 'update', `nodename=${node}`, 'state=resume']);
+/** Lets jobs have a v-node again that is powered down; the reason stays to be read. */
+async function giveBack(node: string, reason: string): Promise<void> {
+  const update = ['scontrol', 'update', `nodename=${node}`];
+  await ask([...update, 'state=resume']);
+  await ask([...update, `reason=${reasonText(reason)}`]);
 }
 
 /** What the end of a holder job says of its v-node, when nothing else has told Slurm of it yet. */
 export async function holderEnded(node: string, job: string): Promise<void> {
   const state = await nodeState(node);
-  if (isAway(state) || (await holdersOf(node)).length > 0) return;
+  if (isAway(state) || (await holdersOf([node])).get(node)!.length > 0) return;
   await markDown(node, `its holder job ${job} has ended`);
 }
 

@@ -8,6 +8,7 @@ import {
   joinGuest,
   namesToResolve,
   nodesOf,
+  ownSubnet,
   readOrder,
   reasonText,
   sitePorts,
@@ -75,6 +76,12 @@ describe('a holder job', () => {
     expect(script).not.toContain('a2V5');
     expect(execFileSync('sh', ['-n'], { input: script }).toString()).toBe('');
   });
+});
+
+test('the addresses of guests are none that they are to reach', () => {
+  expect(ownSubnet(['tcp 10.99.0.0/24:6817'])).toBe('10.213.77.0/24');
+  expect(ownSubnet(['tcp 10.0.0.0/8:6817', 'tcp 172.16.0.0/12'])).toBe('192.168.213.0/24');
+  expect(() => ownSubnet(['tcp 0.0.0.0/0'])).toThrow('need one for themselves');
 });
 
 test('names that guests resolve are those of Slurm, and nothing else', () => {
