@@ -17,17 +17,26 @@ export function srunLine(node: string, cores: number): string[] {
   return ['srun', '-w', node, '-N1', '-n1', `-c${cores}`, '--chdir=/', '--quit-on-interrupt'];
 }
 
+/** Where Slurm is and on whose account it runs things: the caller's choice, for both nodes alike. Variables: srun(1). */
+const callersVariables = ['SLURM_CONF', 'SLURM_PARTITION', 'SLURM_ACCOUNT', 'SLURM_QOS', 'SLURM_RESERVATION'];
+
+/** What of an environment chooses the Slurm of a study. */
+export function slurmEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    callersVariables.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])),
+  );
+}
+
 /** @throws LodgeError `benchmark-output` when it hangs, `missing-program` without srun */
 export function runBySlurm(run: EnvironmentRun, node: string): Promise<EnvironmentResult> {
   const { argv, env, input } = run.command!;
   const variables = Object.entries({ ...baseEnvironment, ...env }).map(([name, value]) => `${name}=${value}`);
-  // Where Slurm is, is the caller's; what a benchmark has in its environment is the same in all nodes.
-  const { SLURM_CONF } = process.env;
+  // What a benchmark has in its environment is the same in all nodes.
   return runHere({
     ...run,
     command: {
       argv: [...srunLine(node, run.cell.cores), 'env', '-i', ...variables, ...argv],
-      env: SLURM_CONF === undefined ? {} : { SLURM_CONF },
+      env: slurmEnvironment(process.env),
       input,
     },
   });

@@ -11,7 +11,7 @@ import {
   orderOfBlock,
 } from '../../src/study/design.ts';
 import { planSizes } from '../../src/study/sizes.ts';
-import { srunLine } from '../../src/study/slurm.ts';
+import { slurmEnvironment, srunLine } from '../../src/study/slurm.ts';
 import { type StudySpec, studySpecSchema } from '../../src/study/spec.ts';
 import { machineOf } from '../guest/layout-machines.ts';
 
@@ -182,5 +182,15 @@ describe('a study through Slurm', () => {
   it('differs between its two sides by the node alone', () => {
     const [native, guest] = ['n01', 'v01'].map((name) => srunLine(name, 2).join(' '));
     expect(guest).toBe(native!.replace('n01', 'v01'));
+  });
+
+  it('goes where the caller says, and takes nothing else of a job around it', () => {
+    const env = {
+      SLURM_PARTITION: 'phys,virtual',
+      SLURM_JOB_ID: '7',
+      SLURM_MEM_PER_NODE: '9',
+      HOME: '/root',
+    };
+    expect(slurmEnvironment(env)).toEqual({ SLURM_PARTITION: 'phys,virtual' });
   });
 });
