@@ -6,6 +6,7 @@
 import { lookup } from 'node:dns/promises';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   guestPlace,
   type HolderOrder,
@@ -19,6 +20,7 @@ import {
 import { isAway, isWanted, lookAtSite, markDown, nodeState, reasonOf } from '../cluster/engine/site/power.ts';
 import { controllersOf } from '../cluster/engine/site/scontrol.ts';
 import { describeError, hostIoError, LodgeError } from '../errors.ts';
+import { deathOf } from '../guest/death.ts';
 import { resolveImage } from '../image/resolve.ts';
 import { openStore } from '../image/store.ts';
 import { configureGuest, execInGuest } from '../server/client.ts';
@@ -28,6 +30,8 @@ import type { GlobalOptions } from './program.ts';
 
 /** Names that are resolved for guests: more have the site's own name service in the image. */
 const mostNames = 4096;
+/** How long the end of a guest may take to be seen after its channel has broken. */
+const deathWithinMs = 1000;
 
 /** Ends with 0 when Slurm knows all that is to be known; with anything else, the script of the job tells it. */
 export async function slurmHoldVerb(options: GlobalOptions): Promise<void> {
@@ -98,8 +102,21 @@ async function bootNode(order: HolderOrder, options: GlobalOptions): Promise<Pro
   session.endInput();
   return session.end.then(
     ({ code, signal }) => slurmdFault(code, signal, said.trim()),
-    (error: unknown) => error,
+    (error: unknown) => deathIn(guest, error),
   );
+}
+
+/** Why a guest has ended, which is more than that its channel has: what it left tells, in a moment. */
+async function deathIn(name: string, error: unknown): Promise<unknown> {
+  const deadline = Date.now() + deathWithinMs;
+  while (Date.now() < deadline) {
+    const found = await locateGuest(name).catch(() => undefined);
+    if (found?.guest.status === 'exited') return deathOf(found.guest.plan);
+    // The agent has ended, or does not answer: there is nothing more to be known.
+    if (found === undefined) break;
+    await delay(50);
+  }
+  return error;
 }
 
 function slurmdFault(code: number, signal: number, said: string): LodgeError {

@@ -22,6 +22,7 @@ sbatch: [--partition=phys]
 nodes:
   'v[01-02]': {hosts: 'n[01-02]', image: host, memory: 160M, accelerator: uml, features: [uml]}
   v03: {hosts: n02, image: strange, memory: 160M, accelerator: uml}
+  v04: {hosts: n02, image: host, memory: 3G, accelerator: uml}
 `;
 
 const asAdministrator = { user: 'root' } as const;
@@ -51,6 +52,11 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
     });
     await restartController();
     await root('scontrol reconfigure');
+    // No room for a v-node on its host, for longer than it may take: the other tests go on meanwhile.
+    await ground.output(
+      'sbatch -w n02 -n1 --mem=2000 -o /dev/null --wrap "sleep 1000"; sbatch -p virtual -w v04 --requeue -o /dev/null --wrap hostname',
+      { user: 'bob' },
+    );
   });
 
   afterAll(() => ground.stop());
@@ -84,9 +90,14 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
     return `${stdout}${await ground.logs()}`;
   }
 
-  /** Holder jobs that there are, each with its host and what it has of it. */
-  function holders(): Promise<string> {
-    return ground.output("squeue -h -u slurm -o '%j %T %N %C %m'", asAdministrator);
+  /** Holder jobs of v01, v02 and v03 that there are, each with its host and what it has of it. */
+  async function holders(): Promise<string[]> {
+    const names = 'lodge-v01,lodge-v02,lodge-v03';
+    const text = await ground.output(`squeue -h -n ${names} -o '%j %T %N %C %m'`, asAdministrator);
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .sort();
   }
 
   async function leftOf(user: GroundUser): Promise<string[]> {
@@ -106,10 +117,10 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
 
   async function untilNothingIsLeft(): Promise<void> {
     const deadline = Date.now() + 60_000;
-    let left = [await holders(), ...(await leftOf('slurm'))].filter((one) => one !== '');
+    let left = [...(await holders()), ...(await leftOf('slurm'))];
     while (left.length > 0 && Date.now() < deadline) {
       await delay(300);
-      left = [await holders(), ...(await leftOf('slurm'))].filter((one) => one !== '');
+      left = [...(await holders()), ...(await leftOf('slurm'))];
     }
     expect(left).toEqual([]);
   }
@@ -120,7 +131,7 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
     expect(lacking.stdout).toMatch(/^NodeName=v01 NodeAddr=n01 Port=17001 /m);
     expect(lacking.stdout).not.toMatch(/^SlurmctldParameters/m);
     const { code, stdout, stderr } = await ground.run('lodge slurm setup', asAdministrator);
-    expect([code, stdout.toString(), stderr]).toEqual([0, '', 'lodge: all 10 lines are there\n']);
+    expect([code, stdout.toString(), stderr]).toEqual([0, '', 'lodge: all 11 lines are there\n']);
   });
 
   test('srun boots v-nodes on demand, on their hosts, and the same line goes to both', async () => {
@@ -131,21 +142,25 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
       });
     const [host, user, kernel] = (await line('n01')).split('\n');
     expect([host, user]).toEqual(['n01', 'alice']);
-    const inGuest = (await line('v01')).split('\n');
+    const [told01, told02] = await Promise.all([
+      line('v01'),
+      ground.output('srun -Q -p virtual -C on-n02\\&uml hostname', { timeoutMs: 120_000 }),
+    ]);
+    const inGuest = told01.split('\n');
+    expect(told02).toBe('v02');
     expect(inGuest.slice(0, 2)).toEqual(['v01', 'alice']);
     expect(inGuest[2]).not.toBe(kernel);
-    expect(await holders()).toBe('lodge-v01 RUNNING n01 1 608M');
+    expect(await holders()).toEqual(['lodge-v01 RUNNING n01 1 608M', 'lodge-v02 RUNNING n02 1 608M']);
     // It is there now, and no root for whoever works in it.
     const closed = 'ls -d /home/lodge/jobs; cat /etc/lodge/munge.key || ls /run/lodge-slurm';
     const refused = await ground.run(`srun -Q -p virtual -w v01 sh -c '${closed}'`);
     expect(refused.code).not.toBe(0);
     expect(refused.stdout.toString()).not.toContain('jobs');
     expect(refused.stderr).toContain('Permission denied');
-    const pair = await ground.output(
-      "srun -Q -p virtual -C 'uml' -N2 hostname | sort; srun -Q -p virtual -C on-n02\\&uml hostname",
-      { timeoutMs: 120_000 },
-    );
-    expect(pair).toBe('v01\nv02\nv02');
+    const pair = await ground.output("srun -Q -p virtual -w 'v[01-02]' hostname | sort", {
+      timeoutMs: 120_000,
+    });
+    expect(pair).toBe('v01\nv02');
   });
 
   test('an idle v-node is powered down, and its holder is gone', async () => {
@@ -195,12 +210,10 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
     await ground.output(`${groundCheckout}/scripts/slurm/resume v[01-02]`, { user: 'slurm' });
     await until('v01', /^State=ALLOCATED\+CLOUD$/);
     await until('v02', /^State=ALLOCATED\+CLOUD$/);
-    expect(
-      (await holders())
-        .split('\n')
-        .sort()
-        .map((line) => line.split(' ').slice(0, 3).join(' ')),
-    ).toEqual(['lodge-v01 RUNNING n01', 'lodge-v02 RUNNING n02']);
+    expect((await holders()).map((line) => line.split(' ').slice(0, 3).join(' '))).toEqual([
+      'lodge-v01 RUNNING n01',
+      'lodge-v02 RUNNING n02',
+    ]);
     // V-nodes outlive the controller.
     await restartController();
     await until('v01', /^State=ALLOCATED\+CLOUD$/);
@@ -212,6 +225,14 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
     );
     // Nobody on the host could tell: the controller does, when it looks at what has ended.
     expect(await told('v01')).toMatch(/^State=DOWN\+CLOUD.* Reason=lodge: its holder job \d+ has ended/);
+    await untilNothingIsLeft();
+  });
+
+  test('a v-node whose host is full waits, and is given back when it has waited long enough', async () => {
+    const state = await until('v04', / Reason=lodge: no room/, 120_000);
+    expect(state).toMatch(/^State=IDLE\+CLOUD\+POWERED_DOWN/);
+    expect(state).toMatch(/job \d+ waited \(Resources\)/);
+    await ground.output('scancel -u bob', asAdministrator);
     await untilNothingIsLeft();
   });
 });
