@@ -88,7 +88,8 @@ export async function holdersOf(nodes: readonly string[]): Promise<Map<string, H
   if (nodes.length === 0) return holders;
   const names = `--name=${nodes.map(holderName).join(',')}`;
   const states = '--states=PENDING,RUNNING,CONFIGURING,SUSPENDED';
-  const text = await ask(['squeue', '--noheader', names, states, '--format=%A|%T|%r|%j']);
+  // Anybody may give a job that name; those of SlurmUser alone are holders.
+  const text = await ask(['squeue', '--noheader', '--me', names, states, '--format=%A|%T|%r|%j']);
   for (const line of text.split('\n')) {
     const [id = '', state = '', reason = '', name = ''] = line.split('|');
     const node = nodes.find((one) => holderName(one) === name);
@@ -105,7 +106,7 @@ export async function nodeState(node: string): Promise<Set<string>> {
 
 /**
  * Marks a v-node down, whose jobs end now and not when Slurm misses it, and powers it down: so it is not left half
- * joined. `scontrol update nodename=… state=resume` gives it back to jobs.
+ * joined. `scontrol update nodename=… state=idle` gives it back to jobs.
  */
 export async function markDown(node: string, reason: string): Promise<void> {
   await ask(['scontrol', 'update', `nodename=${node}`, 'state=down', `reason=${reasonText(reason)}`]);
@@ -137,12 +138,13 @@ export async function resumeNodes(readSite: () => Site, list: string): Promise<s
     for (const node of expandHostList(list, 'NODELIST')) await markDown(node, reasonOf(error));
     throw error;
   }
+  const config = await readConfig();
+  requireSlurmUser(config);
   const { known, unknown } = nodesOf(site, list);
   const fail = async (node: string, reason: string): Promise<void> => {
     faults.push(`${node}: ${reason}`);
     await markDown(node, reason);
   };
-  const config = await readConfig();
   for (const node of unknown) await fail(node, `'${node}' is not in ${site.file}`);
   const holders = await holdersOf(known.map(({ name }) => name));
   const waiting = known.filter(({ name }) => holders.get(name)!.length === 0);
@@ -154,6 +156,15 @@ export async function resumeNodes(readSite: () => Site, list: string): Promise<s
     }
   });
   return faults;
+}
+
+/** Whoever else asks would leave a job that nobody can end as a holder's. @throws LodgeError `slurm-setup` */
+function requireSlurmUser(config: ReadonlyMap<string, string>): void {
+  const asked = /^(.*)\((\d+)\)$/.exec(config.get('SlurmUser') ?? '');
+  if (asked === null || Number(asked[2]) === process.getuid!()) return;
+  throw new LodgeError('slurm-setup', `v-nodes are powered by SlurmUser alone, who is ${asked[1]} here`, {
+    fix: `an administrator powers one up by: scontrol update nodename=NODE state=power_up`,
+  });
 }
 
 async function beginHolder(
@@ -206,11 +217,11 @@ export async function failNodes(site: Site, list: string): Promise<void> {
   }
 }
 
-/** Lets jobs have a v-node again that is powered down; the reason stays to be read. */
+/** Lets jobs have a v-node again that is powered down. A node that is idle shows no reason: it has a comment. */
 async function giveBack(node: string, reason: string): Promise<void> {
   const update = ['scontrol', 'update', `nodename=${node}`];
-  await ask([...update, 'state=resume']);
-  await ask([...update, `reason=${reasonText(reason)}`]);
+  await ask([...update, 'state=idle']);
+  await ask([...update, `comment=${reasonText(reason)}`]);
 }
 
 /** What the end of a holder job says of its v-node, when nothing else has told Slurm of it yet. */
