@@ -23,6 +23,7 @@ import { describeError, hostIoError, LodgeError } from '../errors.ts';
 import { deathOf } from '../guest/death.ts';
 import { resolveImage } from '../image/resolve.ts';
 import { openStore } from '../image/store.ts';
+import { printable } from '../printable.ts';
 import { configureGuest, execInGuest } from '../server/client.ts';
 import { locateGuest } from '../server/locate.ts';
 import { upVerb } from './cluster-actions.ts';
@@ -32,6 +33,7 @@ import type { GlobalOptions } from './program.ts';
 const mostNames = 4096;
 /** How long the end of a guest may take to be seen after its channel has broken. */
 const deathWithinMs = 1000;
+const logLimitBytes = 4 * 1024 * 1024;
 
 /** Ends with 0 when Slurm knows all that is to be known; with anything else, the script of the job tells it. */
 export async function slurmHoldVerb(options: GlobalOptions): Promise<void> {
@@ -46,9 +48,7 @@ export async function slurmHoldVerb(options: GlobalOptions): Promise<void> {
   }
   let end: unknown;
   try {
-    const booted = bootNode(order, options);
-    const slurmd = await Promise.race([booted, told.then(() => undefined)]);
-    if (slurmd !== undefined) end = await Promise.race([slurmd, told.then(() => undefined)]);
+    end = await Promise.race([runNode(order, options), told]);
   } catch (error) {
     end = error;
   }
@@ -59,8 +59,8 @@ export async function slurmHoldVerb(options: GlobalOptions): Promise<void> {
   await markDown(order.node, end === undefined ? `${job} was cancelled` : `${reasonOf(end)}, ${job}`);
 }
 
-/** @returns settles with why the node has ended, once it has */
-async function bootNode(order: HolderOrder, options: GlobalOptions): Promise<Promise<unknown>> {
+/** Boots the guest and runs slurmd in it. @returns why the node has ended, once it has */
+async function runNode(order: HolderOrder, options: GlobalOptions): Promise<unknown> {
   await requireAllowed(order);
   const mungeKey = readKey(order.mungeKey);
   const hosts = hostsHere();
@@ -93,8 +93,11 @@ async function bootNode(order: HolderOrder, options: GlobalOptions): Promise<Pro
     ...{ uid: 0, gid: 0, groups: [0] },
   });
   let said = '';
+  let loggedBytes = 0;
   const collect = (bytes: Buffer): void => {
-    process.stderr.write(bytes);
+    // The guest's root writes this: it may not fill the host's disk.
+    loggedBytes += bytes.length;
+    if (loggedBytes <= logLimitBytes) process.stderr.write(printable(bytes.toString()));
     said = (said + bytes.toString()).slice(-2000);
   };
   session.output('stdout', collect);
