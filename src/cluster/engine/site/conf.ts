@@ -3,7 +3,7 @@
  * is there already. Pure.
  */
 
-import { foldHostList } from '../../../host-list.ts';
+import { expandHostList, foldHostList } from '../../../host-list.ts';
 import { controllersOf, isAtLeast, isUnset, leavesOf, portsOf, stateOf, versionOf } from './scontrol.ts';
 import type { Site, VirtualNode } from './spec.ts';
 
@@ -175,6 +175,12 @@ function nodeConf(node: VirtualNode, found: SiteFound | undefined): ConfLine {
   return { ...base, state: 'differs', is: told };
 }
 
+/** Slurm sorts its lists; a site file has an order of its own. */
+function isSameList(list: string, nodes: readonly VirtualNode[]): boolean {
+  const there = new Set(isUnset(list) ? [] : expandHostList(list));
+  return there.size === nodes.length && nodes.every(({ name }) => there.has(name));
+}
+
 function partitionConf(site: Site, found: SiteFound | undefined): ConfLine {
   const { spec, nodes } = site;
   const base = {
@@ -190,7 +196,7 @@ function partitionConf(site: Site, found: SiteFound | undefined): ConfLine {
   if (is === undefined) return { ...base, state: 'missing' };
   const names = is.get('Nodes') ?? '';
   const isSame =
-    names === foldHostList(nodes.map(({ name }) => name)) &&
+    isSameList(names, nodes) &&
     (is.get('SuspendTime') ?? '') === String(spec['suspend-time']) &&
     (is.get('ResumeTimeout') ?? '') === String(spec['resume-timeout']);
   if (isSame) return { ...base, state: 'there' };

@@ -86,6 +86,11 @@ NodeName=v01 NodeAddr=n01 Port=17001 CPUs=2 RealMemory=1638 Feature=lodge,on-n01
     );
   });
 
+  test('the order of the site file is not that of Slurm, and no difference', () => {
+    const { lines } = stateOfLines(matching.replace("'v[01-02]'", "'v02,v01'"));
+    expect(lines.find(({ line }) => line.startsWith('PartitionName='))).toMatchObject({ state: 'there' });
+  });
+
   test('options that are there stay', () => {
     const found = withConfig({ SlurmctldParameters: 'cloud_dns,power_save_interval=5', PrivateData: 'none' });
     const { lines } = stateOfLines(siteText, found);
