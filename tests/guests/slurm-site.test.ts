@@ -17,7 +17,7 @@ images: [host]
 store: /home/lodge
 suspend-time: 5s
 suspend-timeout: 5s
-resume-timeout: 60s
+resume-timeout: 100s
 sbatch: [--partition=phys]
 nodes:
   'v[01-02]': {hosts: 'n[01-02]', image: host, memory: 160M, accelerator: uml, features: [uml]}
@@ -76,7 +76,7 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
   }
 
   /** Waits until what is told of a node is as it should be. */
-  async function until(node: string, wanted: RegExp, limitMs = 60_000): Promise<string> {
+  async function until(node: string, wanted: RegExp, limitMs = 100_000): Promise<string> {
     const deadline = Date.now() + limitMs;
     for (;;) {
       const state = await told(node);
@@ -139,13 +139,13 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
     const line = (node: string) =>
       ground.output(`srun -Q -w ${node} sh -c 'hostname; id -un; cat /proc/version'`, {
         env: { SLURM_PARTITION: 'phys,virtual' },
-        timeoutMs: 120_000,
+        timeoutMs: 150_000,
       });
     const [host, user, kernel] = (await line('n01')).split('\n');
     expect([host, user]).toEqual(['n01', 'alice']);
     const [told01, told02] = await Promise.all([
       line('v01'),
-      ground.output('srun -Q -p virtual -C on-n02\\&uml hostname', { timeoutMs: 120_000 }),
+      ground.output('srun -Q -p virtual -C on-n02\\&uml hostname', { timeoutMs: 150_000 }),
     ]);
     const inGuest = told01.split('\n');
     expect(told02).toBe('v02');
@@ -159,7 +159,7 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
     expect(refused.stdout.toString()).not.toContain('jobs');
     expect(refused.stderr).toContain('Permission denied');
     const pair = await ground.output("srun -Q -p virtual -w 'v[01-02]' hostname | sort", {
-      timeoutMs: 120_000,
+      timeoutMs: 150_000,
     });
     expect(pair).toBe('v01\nv02');
   });
@@ -224,7 +224,8 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
 
   test('a v-node whose host is full waits, and is given back when it has waited long enough', async () => {
     const state = await until('v04', / Comment=lodge: no room/, 120_000);
-    expect(state).toMatch(/^State=IDLE\+CLOUD\+POWERED_DOWN/);
+    // The job that wanted it is queued again, and may be at it once more.
+    expect(state).toMatch(/^State=(IDLE\+CLOUD\+POWERED_DOWN|ALLOCATED)/);
     expect(state).toMatch(/job \d+ waited \(Resources\)/);
     await ground.output('scancel -u bob', asAdministrator);
     await untilNothingIsLeft();
