@@ -15,7 +15,7 @@ import {
 const siteFile = `networks: [10.99.0.0/24]
 images: [host]
 store: /home/lodge
-suspend-time: 5s
+suspend-time: 15s
 suspend-timeout: 5s
 resume-timeout: 100s
 sbatch: [--partition=phys]
@@ -209,7 +209,7 @@ describe.skipIf(whyNoGround() !== undefined)("nodes of a site's Slurm", () => {
     await until('v01', /^State=ALLOCATED\+CLOUD$/);
     // The guest alone; the holder job by its owner; all of the job's script, so that nothing on the host can tell.
     const onHost = { ...asAdministrator, host: 'n01' } as const;
-    await ground.output('pkill -9 -u slurm -f "linux.uml.*vnode.v01"', onHost);
+    await ground.output('pkill -9 -u slurm -f "^/usr/bin/linux.uml.*vnode.v01"', onHost);
     await ground.output('scancel -n lodge-v02', { user: 'slurm' });
     expect(await until('v01', /^State=DOWN/, 5000)).toMatch(/ Reason=lodge: .*killed by signal 9.* on n01/);
     expect(await until('v02', /^State=DOWN/, 10_000)).toMatch(
