@@ -230,7 +230,9 @@ function stepInto(schema: SchemaShape, step: PropertyKey): SchemaShape[] {
 /** The known word nearest to what was written, if one is near enough to be what was meant. */
 export function nearest(written: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.ceil(written.length / 3)) + 1;
+  // Of two letters, one at least was meant.
+  const most = written.length < 3 ? 1 : Math.max(2, Math.ceil(written.length / 3));
+  let bestDistance = most + 1;
   for (const candidate of known) {
     const distance = editDistance(written.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];

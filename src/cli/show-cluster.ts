@@ -4,9 +4,10 @@ import { describeSteps } from '../cluster/apply.ts';
 import type { Step } from '../cluster/diff.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
 import { memorySum } from '../cluster/resources.ts';
+import { formatLinkShape } from '../cluster/shapes.ts';
 import { formatUplinkRule } from '../cluster/uplink-rule.ts';
-import type { LinkPlan, NetworkPlan, Shape } from '../fabric/plan.ts';
-import { formatBandwidth, formatDelay, formatPercentage, formatSize } from '../units.ts';
+import type { LinkPlan, NetworkPlan } from '../fabric/plan.ts';
+import { formatSize } from '../units.ts';
 import { table } from './table.ts';
 
 /** @param hosts names of hosts by those of guests, where there are several */
@@ -89,28 +90,15 @@ function captureLines({ name, capture }: LinkPlan): string[] {
   return capture === undefined ? [] : [`capture of ${name} in ${capture.directory}`];
 }
 
-/** `10Gbit, 40ms ±1ms, loss 0.1%`; `-` for one that does nothing to frames. */
-export function formatLinkShape(shape: Shape): string {
-  const { bandwidthBitsPerSecond, delayMs, jitterMs, loss, duplicate, reorder } = shape;
-  const parts = [
-    bandwidthBitsPerSecond === undefined ? undefined : formatBandwidth(bandwidthBitsPerSecond),
-    delayMs === undefined
-      ? undefined
-      : `${formatDelay(delayMs)}${jitterMs === undefined ? '' : ` ±${formatDelay(jitterMs)}`}`,
-    loss === undefined ? undefined : `loss ${formatPercentage(loss)}`,
-    duplicate === undefined ? undefined : `duplicate ${formatPercentage(duplicate)}`,
-    reorder === undefined ? undefined : `reorder ${formatPercentage(reorder)}`,
-  ].filter((part) => part !== undefined);
-  return parts.length === 0 ? '-' : parts.join(', ');
-}
-
-/** What would be done to guests that are there. */
+/** What would be done to a cluster that is there. */
 function changes(steps: readonly Step[]): string[] {
+  // Of a new cluster all is started.
+  if (steps.some((step) => step.kind === 'fabric' && step.isNew)) return [];
   const lines = steps.flatMap((step) => {
-    if (step.kind === 'remove') return [`  remove ${step.guest}`];
+    if (step.kind === 'remove' || step.kind === 'start') return [`  ${step.kind} ${step.guest}`];
     if (step.kind === 'replace')
       return [`  replace ${step.guest}: it ${step.why === 'changed' ? 'changes' : 'has ended'}`];
-    if (step.kind !== 'fabric' || step.isNew) return [];
+    if (step.kind !== 'fabric') return [];
     return [
       ...step.added.map((link) => `  add link ${link}`),
       ...step.removed.map((link) => `  remove link ${link}`),

@@ -43,6 +43,21 @@ export function planRoutes(
     destination,
     gateway: gatewayOf(via, guest, own, interfaces),
   }));
+  for (const { destination, gateway } of routes) {
+    const fault = (what: string, fix: string): LodgeError =>
+      new LodgeError('spec-value', `'${guest.name}' has a route to ${destination} via ${gateway}, ${what}`, {
+        where: guest.where,
+        fix,
+      });
+    if (own.some(({ address }) => address.split('/')[0] === gateway))
+      throw fault('which is its own address', 'name the guest that passes packets on');
+    const near = own.find(({ address }) => formatPrefix(subnetOf(address)) === destination);
+    if (near !== undefined)
+      throw fault(
+        `but it is in ${near.network} itself`,
+        'leave the route out: it reaches these addresses without',
+      );
+  }
   if (routes.some(({ destination }) => destination === everywhere)) return routes;
   for (const { network } of own) {
     const ports = fabric.networks.find(({ name }) => name === network)!.ports;

@@ -2,7 +2,7 @@
 
 import { LodgeError } from '../errors.ts';
 import type { Shape } from '../fabric/plan.ts';
-import { formatDelay } from '../units.ts';
+import { formatBandwidth, formatDelay, formatPercentage } from '../units.ts';
 import type { MemberSpec, ShapeSpec } from './spec.ts';
 
 export interface LinkShapes {
@@ -95,4 +95,19 @@ export function shapeOf(spec: ShapeSpec, where: string): Shape {
     ...(duplicate > 0 ? { duplicate } : {}),
     ...(reorder > 0 ? { reorder } : {}),
   };
+}
+
+/** `10Gbit, 40ms ±1ms, loss 0.1%`; `-` for one that does nothing to frames. */
+export function formatLinkShape(shape: Shape): string {
+  const { bandwidthBitsPerSecond, delayMs, jitterMs, loss, duplicate, reorder } = shape;
+  const parts = [
+    bandwidthBitsPerSecond === undefined ? undefined : formatBandwidth(bandwidthBitsPerSecond),
+    delayMs === undefined
+      ? undefined
+      : `${formatDelay(delayMs)}${jitterMs === undefined ? '' : ` ±${formatDelay(jitterMs)}`}`,
+    loss === undefined ? undefined : `loss ${formatPercentage(loss)}`,
+    duplicate === undefined ? undefined : `duplicate ${formatPercentage(duplicate)}`,
+    reorder === undefined ? undefined : `reorder ${formatPercentage(reorder)}`,
+  ].filter((part) => part !== undefined);
+  return parts.length === 0 ? '-' : parts.join(', ');
 }

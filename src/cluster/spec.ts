@@ -4,6 +4,7 @@
  */
 
 import * as z from 'zod';
+import { LodgeError } from '../errors.ts';
 import { guestName, guestSpecSchema, size, unit } from '../guest/spec.ts';
 import { expandHostList } from '../host-list.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage } from '../units.ts';
@@ -142,16 +143,16 @@ const member = z
 
 export type MemberSpec = NonNullable<z.output<typeof member>>;
 
-const hostList = z.string().refine(
-  (text) => {
-    try {
-      return expandHostList(text).length > 0;
-    } catch {
-      return false;
-    }
-  },
-  { error: 'must be names and ranges such as v[01-04,07]' },
-);
+const hostList = z.string().superRefine((text, context) => {
+  try {
+    // Every guest has it already, for itself.
+    if (!expandHostList(text).includes('localhost')) return;
+    context.addIssue({ code: 'custom', message: 'no guest can be named localhost; choose another name' });
+  } catch (error) {
+    if (!(error instanceof LodgeError)) throw error;
+    context.addIssue({ code: 'custom', message: `${error.message}; ${error.fix}` });
+  }
+});
 
 const uplink = z.strictObject({
   allow: z

@@ -85,7 +85,10 @@ function topologyOf(kind: string, rest: string): Topology | undefined {
       const { switches = 0, degree = 0 } = values;
       // With one link each, no more than two switches hang together.
       const canConnect = switches === 1 || degree >= 2 || (switches === 2 && degree === 1);
-      return switches >= 1 && canConnect ? { kind, switches, degree } : undefined;
+      // A switch has no more neighbours than there are others.
+      return switches >= 1 && canConnect && degree < Math.max(switches, 2)
+        ? { kind, switches, degree }
+        : undefined;
     }
     case 'as-graph':
       return rest === '' ? undefined : { kind, file: rest };

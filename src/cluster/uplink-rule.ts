@@ -2,6 +2,7 @@
 
 import { LodgeError } from '../errors.ts';
 import type { UplinkRule } from '../fabric/plan.ts';
+import { isNeverReached } from '../fabric/uplink/rules.ts';
 import { formatPrefix, parsePrefix } from './address.ts';
 
 const form =
@@ -14,6 +15,11 @@ export function parseUplinkRule(text: string): UplinkRule {
     throw new LodgeError('spec-value', `'${text}' is not a rule of an uplink`, { fix: form });
   const protocol = match[1] as UplinkRule['protocol'];
   const destination = formatPrefix(parsePrefix(`${match[2]}/${match[3] ?? '32'}`));
+  if (isNeverReached(destination)) {
+    throw new LodgeError('spec-value', `'${text}' lets nothing out: no guest ever reaches ${destination}`, {
+      fix: 'name an address of the host that others reach it by; loopback, 0.0.0.0/8 and multicast are never let out',
+    });
+  }
   if (match[4] === undefined) return { protocol, destination };
   const [first, last] = [Number(match[4]), Number(match[5] ?? match[4])];
   if (protocol === 'icmp')

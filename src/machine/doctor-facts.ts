@@ -37,7 +37,6 @@ export interface DoctorPlaces {
 /** Debian package of programs that only the doctor asks for. */
 export const packageOfOptionalProgram: Readonly<Record<string, string>> = {
   passt: 'passt',
-  slirp4netns: 'slirp4netns',
   hpcc: 'hpcc',
   'mpiexec.openmpi': 'openmpi-bin',
   NPopenmpi: 'netpipe-openmpi',

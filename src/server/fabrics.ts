@@ -7,6 +7,7 @@ import { diffFabric } from '../cluster/diff.ts';
 import { type EventLog, openEventLog } from '../cluster/event-log.ts';
 import { type ClusterEvent, ofFabric } from '../cluster/events.ts';
 import { changedFabric, type FabricChange } from '../cluster/fabric-change.ts';
+import { formatLinkShape } from '../cluster/shapes.ts';
 import {
   clusterDir,
   directoryIdentity,
@@ -139,7 +140,17 @@ export class Fabrics {
       const plan = changedFabric(fabric.plan, change);
       const { link } = change.ask;
       if (bridgedNames(plan).has(link)) await this.#changeBridged(name, plan, change);
-      else await fabric.client.ask(change.kind, change.ask);
+      else {
+        await fabric.client.ask(change.kind, change.ask);
+        if (change.kind === 'shape') {
+          const { direction = 'both ways', shape } = change.ask;
+          this.note(name, {
+            kind: 'link-shaped',
+            subject: link,
+            text: `${direction}: ${formatLinkShape(shape)}`,
+          });
+        }
+      }
       fabric.plan = plan;
       writeFabricPlan(plan);
     });
@@ -197,6 +208,11 @@ export class Fabrics {
 
   /** Ends a fabric and forgets it; nothing happens when there is none. */
   stop(name: string): Promise<void> {
+    // Before its turn comes: a worker that hangs in what it was asked to do would never give that turn.
+    void this.#running.get(name)?.then(
+      ({ client }) => client.stop(),
+      () => {},
+    );
     return this.#inTurn(name, () => this.#end(name));
   }
 
@@ -273,7 +289,10 @@ export class Fabrics {
     const plan = readFabricPlan(name) ?? (isEmpty ? emptyFabric(name) : undefined);
     if (plan === undefined) throw noCluster(name);
     const client = new FabricClient({
-      onEvent: (event) => this.#log(name)?.write(ofFabric(event)),
+      onEvent: (event) => {
+        this.#log(name)?.write(ofFabric(event));
+        if (event.kind === 'capture-failed') this.#forgetCapture(name, event.link);
+      },
       onDeath: (error) => this.#died(name, error),
     });
     try {
@@ -290,6 +309,18 @@ export class Fabrics {
       text: `the fabric was started by process ${process.pid}`,
     });
     return { client, plan };
+  }
+
+  /** A capture that failed is over: a fabric that is started again does not begin it anew. */
+  #forgetCapture(name: string, link: string): void {
+    this.#inTurn(name, async () => {
+      const fabric = await this.#running.get(name);
+      if (fabric === undefined) return;
+      fabric.plan = changedFabric(fabric.plan, { kind: 'capture-stop', ask: { link } });
+      writeFabricPlan(fabric.plan);
+    }).catch((error: Error) => {
+      this.note(name, { kind: 'fabric-failed', subject: name, text: error.message });
+    });
   }
 
   #died(name: string, error: Error): void {

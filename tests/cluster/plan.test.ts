@@ -300,6 +300,32 @@ describe('a spec of a cluster with a fault', () => {
       'rule',
     ],
     [
+      'a way out that never lets anything out',
+      'guests: {v1: }\nfabric: {a: {members: [v1], uplink: {allow: ["tcp 127.0.0.1:22"]}}}\n',
+      'lab.yaml:2:46',
+      'lets nothing out',
+    ],
+    [
+      'a route by oneself',
+      'guests: {v1: {routes: [10.9.0.0/16 via v1]}}\n',
+      'lab.yaml:1:10',
+      'its own address',
+    ],
+    [
+      'a route to where one is',
+      'guests: {v1: {routes: [10.1.0.0/16 via v2]}, v2: }\n',
+      'lab.yaml:1:10',
+      'it is in lan itself',
+    ],
+    ['a guest that is everywhere', 'guests: {localhost: }\n', 'lab.yaml:1:10', 'named localhost'],
+    ['a range that runs backwards', "guests: {'v[5-1]': }\n", 'lab.yaml:1:10', 'v[5-1]'],
+    [
+      'more neighbours than there are switches',
+      'guests: {v1: }\nfabric: {a: {members: [v1], topology: "random:switches=3,degree=7"}}\n',
+      'lab.yaml:2:39',
+      'random',
+    ],
+    [
       'a guest with the name of a link',
       "guests: {s1-s2: , 'v[1-3]': }\nfabric:\n  a: {members: [s1-s2, 'v[1-3]'], topology: ring}\n",
       'lab.yaml:3:16',

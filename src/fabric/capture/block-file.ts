@@ -4,10 +4,11 @@
  * caller drops and counts; nothing ever waits.
  */
 
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hostIoError, LodgeError } from '../../errors.ts';
+import { makeDirectory } from '../../make-directory.ts';
 import { type BlockMemory, blockMemory } from './pcapng.ts';
 import { endOfWholeBlocks, isCaptureStart, wholeBlocksWithin } from './tail.ts';
 
@@ -268,7 +269,7 @@ export function openBlockFile(options: BlockFileOptions): BlockFile {
 function existingBytes(path: string): number {
   let fd: number | undefined;
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeDirectory(dirname(path));
     fd = openSync(path, 'a+', 0o600);
     const { size } = fstatSync(fd);
     const start = Buffer.alloc(Math.min(12, size));

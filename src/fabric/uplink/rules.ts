@@ -28,6 +28,12 @@ export interface Destinations {
 }
 
 const never: readonly Ipv4Prefix[] = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/3'].map(ipv4Prefix);
+/** Whether nothing in a prefix is ever let out, whatever rules say. */
+export function isNeverReached(prefix: string): boolean {
+  const { address, length } = ipv4Prefix(prefix);
+  return never.some((one) => length >= one.length && isInPrefix(one, address));
+}
+
 const linkLocal = ipv4Prefix('169.254.0.0/16');
 
 /**

@@ -5,7 +5,7 @@ import { type Finding, findingMaker } from './finding.ts';
 
 const finding = findingMaker('network');
 
-const laterUse = 'for networks of guests, which this lodge does not have yet';
+const egressUse = 'uplinks of clusters, the declared ways out, are made by passt';
 
 export function checkNetwork({ userNamespaces, programs, devices, machine }: DoctorFacts): Finding[] {
   const findings = [
@@ -27,20 +27,36 @@ export function checkNetwork({ userNamespaces, programs, devices, machine }: Doc
           },
         ),
   ];
-  if (programs.passt === undefined && programs.slirp4netns === undefined) {
-    findings.push(finding('note', 'egress', 'neither passt nor slirp4netns is installed', laterUse));
-  } else {
-    const name = programs.passt === undefined ? 'slirp4netns' : 'passt';
-    findings.push(finding('pass', 'egress', `${name} is installed`, laterUse));
-  }
+  findings.push(
+    programs.passt === undefined
+      ? finding('note', 'egress', 'passt is not installed', egressUse, { packages: ['passt'] })
+      : finding('pass', 'egress', 'passt is installed', egressUse),
+  );
   const privileged = machine.user.capabilities.includes('NET_ADMIN');
   findings.push(
     privileged && devices.tun.writable
-      ? finding('pass', 'tap', 'TAP devices can be made', laterUse)
-      : finding('note', 'tap', 'TAP devices cannot be made', `they need CAP_NET_ADMIN; ${laterUse}`),
+      ? finding(
+          'pass',
+          'tap',
+          'TAP devices can be made',
+          'guests can join a bridge of the host (bridge: br0)',
+        )
+      : finding(
+          'note',
+          'tap',
+          'TAP devices cannot be made',
+          'guests cannot join a bridge of the host (bridge: br0), which needs CAP_NET_ADMIN; all other networks need no privilege',
+        ),
   );
   if (!devices.vhostNet.writable) {
-    findings.push(finding('note', 'vhost-net', 'vhost-net is not usable', laterUse));
+    findings.push(
+      finding(
+        'note',
+        'vhost-net',
+        'vhost-net is not usable',
+        'it would make networks that are a bridge of the kernel faster',
+      ),
+    );
   }
   if (!devices.vhostVsock.writable) {
     findings.push(

@@ -21,7 +21,7 @@ export function checkSlurm({ programs, slurmVersion, machine }: DoctorFacts): Fi
     finding(
       'pass',
       'client',
-      slurmVersion ?? 'srun is installed',
+      slurmVersion || 'srun is installed',
       'in a job, lodge takes no more than the job has',
     ),
     machine.limits.slurmJob === undefined
