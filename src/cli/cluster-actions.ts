@@ -32,10 +32,12 @@ import {
 } from '../server/client.ts';
 import { applyFabric, noteEvent, stopFabric } from '../server/cluster-client.ts';
 import { jobForClusters } from '../server/job.ts';
+import { type Interruptible, interruptible } from './interruptible.ts';
 import { jobClusterNamed } from './job-names.ts';
 import type { GlobalOptions } from './program.ts';
-import { openProgress, progressBar } from './progress.ts';
+import { openProgress, type Progress, progressBar } from './progress.ts';
 import { printClusterPlan } from './show-cluster.ts';
+import { dieOf } from './stdio.ts';
 
 /** How long guests that are removed or replaced may take to go down. */
 const graceMs = 5000;
@@ -86,6 +88,7 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
       const steps = stepsTo(plan, setUps);
       checkMemory(plan, steps);
       const basics = probeLimits();
+      const interrupt = tellWhenInterrupted(plan, progress);
       await applySteps({
         plan,
         steps,
@@ -94,7 +97,7 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
         actions: actionsFor(plan, keysOf(plan.name), store),
         room: () => bootRoom(usableCpuCount(basics), readPressure()),
         onProgress: (state) => progress.show(progressBar(state)),
-      });
+      }).finally(interrupt.stop);
       progress.clear();
       const text = isNothing(steps) ? 'nothing to do' : describeSteps(steps);
       if (options.isSilent === true) return;
@@ -109,6 +112,20 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
   } finally {
     progress.clear();
   }
+}
+
+/** What the host agent was asked to start it goes on starting: whoever ends this command is told. */
+function tellWhenInterrupted(plan: ClusterPlan, progress: Progress): Interruptible {
+  const interrupt = interruptible((name) => new LodgeError('usage', `ended by ${name}`));
+  interrupt.signal.addEventListener('abort', () => {
+    progress.clear();
+    process.stderr.write(
+      `lodge: '${plan.name}' is not whole: guests that were being started go on; ` +
+        `lodge apply ${plan.file} does the rest, lodge down ${plan.name} takes all away\n`,
+    );
+    dieOf(interrupt.received!);
+  });
+  return interrupt;
 }
 
 function keysOf(name: string): ClusterKeys {
