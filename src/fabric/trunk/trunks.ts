@@ -332,7 +332,8 @@ export class Trunks {
     }
     const other = hello.digest === this.#digest ? '' : '; it has another plan of the cluster';
     if (isNew) {
-      if (!peer.connects) connection.sayHello();
+      // Who connected has said it before; but what changed since then was not told, while nobody was known to be there.
+      connection.sayHello();
       this.#tell('trunk-up', hello.host, `connected${other}`);
     }
     peer.setPaused();

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import * as tls from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -98,6 +98,31 @@ describe('a trunk', () => {
     n1.send('lan', frameTo('ff:ff:ff:ff:ff:ff', guestMac(0, 1), 100));
     await until(() => n2.received.length > 0);
     expect(n2.received[0]!.network).toBe('lan');
+  });
+
+  it('tells what has changed while it was not known yet who is there', async () => {
+    const got: Buffer[] = [];
+    const server = tls.createServer(serverSecurity(key), (socket) => {
+      socket.on('error', () => {});
+      socket.on('data', (piece: Buffer) => {
+        got.push(piece);
+        if (got.length > 1) return;
+        n1.trunks.setDigest('changed');
+        // Once that has been told, if it is told now.
+        setImmediate(() =>
+          setImmediate(() =>
+            socket.write(encodeHello({ cluster: 'lab', host: 'n2', digest: 'abc', networks: [] })),
+          ),
+        );
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    running.push({ stop: async () => void server.close() });
+    const { port } = server.address() as AddressInfo;
+    const n1 = await start({ host: 'n1', number: 1, peers: [{ host: 'n2', address: '127.0.0.1', port }] });
+    await until(() => Buffer.concat(got).includes('changed'));
+    // It was no new connection that told it.
+    expect(kinds(n1)).toEqual(['trunk-up']);
   });
 
   it('passes nothing from trunk to trunk: three hosts make no loop', async () => {
