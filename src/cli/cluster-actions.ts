@@ -120,8 +120,8 @@ function tellWhenInterrupted(plan: ClusterPlan, progress: Progress): Interruptib
   interrupt.signal.addEventListener('abort', () => {
     progress.clear();
     process.stderr.write(
-      `lodge: '${plan.name}' is not whole: guests that were being started go on; ` +
-        `lodge apply ${plan.file} does the rest, lodge down ${plan.name} takes all away\n`,
+      `lodge: '${plan.name}' is not whole: guests that were being started go on, as lodge status shows; ` +
+        'the same command again does the rest\n',
     );
     dieOf(interrupt.received!);
   });

@@ -143,11 +143,10 @@ const member = z
 
 export type MemberSpec = NonNullable<z.output<typeof member>>;
 
-const hostList = z.string().superRefine((text, context) => {
+/** Names and ranges. */
+export const hostList = z.string().superRefine((text, context) => {
   try {
-    // Every guest has it already, for itself.
-    if (!expandHostList(text).includes('localhost')) return;
-    context.addIssue({ code: 'custom', message: 'no guest can be named localhost; choose another name' });
+    expandHostList(text);
   } catch (error) {
     if (!(error instanceof LodgeError)) throw error;
     context.addIssue({ code: 'custom', message: `${error.message}; ${error.fix}` });
@@ -236,7 +235,13 @@ export const clusterSpecSchema = z.strictObject({
     .optional()
     .describe('Keys of the guest spec for guests with that `role`; they win over `defaults`.'),
   guests: z
-    .record(hostList, guestWithRole)
+    .record(
+      // Every guest has that name already, for itself.
+      hostList.refine((text) => !text.split(/[,[]/).includes('localhost'), {
+        error: 'no guest can be named localhost; choose another name',
+      }),
+      guestWithRole,
+    )
     .describe('The guests: names, with ranges as in `v[01-04]`, and their keys; these win over their role.'),
   fabric: z
     .record(networkName, network)

@@ -316,10 +316,13 @@ export class Fabrics {
     this.#inTurn(name, async () => {
       const fabric = await this.#running.get(name);
       if (fabric === undefined) return;
+      const [state] = await fabric.client.ask('links', { links: [link] });
+      // Another was begun meanwhile.
+      if (state?.capturing === true) return;
       fabric.plan = changedFabric(fabric.plan, { kind: 'capture-stop', ask: { link } });
       writeFabricPlan(fabric.plan);
     }).catch((error: Error) => {
-      this.note(name, { kind: 'fabric-failed', subject: name, text: error.message });
+      this.note(name, { kind: 'capture-failed', subject: link, text: `it may begin anew: ${error.message}` });
     });
   }
 

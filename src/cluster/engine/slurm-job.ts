@@ -86,14 +86,29 @@ export function agentStepArgv({ job, hosts, log, argv }: AgentStep): string[] {
   ];
 }
 
-/** What srun complains of, as an error of lodge's own where it is known. */
+/** What srun complains of. */
 export function slurmFault(complaint: string): LodgeError {
+  return (
+    knownSlurmFault(complaint) ??
+    new LodgeError('slurm-unavailable', 'Slurm did not start a step for lodge', {
+      ...detailOf(complaint),
+      fix: 'try the same by hand: srun --overlap hostname',
+    })
+  );
+}
+
+function detailOf(complaint: string): { detail?: string } {
   const lines = complaint
     .split('\n')
     .filter((line) => line.trim() !== '')
     .slice(-5)
     .join('\n');
-  const detail = lines === '' ? {} : { detail: lines };
+  return lines === '' ? {} : { detail: lines };
+}
+
+/** What any program of Slurm complains of, where it is known what is meant; undefined where it is not. */
+export function knownSlurmFault(complaint: string): LodgeError | undefined {
+  const detail = detailOf(complaint);
   if (
     /Unable to contact slurm controller|Unable to establish|Connection refused|Socket timed out/i.test(
       complaint,
@@ -116,10 +131,7 @@ export function slurmFault(complaint: string): LodgeError {
       fix: 'begin a new one: salloc -N2',
     });
   }
-  return new LodgeError('slurm-unavailable', 'Slurm did not start a step for lodge', {
-    ...detail,
-    fix: 'try the same by hand: srun --overlap hostname',
-  });
+  return undefined;
 }
 
 /**

@@ -10,7 +10,7 @@ import { installationDir } from '../../../installation.ts';
 import { runProgram } from '../../../process.ts';
 import { shellLine } from '../../../shell-words.ts';
 import { forEachBounded } from '../../governor.ts';
-import { siteEnvironment, slurmFault } from '../slurm-job.ts';
+import { knownSlurmFault, siteEnvironment } from '../slurm-job.ts';
 import type { SiteFound } from './conf.ts';
 import {
   holderArgv,
@@ -42,8 +42,8 @@ async function ask(argv: readonly string[], input?: string): Promise<string> {
     ...(input === undefined ? {} : { input }),
   });
   if (code === 0) return stdout;
-  const fault = slurmFault(stderr || stdout);
-  if (fault.message !== 'Slurm did not start a step for lodge') throw fault;
+  const known = knownSlurmFault(stderr || stdout);
+  if (known !== undefined) throw known;
   throw new LodgeError('slurm-unavailable', `${argv[0]}: ${lastLine(stderr || stdout)}`, {
     fix: `try the same by hand: ${shellLine(argv)}`,
   });
@@ -62,8 +62,7 @@ export async function readConfig(): Promise<Map<string, string>> {
 export async function lookAtSite(): Promise<SiteFound> {
   const config = await readConfig();
   const byKey = async (what: string, key: string): Promise<Map<string, Map<string, string>>> => {
-    // Of a kind of which there is none, scontrol says so and may fail.
-    const text = await ask(['scontrol', 'show', what, '--all', '--oneliner']).catch(() => '');
+    const text = await ask(['scontrol', 'show', what, '--all', '--oneliner']);
     return new Map(parseRecords(text).map((record) => [record.get(key)!, record]));
   };
   const hasTree = /tree/.test(config.get('TopologyPlugin') ?? '');

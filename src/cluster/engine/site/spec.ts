@@ -10,6 +10,7 @@ import { guestNamePattern, guestSpecSchema, size, unit } from '../../../guest/sp
 import { expandHostList } from '../../../host-list.ts';
 import { parseTimeMs } from '../../../units.ts';
 import { formatPrefix, parsePrefix } from '../../address.ts';
+import { hostList } from '../../spec.ts';
 import { parseUplinkRule } from '../../uplink-rule.ts';
 
 /** Words that go into slurm.conf and scripts as they stand. */
@@ -18,17 +19,6 @@ const word = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, {
 });
 
 const absolutePath = z.string().regex(/^\/[\x21-\x7e]*$/, { error: 'must be an absolute path' });
-
-const list = z.string().refine(
-  (text) => {
-    try {
-      return expandHostList(text).length > 0;
-    } catch {
-      return false;
-    }
-  },
-  { error: 'must be names and ranges such as v[01-04,07]' },
-);
 
 /** What an image is known by: the id that `lodge image inspect` tells; `host` is the root of each host. */
 const allowedImage = z.string().regex(/^(host|[0-9a-f]{64})$/, {
@@ -45,7 +35,7 @@ const seconds = unit((text) => Math.ceil(parseTimeMs(text) / 1000), 'a time such
 const { accelerator, cpus, kernel, pages, pin, volumes } = guestSpecSchema.shape;
 
 const node = z.strictObject({
-  hosts: list.describe(
+  hosts: hostList.describe(
     'The hosts that they are on, by the names that Slurm has for them: the first on the first, and so on, over again when there are more nodes than hosts.',
   ),
   image: z
@@ -105,7 +95,7 @@ export const siteSpecSchema = z.strictObject({
     .default([])
     .describe('Options for the holder jobs: `--partition=phys`, `--account=ops`, `--qos=high`.'),
   nodes: z
-    .record(list, node)
+    .record(hostList, node)
     .describe('The v-nodes: names, with ranges as in `v[01-04]`, and what they are.'),
 });
 
