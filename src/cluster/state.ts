@@ -23,12 +23,12 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { nearest } from '../document.ts';
 import { hostIoError, LodgeError } from '../errors.ts';
 import type { ClusterHosts } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
-import { type GuestView, listGuests, makingPath, runtimeDir } from '../guest/state.ts';
+import { type GuestView, listGuests, moveAway, runtimeDir } from '../guest/state.ts';
 import type { ActualGuest } from './diff.ts';
 import type { ClusterPlan } from './plan.ts';
 import { clusterNamePattern } from './spec.ts';
@@ -235,18 +235,10 @@ export function writeFilesDigest(guestDirectory: string, digest: string): void {
   replaceFile(join(guestDirectory, filesDigestName), `${digest}\n`);
 }
 
-/** Removes a cluster's directory, moved away first so that nobody finds half of it. */
+/** Removes a cluster's directory. */
 export function discardCluster(name: string): void {
-  const dir = clusterDir(name);
-  const away = makingPath();
-  try {
-    mkdirSync(dirname(away), { recursive: true, mode: 0o700 });
-    renameSync(dir, away);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw hostIoError('removing a cluster', dir, error);
-  }
-  rmSync(away, { recursive: true, force: true, maxRetries: 5 });
+  const away = moveAway(clusterDir(name));
+  if (away !== undefined) rmSync(away, { recursive: true, force: true, maxRetries: 5 });
 }
 
 /** Identifies a directory, also when its name has become that of another. */

@@ -122,7 +122,7 @@ export function guestDir(name: string): string {
 }
 
 /** A place for a directory on its way to its own or to its end. It tells whose it is: what a dead process has left there is swept. */
-export function makingPath(): string {
+function makingPath(): string {
   const { pid, startTicks } = identify(process.pid)!;
   return join(runtimeDir(), 'making', `${randomBytes(8).toString('hex')}.${pid}.${startTicks}`);
 }
@@ -241,16 +241,29 @@ export function discardRemains(dir: string): void {
   else rmSync(away, { recursive: true, force: true, maxRetries: 5 });
 }
 
-/** @returns where a guest's directory is now; undefined when it was not there any more */
-function moveAway(dir: string): string | undefined {
+/** Makes a directory where there is its parent: a runtime directory that was removed meanwhile does not come back. */
+function makeOnly(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}
+
+/**
+ * Moves the directory of a guest or a cluster to where nobody looks for one, so that nobody finds half of it.
+ * @returns where it is now; undefined when it was not there any more
+ * @throws LodgeError `host-io`
+ */
+export function moveAway(dir: string): string | undefined {
   const away = makingPath();
   try {
-    mkdirSync(dirname(away), { recursive: true, mode: 0o700 });
+    makeOnly(dirname(away));
     renameSync(dir, away);
     return away;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw hostIoError('removing a guest', dir, error);
+    throw hostIoError('removing a directory', dir, error);
   }
 }
 

@@ -150,7 +150,7 @@ interface Step {
 
 /**
  * Stays with an agent and removes what is left of one that was killed: its directory on this host, and its word in the
- * job's. When it is killed itself, the agent is told to end; told to end, it tells the agent.
+ * job's. One that was told to end has removed both; what it was at meanwhile may have made an empty directory again. When it is killed itself, the agent is told to end; told to end, it tells the agent.
  */
 const watch = `dir=$1 place=$2.\${SLURMD_NODENAME:-$(hostname)}; shift 2
 trap 'kill "$agent" 2>/dev/null' TERM INT HUP
@@ -168,6 +168,8 @@ if mine "$place/agent.json"; then
   done 2>/dev/null
   rm -rf "$services"*
   for i in 1 2 3 4 5 6 7 8 9; do rm -rf "$place" 2>/dev/null && break; sleep 0.2; done
+else
+  rmdir "$place/making" "$place/guests" "$place" 2>/dev/null
 fi
 word=$dir/hosts/\${SLURMD_NODENAME:-$(hostname)}.json
 if mine "$word"; then rm -f "$word"; rmdir "$dir/hosts" 2>/dev/null && rm -rf "$dir"; fi

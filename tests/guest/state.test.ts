@@ -2,7 +2,14 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import type { GuestPlan } from '../../src/guest/plan.ts';
-import { claimGuest, discardRemains, type GuestRecord, guestDir, runtimeDir } from '../../src/guest/state.ts';
+import {
+  claimGuest,
+  discardGuest,
+  discardRemains,
+  type GuestRecord,
+  guestDir,
+  runtimeDir,
+} from '../../src/guest/state.ts';
 import { temporaryDirectory } from '../image/samples.ts';
 
 const root = temporaryDirectory();
@@ -37,4 +44,17 @@ it('leaves a guest where it is that has come to that name meanwhile', () => {
   expect(readdirSync(dir).sort()).toEqual(['plan.json', 'state.json']);
   expect(made()).toEqual([]);
   rmSync(dir, { recursive: true });
+});
+
+it('does not bring a runtime directory back that a job on this host has removed', () => {
+  const place = join(root, 'removed');
+  vi.stubEnv('LODGE_RUNTIME_DIR', place);
+  vi.stubEnv('SLURMD_NODENAME', 'n01');
+  try {
+    discardGuest({ dir: guestDir('gone'), id: '0123456789abcdef' });
+    expect(existsSync(place)).toBe(false);
+  } finally {
+    vi.stubEnv('SLURMD_NODENAME', undefined);
+    vi.stubEnv('LODGE_RUNTIME_DIR', join(root, 'run'));
+  }
 });
