@@ -152,7 +152,12 @@ export function bootProbe(
       child.stdout.destroy();
       child.stderr.destroy();
       child.unref();
-      rmSync(directory, { recursive: true, force: true });
+      try {
+        // What was killed may be at its last file still.
+        rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
+      } catch (cause) {
+        verdict!.reason += `; ${directory} was left behind: ${(cause as Error).message}`;
+      }
       resolve({ ...verdict!, seconds: Number(seconds().toFixed(2)) });
     };
     const decide = (booted: boolean, reason: string): void => {
