@@ -58,9 +58,13 @@ export function jobMemoryMiB({ memoryBytes }: Pick<VirtualNode, 'memoryBytes'>):
   return Math.max(32, Math.floor((memoryBytes / 2 ** 20) * jobShare));
 }
 
+/** What `--constraint` finds a v-node by. */
+function featuresOf({ host, features }: VirtualNode): string[] {
+  return ['lodge', `on-${host}`, ...features];
+}
+
 export function nodeLine(node: VirtualNode): string {
-  const features = ['lodge', `on-${node.host}`, ...node.features].join(',');
-  return `NodeName=${node.name} NodeAddr=${node.host} Port=${node.port} CPUs=${node.cpus} RealMemory=${jobMemoryMiB(node)} Feature=${features} State=CLOUD`;
+  return `NodeName=${node.name} NodeAddr=${node.host} Port=${node.port} CPUs=${node.cpus} RealMemory=${jobMemoryMiB(node)} Feature=${featuresOf(node).join(',')} State=CLOUD`;
 }
 
 export function partitionLine({ spec, nodes }: Site): string {
@@ -160,7 +164,7 @@ function nodeConf(node: VirtualNode, found: SiteFound | undefined): ConfLine {
   const is = found?.nodes.get(node.name);
   if (is === undefined) return { ...base, state: 'missing' };
   const features = new Set((is.get('AvailableFeatures') ?? '').split(','));
-  const wanted = new Set(['lodge', `on-${node.host}`, ...node.features]);
+  const wanted = new Set(featuresOf(node));
   const isSame =
     is.get('NodeAddr') === node.host &&
     is.get('Port') === String(node.port) &&

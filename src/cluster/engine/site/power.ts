@@ -109,8 +109,13 @@ export async function nodeState(node: string): Promise<Set<string>> {
  */
 export async function markDown(node: string, reason: string): Promise<void> {
   await ask(['scontrol', 'update', `nodename=${node}`, 'state=down', `reason=${reasonText(reason)}`]);
-  // One that is powered down already has nothing to be done to it.
-  await ask(['scontrol', 'update', `nodename=${node}`, 'state=power_down_force']).catch(() => {});
+  try {
+    await ask(['scontrol', 'update', `nodename=${node}`, 'state=power_down_force']);
+  } catch (error) {
+    // To one that is powered down already, or about to be, nothing is to be done.
+    const state = await nodeState(node);
+    if (!['POWERED_DOWN', 'POWERING_DOWN', 'POWER_DOWN'].some((one) => state.has(one))) throw error;
+  }
 }
 
 /** An error as a reason: its message and code, without what is for terminals. */
