@@ -61,7 +61,7 @@ export function splitVariables(texts: readonly string[] | undefined): Record<str
 export function requestOf(
   argv: readonly string[],
   flags: Omit<CommandFlags, 'env'> & { env: Record<string, string> },
-  plan: Pick<GuestPlan, 'isHostRoot' | 'defaults' | 'volumes' | 'cluster'>,
+  plan: Pick<GuestPlan, 'isHostRoot' | 'defaults' | 'volumes' | 'cluster' | 'accelerator'>,
   caller: HostUser,
   isMain: boolean,
 ): CommandRequest {
@@ -88,7 +88,10 @@ export function requestOf(
       ...(isCaller ? { user: caller } : {}),
       hostEnv: environmentFor(plan),
       cleanEnv: flags.cleanenv === true,
-      env: { ...(plan.cluster === undefined ? {} : clusterEnvironment(caller.uid)), ...flags.env },
+      env: {
+        ...(plan.cluster === undefined ? {} : clusterEnvironment(caller.uid, plan.accelerator)),
+        ...flags.env,
+      },
       cwd,
       isHostRoot,
       ...(defaults === undefined ? {} : { defaults }),

@@ -3,7 +3,7 @@ import { requestOf } from '../../src/cli/command-flags.ts';
 
 const user = { name: 'ada', uid: 1000, gid: 1000, groups: [1000], home: '/home/ada', shell: '/bin/zsh' };
 const defaults = { entrypoint: ['/bin/echo'], command: ['hello'], env: {} };
-const plan = { isHostRoot: false, defaults, volumes: [] };
+const plan = { isHostRoot: false, accelerator: 'tcg' as const, defaults, volumes: [] };
 const requestWith = (flags: { user?: string; cwd?: string }, more: object = {}, isHostRoot = false) =>
   requestOf([], { tty: false, env: {}, ...flags }, { ...plan, isHostRoot, ...more }, user, true);
 const argvOf = (argv: string[], isMain: boolean): readonly string[] =>
