@@ -181,6 +181,7 @@ describe('planBootstrap', () => {
   it('keeps what is long or private out of the command line', () => {
     const { argv, env } = planBootstrap(input);
     expect(argv).toContain('--include=hpcc,numactl');
+    expect(env.LODGE_PACKAGES).toBe('hpcc numactl');
     expect(argv).toContain('--dpkgopt=path-exclude=/usr/share/doc/*');
     expect(argv.slice(-3)).toEqual(['bookworm', '/scratch/root', '-']);
     expect(env.LODGE_COMMAND_0).toBe(`export A='it'\\''s'\necho "$A"`);
@@ -192,8 +193,17 @@ describe('planBootstrap', () => {
     const hooks = planBootstrap({ ...input, filesPath: '/w/files.tar' }).argv.filter((arg) =>
       arg.includes('hook='),
     );
-    expect(hooks[1]).toContain('tar -xf -');
-    expect(hooks[2]).toContain('LODGE_COMMAND_0');
+    expect(hooks[2]).toContain('tar -xf -');
+    expect(hooks[3]).toContain('LODGE_COMMAND_0');
+  });
+
+  it('looks for packages before it sets up the base, and not for none', () => {
+    const hooks = (packages: string[]): string[] =>
+      planBootstrap({ ...input, recipe: { ...recipe, packages } }).argv.filter((arg) =>
+        arg.startsWith('--extract-hook='),
+      );
+    expect(hooks(['hpcc'])).toEqual([expect.stringContaining('apt-get --simulate install $LODGE_PACKAGES')]);
+    expect(hooks([])).toEqual([]);
   });
 
   it('tells what it is doing', () => {
