@@ -1,6 +1,7 @@
 /** What `host-part` does. */
 
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { applySteps, stepsTo } from '../cluster/apply.ts';
 import type { Step } from '../cluster/diff.ts';
 import { bootRoom, usableCpuCount } from '../cluster/governor.ts';
@@ -30,6 +31,8 @@ export interface LookAnswer {
   totalBytes: number;
   /** Whether there is a default route, without which no uplink begins. */
   hasWayOut: boolean;
+  /** As the host calls itself, which need not be what Slurm calls it. */
+  hostName: string;
 }
 
 export interface StepsAnswer {
@@ -78,6 +81,7 @@ async function look({ cwd, guests }: HostPartRequest & { op: 'look' }): Promise<
     usedBytes,
     totalBytes: lastingMemoryBytes(basics),
     hasWayOut: hasDefaultRoute(),
+    hostName: hostname(),
   };
 }
 

@@ -46,6 +46,8 @@ const programs = ['munged', 'slurmctld', 'slurmd', 'srun', 'sinfo', 'passt'];
 interface Host {
   /** Of the machine. */
   name: string;
+  /** As it calls itself. */
+  hostName: string;
   address: string;
   door: Door;
   cpus: number;
@@ -80,7 +82,8 @@ export async function slurmUpVerb(file: string, options: GlobalOptions): Promise
     }
     const frontend = await ownAddress([hostname()]);
     const shape = {
-      controller: { name: natives[0]!.name, address: natives[0]!.address, port: ports.controller },
+      // slurmctld runs only where the host calls itself what it is told.
+      controller: { name: hosts[0]!.hostName, address: natives[0]!.address, port: ports.controller },
       ...{ natives, srunPorts: ports.srun },
     };
     const probe = {
@@ -165,8 +168,7 @@ async function hostsOf(job: Job | undefined): Promise<Host[]> {
     const address = await ownAddress([name]);
     return [
       {
-        name,
-        address,
+        ...{ name, hostName: name, address },
         door: await ensureHostAgent(),
         cpus: Math.floor(usableCpuCount(basics)),
         hasWayOut: hasDefaultRoute(),
@@ -177,14 +179,13 @@ async function hostsOf(job: Job | undefined): Promise<Host[]> {
   return Promise.all(
     job.hosts.map(async (host): Promise<Host> => {
       const input = `${JSON.stringify({ op: 'look', cwd: '/', guests: [] })}\n`;
-      const { cpus, totalBytes, hasWayOut } = await verbOn<LookAnswer>(host, ['host-part'], {
+      const { cpus, totalBytes, hasWayOut, hostName } = await verbOn<LookAnswer>(host, ['host-part'], {
         cwd: '/',
         input,
       });
       const { address } = host.agent;
       return {
-        name: host.name,
-        address,
+        ...{ name: host.name, hostName, address },
         door: host.door,
         cpus: Math.floor(cpus),
         hasWayOut,

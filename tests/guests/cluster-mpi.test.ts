@@ -1,10 +1,11 @@
 /** MPI over the guests of a cluster. It has a file of its own because it takes its time: others run beside it. */
 
 import { readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hpccInput } from '../../src/study/benchmarks/hpcc.ts';
-import { Runtime } from './lodge.ts';
+import { Runtime, run } from './lodge.ts';
 
 describe('a cluster', () => {
   let here: Runtime;
@@ -58,4 +59,20 @@ describe('a cluster', () => {
     await here.done(['down']);
     expect(here.files()).toEqual([]);
   }, 2_000_000);
+
+  // Hosts that Slurm's tests have are called as nodes of such a Slurm are; this one is not.
+  it('has a Slurm of its own on this machine', async () => {
+    const file = write('own.yaml', 'guests:\n  a: {accelerator: netns}\n');
+    const { conf } = JSON.parse(await here.done(['--json', 'slurm', 'up', file])) as { conf: string };
+    const { code, stdout, stderr } = await run(['srun', '-Q', '-w', 'n01', 'hostname'], {
+      env: { SLURM_CONF: conf },
+    });
+    expect({ code, stdout: stdout.toString(), stderr }).toEqual({
+      code: 0,
+      stdout: `${hostname()}\n`,
+      stderr: '',
+    });
+    await here.done(['slurm', 'down', 'own']);
+    expect(here.files()).toEqual([]);
+  });
 });
