@@ -163,7 +163,10 @@ function keyTable(schema: JsonSchema): string {
 }
 
 function siteParts(schema: JsonSchema): [title: string, part: JsonSchema][] {
-  return [['V-nodes', schema.properties!.nodes!.additionalProperties!]];
+  return [
+    ['The network between v-nodes', schema.properties!.fabric!],
+    ['V-nodes', schema.properties!.nodes!.additionalProperties!],
+  ];
 }
 
 /** The mappings within the spec of a cluster that have keys of their own. */

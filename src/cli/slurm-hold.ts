@@ -7,6 +7,7 @@ import { lookup } from 'node:dns/promises';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { nodeCluster } from '../cluster/engine/site/fabric.ts';
 import {
   guestPlace,
   type HolderOrder,
@@ -15,16 +16,21 @@ import {
   hostsLines,
   joinGuest,
   namesToResolve,
+  ownFabricNode,
   readOrder,
 } from '../cluster/engine/site/holder.ts';
 import { isAway, isWanted, lookAtSite, markDown, nodeState, reasonOf } from '../cluster/engine/site/power.ts';
 import { controllersOf } from '../cluster/engine/site/scontrol.ts';
+import { fullNameOf } from '../cluster/networks.ts';
 import { describeError, hostIoError, LodgeError } from '../errors.ts';
+import type { ClusterHosts } from '../fabric/control.ts';
+import { readTrunkKey } from '../fabric/trunk/secure.ts';
 import { deathOf } from '../guest/death.ts';
 import { resolveImage } from '../image/resolve.ts';
 import { openStore } from '../image/store.ts';
 import { printable } from '../printable.ts';
-import { configureGuest, execInGuest } from '../server/client.ts';
+import { call, configureGuest, execInGuest } from '../server/client.ts';
+import { ensureJob, jobForClusters } from '../server/job.ts';
 import { locateGuest } from '../server/locate.ts';
 import { upVerb } from './cluster-actions.ts';
 import type { GlobalOptions } from './program.ts';
@@ -63,7 +69,7 @@ export async function slurmHoldVerb(options: GlobalOptions): Promise<void> {
 async function runNode(order: HolderOrder, options: GlobalOptions): Promise<unknown> {
   await requireAllowed(order);
   const mungeKey = readKey(order.mungeKey);
-  const hosts = hostsHere();
+  const hosts = hostsHere(order);
   hosts.catch(() => {});
   const file = join(openStore().path, 'holders', `${order.node}.yaml`);
   try {
@@ -72,9 +78,10 @@ async function runNode(order: HolderOrder, options: GlobalOptions): Promise<unkn
   } catch (error) {
     throw hostIoError("writing the v-node's spec", file, error);
   }
+  await joinFabric(order);
   const extension = holderNetwork(order);
   await upVerb(file, { ...options, json: false, isNew: true, dryRun: false, extension, isSilent: true });
-  const guest = `vnode.${order.node}`;
+  const guest = fullNameOf(nodeCluster, order.node);
   // What has booted, and not what had the name a moment ago, is given the key.
   const { plan } = (await locateGuest(guest)).guest;
   if (plan.image.id === undefined || !order.allowed.includes(plan.image.id)) {
@@ -166,15 +173,66 @@ function readKey(path: string): string {
   }
 }
 
-/** Names of Slurm's hosts, as this host resolves them. */
-async function hostsHere(): Promise<{ config: ReadonlyMap<string, string>; lines: string }> {
+/**
+ * Where v-nodes have a network, has the agent of this job listen for the others, and tells it where they are. Each is a
+ * host to the others, by its own name; which of them are there just now shows by itself.
+ */
+async function joinFabric({ node, fabric }: HolderOrder): Promise<void> {
+  if (fabric === undefined) return;
+  requireFabricKey(fabric.key);
+  const slurm = jobForClusters();
+  if (slurm === undefined) throw new LodgeError('no-allocation', 'a v-node is begun in its holder job alone');
+  const [host] = (await ensureJob(slurm, () => {})).hosts;
+  const { door, agent } = host!;
+  const addresses = new Map<string, string>();
+  const names = [...new Set(fabric.nodes.map((one) => one.host))];
+  await Promise.all(names.map(async (name) => addresses.set(name, await addressOf(name).catch(() => name))));
+  const hosts: ClusterHosts = {
+    host: node,
+    listen: { address: agent.address, port: ownFabricNode(node, fabric).port },
+    keyFile: fabric.key,
+    peers: fabric.nodes
+      .filter(({ name }) => name !== node)
+      .map(({ name, host: at, port }) => ({ host: name, address: addresses.get(at)!, port })),
+  };
+  await call(door, 'POST', `/v1/clusters/${nodeCluster}/hosts`, hosts);
+}
+
+/** @throws LodgeError `slurm-setup` */
+function requireFabricKey(path: string): void {
+  try {
+    readTrunkKey(path);
+  } catch (cause) {
+    throw new LodgeError(
+      'slurm-setup',
+      `the key of the network between v-nodes cannot be used: ${(cause as Error).message}`,
+      {
+        where: path,
+        fix: `as root, once: head -c 32 /dev/urandom >FILE; and on each host: install -D -o SLURMUSER -m 400 FILE ${path}`,
+        cause,
+      },
+    );
+  }
+}
+
+async function addressOf(name: string): Promise<string> {
+  return (await lookup(name, { family: 4 })).address;
+}
+
+/** Names of Slurm's hosts, as this host resolves them; those of v-nodes in the network between them are its own. */
+async function hostsHere({
+  fabric,
+}: HolderOrder): Promise<{ config: ReadonlyMap<string, string>; lines: string }> {
   const { config, nodes } = await lookAtSite();
   const addresses = new Map<string, string>();
-  const names = namesToResolve(controllersOf(config), nodes.values()).slice(0, mostNames);
+  const known = new Set(fabric?.nodes.map(({ name }) => name));
+  const names = namesToResolve(controllersOf(config), nodes.values())
+    .filter((name) => !known.has(name))
+    .slice(0, mostNames);
   await Promise.all(
     names.map(async (name) => {
-      const found = await lookup(name, { family: 4 }).catch(() => undefined);
-      if (found !== undefined) addresses.set(name, found.address);
+      const found = await addressOf(name).catch(() => undefined);
+      if (found !== undefined) addresses.set(name, found);
     }),
   );
   return { config, lines: hostsLines(addresses) };

@@ -1,5 +1,6 @@
 /** `lodge slurm setup`, and the programs that slurmctld runs for power saving. */
 
+import { lookup } from 'node:dns/promises';
 import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import {
@@ -15,6 +16,7 @@ import { failNodes, lookAtSite, reasonOf, resumeNodes, suspendNodes } from '../c
 import { readSite, type Site } from '../cluster/engine/site/spec.ts';
 import { readDocument } from '../document.ts';
 import { LodgeError } from '../errors.ts';
+import { foldHostList } from '../host-list.ts';
 import { installationDir } from '../installation.ts';
 import { type Finding, findingMaker } from '../machine/doctor-checks/finding.ts';
 import type { GlobalOptions } from './program.ts';
@@ -50,7 +52,7 @@ export async function slurmSetupVerb(
     unasked = error;
   }
   const plan = planConf(site, sitePrograms(), found);
-  const faults = [...plan.faults, ...hereFaults(site, resolve(file))];
+  const faults = [...plan.faults, ...hereFaults(site, resolve(file)), ...(await nameFaults(site))];
   if (options.json) {
     process.stdout.write(
       `${JSON.stringify({ file, isChecked: found !== undefined, lines: plan.lines, faults })}\n`,
@@ -88,15 +90,16 @@ function hereFaults(site: Site, file: string): ConfFault[] {
     });
   }
   try {
-    ownSubnet(siteReach(site, sitePorts(new Map())));
+    ownSubnet(siteReach(site, sitePorts(new Map())), spec.fabric?.subnet);
   } catch (error) {
     if (!(error instanceof LodgeError)) throw error;
     faults.push({ what: error.message, fix: error.fix! });
   }
-  const key = spec['munge-key'];
-  const mode = statSync(key, { throwIfNoEntry: false })?.mode;
-  if (mode !== undefined && (mode & 0o077) !== 0) {
-    faults.push({ what: `others than its owner may read ${key}`, fix: `chmod 400 ${key}` });
+  for (const key of [spec['munge-key'], ...(spec.fabric === undefined ? [] : [spec.fabric.key])]) {
+    const mode = statSync(key, { throwIfNoEntry: false })?.mode;
+    if (mode !== undefined && (mode & 0o077) !== 0) {
+      faults.push({ what: `others than its owner may read ${key}`, fix: `chmod 400 ${key}` });
+    }
   }
   if (spec.images.includes('host') && !nodes.some(({ image }) => image === 'host')) {
     faults.push({
@@ -112,6 +115,31 @@ function hereFaults(site: Site, file: string): ConfFault[] {
     });
   }
   return faults;
+}
+
+/** Names of v-nodes that do not lead to their hosts here, where they must; on the other hosts they must, too. */
+async function nameFaults({ spec, nodes }: Site): Promise<ConfFault[]> {
+  if (spec.fabric === undefined) return [];
+  const addresses = new Map<string, string | undefined>();
+  const names = new Set(nodes.flatMap(({ name, host }) => [name, host]));
+  await Promise.all(
+    [...names].map(async (name) => {
+      const found = await lookup(name, { family: 4 }).catch(() => undefined);
+      addresses.set(name, found?.address);
+    }),
+  );
+  const wrong = nodes.filter(({ name, host }) => {
+    const at = addresses.get(host);
+    return at === undefined || addresses.get(name) !== at;
+  });
+  if (wrong.length === 0) return [];
+  const lines = wrong.map(({ name, host }) => `${addresses.get(host) ?? `ADDRESS-OF-${host}`} ${name}`);
+  return [
+    {
+      what: `the names ${foldHostList(wrong.map(({ name }) => name).sort())} do not lead to the hosts of these v-nodes, as on all hosts of Slurm they must`,
+      fix: `in the DNS, or in /etc/hosts of each:\n${lines.join('\n')}`,
+    },
+  ];
 }
 
 export async function slurmPowerVerb(
@@ -138,7 +166,7 @@ export async function siteFindings(): Promise<Finding[]> {
     const site = siteOf(defaultSiteFile);
     const { lines, faults } = planConf(site, sitePrograms(), await lookAtSite());
     const left = lines.filter(({ state }) => state !== 'there').length;
-    const all = [...faults, ...hereFaults(site, defaultSiteFile)];
+    const all = [...faults, ...hereFaults(site, defaultSiteFile), ...(await nameFaults(site))];
     return [
       left === 0
         ? finding(

@@ -33,14 +33,15 @@ export function clusterOnHost(plan: ClusterPlan, hostOfGuest: HostOfGuest, part:
 
 /**
  * The part of a fabric that is on a host: the networks of its guests, in which each other host that has guests of the
- * network is a port, `NETWORK/trunk.HOST`. An uplink is on the host of the network's first member.
+ * network is a port, `NETWORK/trunk.HOST`. An uplink is on the host of the network's first member, and so are trunks
+ * that the plan has already, to hosts of which it knows nothing more.
  *
  * @throws LodgeError `spec-value` for a guest without a host, or a network of several switches on several hosts
  */
 export function fabricOnHost(fabric: FabricPlan, hostOfGuest: HostOfGuest, part: HostPart): FabricPlan {
   const hosts = new Map([...hostOfGuest].map(([guest, host]) => [fullNameOf(fabric.name, guest), host]));
   const networks = fabric.networks.flatMap((network) => networkOnHost(network, hosts, part) ?? []);
-  return { ...fabric, networks, digest: digestOf([fabric, [...hosts].sort()]) };
+  return { ...fabric, networks, digest: fabric.digest ?? digestOf([fabric, [...hosts].sort()]) };
 }
 
 function networkOnHost(

@@ -56,6 +56,13 @@ mount -t tmpfs -o mode=755 tmpfs /opt
 mkdir /opt/lodge
 mount --move /mnt/checkout /opt/lodge
 own_places
+# Debian's Slurm looks for PMIx by a name that only the package for developers has.
+pmix=/usr/lib/$(uname -m)-linux-gnu/pmix2/lib
+if [ -e "$pmix/libpmix.so.2" ] && ! [ -e "$pmix/libpmix.so" ]; then
+  mkdir /mnt/pmix /mnt/pmix-work
+  mount -t overlay overlay -o "lowerdir=$pmix,upperdir=/mnt/pmix,workdir=/mnt/pmix-work" "$pmix"
+  ln -s libpmix.so.2 "$pmix/libpmix.so"
+fi
 # One home for all hosts.
 mount -t tmpfs -o mode=755 tmpfs /home
 for user in alice:4001 bob:4002; do

@@ -72,6 +72,15 @@ export class Peer {
     }, waitMs);
   }
 
+  /** It has come up: tries again now, where the next try was waited for; one that is under way goes on. */
+  tryNow(connect: () => void): void {
+    this.#retryMs = firstRetryMs;
+    if (this.#retryTimer === undefined) return;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    connect();
+  }
+
   /** One that is wrong stays wrong: no more than one try in five seconds. */
   retrySeldom(): void {
     this.#retryMs = lastRetryMs;

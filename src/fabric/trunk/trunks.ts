@@ -1,6 +1,7 @@
 /**
  * The trunks of one host: one connection to each other host of the cluster, which carries all networks that both have.
- * Of two hosts, the one whose name comes first connects; so there is never more than one connection between them.
+ * Of two hosts, the one whose name comes first connects; so there is never more than one connection between them. The
+ * other one *knocks* when it comes up: it connects, says hello and is sent away, and the first connects at once.
  *
  * No loops: each host has a trunk to each other, and a frame that came by a trunk goes into no trunk again. The second
  * is the fabric's part (fabric.ts).
@@ -14,9 +15,10 @@ import type { HostAddress, TrunkState } from '../control.ts';
 import type { SocketIo } from '../guest-end.ts';
 import type { PortEnd } from '../port-end.ts';
 import { Connection, type ConnectionOwner, type Fault } from './connection.ts';
+import { knock } from './knock.ts';
 import { type NetworkEnd, Peer } from './peer.ts';
 import { clientSecurity, connectionFault, serverSecurity } from './secure.ts';
-import type { Hello } from './wire.ts';
+import { encodeHello, type Hello } from './wire.ts';
 
 export interface TrunkEvent {
   kind: 'trunk-up' | 'trunk-down' | 'trunk-refused';
@@ -48,6 +50,8 @@ const strangersEveryMs = 10_000;
 
 /** To one that connects before this host was told who the others are. */
 const notYet = 'this host was not told of the others yet';
+/** To one that this host connects to. */
+const knocked = 'this host connects to it';
 
 export class Trunks {
   readonly #options: TrunksOptions;
@@ -55,6 +59,8 @@ export class Trunks {
   readonly #server: Server;
   /** Connections from others, proved or not. */
   readonly #incoming = new Set<Socket>();
+  /** Connections by which this host tells others that it is there. */
+  readonly #knocking = new Set<Socket>();
   /** Connections that this host made, and to whom. */
   readonly #expected = new WeakMap<Connection, Peer>();
   #digest: string;
@@ -147,7 +153,10 @@ export class Trunks {
       const before = peer.address;
       if (before?.address === address.address && before.port === address.port) continue;
       peer.address = address;
-      if (!peer.connects) continue;
+      if (!peer.connects) {
+        this.#knock(address);
+        continue;
+      }
       peer.forgetTries();
       if (peer.connection === undefined) this.#connect(peer);
       else peer.connection.close('it has another address');
@@ -216,7 +225,7 @@ export class Trunks {
     }
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
-      for (const socket of this.#incoming) socket.destroy();
+      for (const socket of [...this.#incoming, ...this.#knocking]) socket.destroy();
     });
   }
 
@@ -287,6 +296,15 @@ export class Trunks {
     socket.once('close', () => clearTimeout(timer));
   }
 
+  /** Has a host that connects to this one do so now, and not when its turn comes. */
+  #knock(address: HostAddress): void {
+    const { cluster, host, key } = this.#options;
+    const hello = encodeHello({ cluster, host, digest: this.#digest, networks: [] });
+    const socket = knock(address, key, hello, handshakeWithinMs);
+    this.#knocking.add(socket);
+    socket.once('close', () => this.#knocking.delete(socket));
+  }
+
   #retry(peer: Peer): void {
     peer.connecting = undefined;
     if (!this.#isStopped && peer.address !== undefined) peer.retryLater(() => this.#connect(peer));
@@ -314,7 +332,9 @@ export class Trunks {
       if (!this.#isTold) return { reason: notYet, isRefusal: false };
       return refused(`there is no host '${host}' in the plan of '${own.host}'`);
     }
-    return peer.connects ? refused(`'${own.host}' connects to '${host}', not the other way`) : undefined;
+    if (!peer.connects) return undefined;
+    peer.tryNow(() => this.#connect(peer));
+    return { reason: knocked, isRefusal: false };
   }
 
   #greeted(connection: Connection, hello: Hello): void {
@@ -343,7 +363,8 @@ export class Trunks {
   #closed(connection: Connection, reason: string, isRefusal: boolean): void {
     const peer = this.#peerOf(connection) ?? this.#expected.get(connection);
     if (peer === undefined) {
-      if (!this.#isStopped && reason !== notYet) this.#strangerFailed('a host that connected', reason);
+      if (!this.#isStopped && reason !== notYet && reason !== knocked)
+        this.#strangerFailed('a host that connected', reason);
       return;
     }
     const wasUp = peer.connection === connection;

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import * as tls from 'node:tls';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   clientSecurity,
   connectionFault,
@@ -212,6 +212,37 @@ describe('who the other hosts are', () => {
     // Now it is one that nobody knows.
     await until(() => state(n1, 'n2')?.state === 'refused');
     expect(state(n1, 'n2')?.reason).toContain("no host 'n1' in the plan of 'n2'");
+  });
+});
+
+describe('a host that comes up', () => {
+  /** A port at which nobody listens. */
+  async function freePort(): Promise<number> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+
+  it('is connected to at once, however long the next try would have waited', async () => {
+    const soon = async (holds: () => boolean) => {
+      while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+    };
+    // The next try never comes by itself.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const at2 = { host: 'n2', address: '127.0.0.1', port: await freePort() };
+      const n1 = await start({ host: 'n1', number: 1, peers: [at2] });
+      await soon(() => n1.trunks.states[0]?.reason !== undefined);
+      const at1 = { host: 'n1', address: '127.0.0.1', port: n1.trunks.port };
+      const n2 = await start({ host: 'n2', number: 2, peers: [at1], port: at2.port });
+      await soon(() => isUp(n1) && isUp(n2));
+      // That it knocked is no event.
+      expect([...kinds(n1), ...kinds(n2)]).toEqual(['trunk-up', 'trunk-up']);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

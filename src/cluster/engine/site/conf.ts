@@ -4,6 +4,7 @@
  */
 
 import { expandHostList, foldHostList } from '../../../host-list.ts';
+import { siteFabric } from './fabric.ts';
 import { controllersOf, isAtLeast, isUnset, leavesOf, portsOf, stateOf, versionOf } from './scontrol.ts';
 import type { Site, VirtualNode } from './spec.ts';
 
@@ -64,7 +65,7 @@ function featuresOf({ host, features }: VirtualNode): string[] {
 }
 
 export function nodeLine(node: VirtualNode): string {
-  return `NodeName=${node.name} NodeAddr=${node.host} Port=${node.port} CPUs=${node.cpus} RealMemory=${jobMemoryMiB(node)} Feature=${featuresOf(node).join(',')} State=CLOUD`;
+  return `NodeName=${node.name} NodeAddr=${node.slurmAddress} Port=${node.port} CPUs=${node.cpus} RealMemory=${jobMemoryMiB(node)} Feature=${featuresOf(node).join(',')} State=CLOUD`;
 }
 
 export function partitionLine({ spec, nodes }: Site): string {
@@ -88,13 +89,13 @@ export function partitionLine({ spec, nodes }: Site): string {
 export function planConf(site: Site, programs: ConfPrograms, found: SiteFound | undefined): ConfPlan {
   const { config } = found ?? { config: new Map<string, string>() };
   const lines: ConfLine[] = [
-    option(config, 'SlurmctldParameters', 'enable_configless', [
-      'guests have no copy of the configuration that could get old: their slurmd asks slurmctld for it.',
-      'A change of this line needs slurmctld to be started again',
-    ]),
-    option(config, 'PrivateData', 'cloud', [
-      'sinfo shows v-nodes that are powered down, too; otherwise nobody would know of them',
-    ]),
+    controllerParameters(site, config),
+    option(
+      config,
+      'PrivateData',
+      ['cloud'],
+      ['sinfo shows v-nodes that are powered down, too; otherwise nobody would know of them'],
+    ),
     srunPorts(config),
     program(config, 'ResumeProgram', programs.resume, [
       'boots v-nodes when there is work for them, each in a holder job on its host',
@@ -110,18 +111,38 @@ export function planConf(site: Site, programs: ConfPrograms, found: SiteFound | 
   return { lines, faults: found === undefined ? [] : faultsOf(site, found) };
 }
 
-/** One word more in a list of words. */
+function controllerParameters({ spec }: Site, config: ReadonlyMap<string, string>): ConfLine {
+  const hasFabric = spec.fabric !== undefined;
+  return option(
+    config,
+    'SlurmctldParameters',
+    ['enable_configless', ...(hasFabric ? ['cloud_dns'] : [])],
+    [
+      'guests have no copy of the configuration that could get old: their slurmd asks slurmctld for it.',
+      ...(hasFabric
+        ? [
+            'By cloud_dns each looks up the names of v-nodes for itself: on hosts they lead to hosts, in v-nodes to the',
+            'network between them.',
+          ]
+        : []),
+      'A change of this line needs slurmctld to be started again',
+    ],
+  );
+}
+
+/** Words more in a list of words. */
 function option(
   config: ReadonlyMap<string, string>,
   key: string,
-  wanted: string,
+  wanted: readonly string[],
   reason: readonly string[],
 ): ConfLine {
   const is = config.get(key);
   const words = isUnset(is) ? [] : is!.split(',');
-  const line = `${key}=${[...words.filter((one) => one !== wanted && one !== 'none'), wanted].join(',')}`;
+  const missing = wanted.filter((one) => !words.includes(one));
+  const line = `${key}=${[...words.filter((one) => one !== 'none'), ...missing].join(',')}`;
   const base = { part: 'options' as const, file: 'slurm.conf' as const, reason: reason.join('\n') };
-  if (words.includes(wanted)) return { ...base, line: `${key}=${is}`, state: 'there' };
+  if (missing.length === 0) return { ...base, line: `${key}=${is}`, state: 'there' };
   return words.length === 0
     ? { ...base, line, state: 'missing' }
     : { ...base, line, state: 'differs', is: `${key}=${is}` };
@@ -159,14 +180,17 @@ function srunPorts(config: ReadonlyMap<string, string>): ConfLine {
 
 function nodeConf(node: VirtualNode, found: SiteFound | undefined): ConfLine {
   const line = nodeLine(node);
-  const reason = `a guest on ${node.host}, whose slurmd is reached there at port ${node.port}`;
+  const reason =
+    node.slurmAddress === node.host
+      ? `a guest on ${node.host}, whose slurmd is reached there at port ${node.port}`
+      : `a guest on ${node.host}, where the name ${node.slurmAddress} leads to; its slurmd is reached there at port ${node.port}`;
   const base = { part: 'nodes' as const, file: 'slurm.conf' as const, line, reason };
   const is = found?.nodes.get(node.name);
   if (is === undefined) return { ...base, state: 'missing' };
   const features = new Set((is.get('AvailableFeatures') ?? '').split(','));
   const wanted = new Set(featuresOf(node));
   const isSame =
-    is.get('NodeAddr') === node.host &&
+    is.get('NodeAddr') === node.slurmAddress &&
     is.get('Port') === String(node.port) &&
     is.get('CPUTot') === String(node.cpus) &&
     is.get('RealMemory') === String(jobMemoryMiB(node)) &&
@@ -236,7 +260,8 @@ function topologyLines({ nodes }: Site, found: SiteFound | undefined): ConfLine[
   });
 }
 
-function faultsOf({ file, nodes }: Site, { config, nodes: known }: SiteFound): ConfFault[] {
+function faultsOf(site: Site, { config, nodes: known }: SiteFound): ConfFault[] {
+  const { file, nodes } = site;
   const faults: ConfFault[] = [];
   const version = versionOf(config);
   if (version === undefined || !isAtLeast(version, oldestVersion)) {
@@ -254,6 +279,7 @@ function faultsOf({ file, nodes }: Site, { config, nodes: known }: SiteFound): C
       fix: 'AuthType=auth/munge',
     });
   }
+  faults.push(...portFaults(site, config));
   for (const host of new Set(nodes.map((node) => node.host))) {
     const there = known.get(host);
     const own = nodes.filter((node) => node.host === host);
@@ -275,6 +301,19 @@ function faultsOf({ file, nodes }: Site, { config, nodes: known }: SiteFound): C
     }
   }
   return faults;
+}
+
+/** What srun takes for itself may be a port at which a v-node is to be reached, and is open to all v-nodes. */
+function portFaults(site: Site, config: ReadonlyMap<string, string>): ConfFault[] {
+  const ports = siteFabric(site)?.nodes.map(({ port }) => port) ?? [];
+  const srun = portsOf(config.get('SrunPortRange')) ?? portsOf(srunPortRange)!;
+  if (!ports.some((port) => port >= srun[0] && port <= srun[1])) return [];
+  return [
+    {
+      what: `ports of the network between v-nodes, from ${ports[0]} on, are among those of srun (${srun[0]}-${srun[1]})`,
+      fix: "set 'first-port' of 'fabric' to others in the site file",
+    },
+  ];
 }
 
 /** What the process of a guest has beside its memory, with the agent and the fabric that serve it. */

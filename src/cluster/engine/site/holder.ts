@@ -12,6 +12,15 @@ import type { ClusterExtension } from '../../look.ts';
 import { formatUplinkRule, parseUplinkRule } from '../../uplink-rule.ts';
 import { withSlurmNetwork } from '../slurm-network.ts';
 import { holderMemoryMiB } from './conf.ts';
+import {
+  fabricHosts,
+  fabricNetwork,
+  nodeCluster,
+  openMpiParameters,
+  type SiteFabric,
+  siteFabric,
+  withTrunks,
+} from './fabric.ts';
 import { portsOf } from './scontrol.ts';
 import type { Site, VirtualNode } from './spec.ts';
 
@@ -29,6 +38,22 @@ const orderSchema = z.strictObject({
   /** `HOST:PORT`, where slurmd asks for its configuration. */
   confServers: z.array(z.string()),
   features: z.array(z.string()),
+  /** Where v-nodes have a network; this one is among its nodes. */
+  fabric: z
+    .strictObject({
+      subnet: z.string(),
+      key: z.string(),
+      nodes: z.array(
+        z.strictObject({
+          name: z.string(),
+          host: z.string(),
+          port: z.int(),
+          address: z.string(),
+          mac: z.string(),
+        }),
+      ),
+    })
+    .optional(),
 });
 
 export type HolderOrder = z.output<typeof orderSchema>;
@@ -79,6 +104,7 @@ export function holderOrder(
   controllers: readonly { name: string; address?: string }[],
 ): HolderOrder {
   const { spec } = site;
+  const fabric = siteFabric(site);
   return {
     version: 1,
     node: node.name,
@@ -90,7 +116,15 @@ export function holderOrder(
     allow: siteReach(site, ports),
     confServers: controllers.map(({ name, address }) => `${address ?? name}:${ports.controller[0]}`),
     features: node.features,
+    ...(fabric === undefined ? {} : { fabric }),
   };
+}
+
+/** What a v-node is to the others. @throws LodgeError `internal` when it is not among them */
+export function ownFabricNode(node: string, { nodes }: SiteFabric): SiteFabric['nodes'][number] {
+  const own = nodes.find(({ name }) => name === node);
+  if (own === undefined) throw new LodgeError('internal', `'${node}' is not in the network of the v-nodes`);
+  return own;
 }
 
 /** The line of sbatch; the script comes on its standard input. */
@@ -137,26 +171,45 @@ exit $code
 }
 
 /** The cluster of one guest that a v-node is, as a cluster spec. YAML is a superset of JSON. */
-export function holderClusterText({ node, guest }: HolderOrder): string {
+export function holderClusterText({ node, guest, fabric }: HolderOrder): string {
   return JSON.stringify({
-    name: 'vnode',
+    name: nodeCluster,
     // Users of the node are not its owner: there is no way in but Slurm's, and nothing of the owner's is shared.
     ssh: false,
-    fabric: {},
+    fabric: fabric === undefined ? {} : { [fabricNetwork]: memberOf(node, fabric) },
     guests: { [node]: { ...guest, share: false } },
   });
 }
 
-export function holderNetwork({ allow, port }: HolderOrder): ClusterExtension {
-  return withSlurmNetwork(allow, [port], ownSubnet(allow));
+/** A network with one member here. What answers DHCP would have an address that may be another v-node's. */
+function memberOf(node: string, fabric: SiteFabric): object {
+  const { address, mac } = ownFabricNode(node, fabric);
+  return { members: { [node]: { address, mac } }, subnet: fabric.subnet, dhcp: false };
+}
+
+export function holderNetwork({ node, allow, port, fabric }: HolderOrder): ClusterExtension {
+  const slurm = withSlurmNetwork(allow, [port], ownSubnet(allow, fabric?.subnet));
+  if (fabric === undefined) return slurm;
+  return {
+    document: slurm.document,
+    outline: (before) => {
+      const outline = slurm.outline(before);
+      return { ...outline, fabric: withTrunks(outline.fabric, node, fabric) };
+    },
+  };
 }
 
 /** Where the guest and its way out are: nobody else sees these addresses. */
 const subnets = ['10.213.77.0/24', '172.29.213.0/24', '192.168.213.0/24'];
 
-/** A subnet that is none of those that the guest is to reach. @throws LodgeError `spec-value` when all are */
-export function ownSubnet(allow: readonly string[]): string {
-  const taken = allow.map((rule) => parsePrefix(parseUplinkRule(rule).destination));
+/**
+ * A subnet that is none of those that the guest is to reach.
+ * @param between of the network between v-nodes
+ * @throws LodgeError `spec-value` when all are
+ */
+export function ownSubnet(allow: readonly string[], between?: string): string {
+  const outside = allow.map((rule) => parseUplinkRule(rule).destination);
+  const taken = [...outside, ...(between === undefined ? [] : [between])].map((one) => parsePrefix(one));
   const free = subnets.find((one) => !taken.some((prefix) => prefixesOverlap(prefix, parsePrefix(one))));
   if (free !== undefined) return free;
   throw new LodgeError(
@@ -193,20 +246,28 @@ export function joinGuest(
 ): GuestStep {
   const place = guestPlace;
   const servers = order.confServers.join(',');
+  const { node, fabric } = order;
+  const others = fabric === undefined ? '' : fabricHosts(node, fabric);
   return {
     files: [
       { path: `${place}/key`, mode: '600', text: mungeKey },
-      { path: `${place}/hosts`, mode: '644', text: hosts },
+      { path: `${place}/hosts`, mode: '644', text: `${others}${hosts}` },
+      ...(fabric === undefined
+        ? []
+        : [{ path: `${place}/openmpi`, mode: '644', text: openMpiParameters(fabric) }]),
     ],
     script: `umask 022
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 command -v munged >/dev/null && command -v slurmd >/dev/null || { echo 'the image has no slurmd or munged' >&2; exit 127; }
 cat ${place}/hosts >>/etc/hosts
 mkdir -p ${socket.replace(/\/[^/]*$/, '')} /var/log/slurm /var/spool/slurmd || exit 1
+for dir in /etc/openmpi /etc/openmpi-*; do
+  [ -f ${place}/openmpi ] && [ -d "$dir" ] && cat ${place}/openmpi >>"$dir/openmpi-mca-params.conf"
+done
 (umask 077; base64 -d ${place}/key >${place}/munge.key) || exit 1
 rm -f ${place}/key ${socket} ${socket}.lock
 munged --force --key-file ${place}/munge.key --socket ${socket} --pid-file ${place}/munged.pid --log-file ${place}/munged.log --seed-file ${place}/munged.seed || exit 1
-exec slurmd -D -b -N ${order.node} --conf-server ${shellWord(servers)}`,
+exec slurmd -D -b -N ${node} --conf-server ${shellWord(servers)}`,
   };
 }
 

@@ -9,9 +9,10 @@ import { LodgeError } from '../../../errors.ts';
 import { guestNamePattern, guestSpecSchema, size, unit } from '../../../guest/spec.ts';
 import { expandHostList } from '../../../host-list.ts';
 import { parseTimeMs } from '../../../units.ts';
-import { formatPrefix, parsePrefix } from '../../address.ts';
+import { formatPrefix, parsePrefix, parseSubnet } from '../../address.ts';
 import { hostList } from '../../spec.ts';
 import { parseUplinkRule } from '../../uplink-rule.ts';
+import { checkFabric } from './fabric.ts';
 
 /** Words that go into slurm.conf and scripts as they stand. */
 const word = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, {
@@ -31,6 +32,23 @@ const seconds = unit((text) => Math.ceil(parseTimeMs(text) / 1000), 'a time such
   (value) => value >= 1,
   { error: 'must be at least 1s' },
 );
+
+const fabric = z.strictObject({
+  subnet: unit((text) => formatPrefix(parseSubnet(text)), 'a subnet such as 10.214.0.0/16')
+    .prefault('10.214.0.0/16')
+    .describe('Its addresses, used nowhere else: the first v-node has the first one, and so on.'),
+  'first-port': z
+    .int()
+    .min(1024)
+    .max(60_000)
+    .default(18_001)
+    .describe(
+      'Port at which the first v-node is reached by the others, on its host; each has one more than the one before.',
+    ),
+  key: absolutePath
+    .default('/etc/lodge/fabric.key')
+    .describe('32 random bytes, the same on each host, that SlurmUser alone can read.'),
+});
 
 const { accelerator, cpus, kernel, pages, pin, volumes } = guestSpecSchema.shape;
 
@@ -79,6 +97,11 @@ export const siteSpecSchema = z.strictObject({
     .max(60_000)
     .default(17_001)
     .describe('Port of the first v-node; each has one more than the one before, on its host.'),
+  fabric: fabric
+    .optional()
+    .describe(
+      'A network between all v-nodes, for MPI: `fabric: {}`. None unless declared, because it needs a key, ports between hosts, and names of v-nodes that lead to their hosts.',
+    ),
   'suspend-time': seconds.prefault('10m').describe('How long a v-node is idle before it is powered down.'),
   'suspend-timeout': seconds
     .prefault('30s')
@@ -105,6 +128,11 @@ export type SiteSpec = z.output<typeof siteSpecSchema>;
 export interface VirtualNode {
   name: string;
   host: string;
+  /**
+   * By which Slurm reaches it: the name of its host. Where v-nodes have a network, its own, which leads to its host
+   * everywhere but in other v-nodes: there it leads to it by that network.
+   */
+  slurmAddress: string;
   /** At which its slurmd is reached at its host. */
   port: number;
   image: string;
@@ -130,7 +158,9 @@ export interface Site {
  */
 export function readSite(text: string, file: string): Site {
   const document = parseLocatedYaml(text, siteSpecSchema, file);
-  return { file, spec: document.value, nodes: virtualNodes(document) };
+  const nodes = virtualNodes(document);
+  checkFabric(document.value, nodes, (key) => document.locate(['fabric', key]));
+  return { file, spec: document.value, nodes };
 }
 
 function virtualNodes({ value, written, locate }: LocatedDocument<SiteSpec>): VirtualNode[] {
@@ -177,8 +207,9 @@ function virtualNodes({ value, written, locate }: LocatedDocument<SiteSpec>): Vi
           fix: 'begin lower',
         });
       }
+      const host = hosts[i % hosts.length]!;
       nodes.push({
-        ...{ name, host: hosts[i % hosts.length]!, port, image: spec.image },
+        ...{ name, host, port, slurmAddress: value.fabric === undefined ? host : name, image: spec.image },
         ...{ cpus: spec.cpus, memoryBytes: spec.memory, features: spec.features, guest, where },
       });
     });

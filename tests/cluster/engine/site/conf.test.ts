@@ -100,6 +100,29 @@ NodeName=v01 NodeAddr=n01 Port=17001 CPUs=2 RealMemory=1638 Feature=lodge,on-n01
     ]);
   });
 
+  test('with a network between v-nodes, these are reached by names of their own', () => {
+    const { lines, faults } = stateOfLines(`${siteText}fabric: {}\n`);
+    expect(lines[0]).toMatchObject({
+      line: 'SlurmctldParameters=enable_configless,cloud_dns',
+      state: 'differs',
+      is: 'SlurmctldParameters=enable_configless',
+    });
+    expect(lines[0]!.reason).toContain('cloud_dns');
+    expect(renderConf({ lines }, 'nodes')).toContain(
+      '# a guest on n02, where the name v02 leads to; its slurmd is reached there at port 17002\nNodeName=v02 NodeAddr=v02 Port=17002 ',
+    );
+    expect(faults).toEqual([]);
+    const there = withConfig({ SlurmctldParameters: 'cloud_dns,enable_configless' });
+    expect(stateOfLines(`${siteText}fabric: {}\n`, there).lines[0]!.state).toBe('there');
+  });
+
+  test('ports between v-nodes are none of srun', () => {
+    const text = `${siteText}fabric: {first-port: 31999}\n`;
+    // Also where srun is yet to be told which are its own.
+    expect(stateOfLines(text).faults[0]!.what).toContain('are among those of srun (30001-32000)');
+    expect(stateOfLines(text, withConfig({ SrunPortRange: '60001-63000' })).faults).toEqual([]);
+  });
+
   test("a site's own ResumeProgram is told, not lost", () => {
     const { lines } = stateOfLines(siteText, withConfig({ ResumeProgram: '/site/resume' }));
     const line = lines.find((one) => one.line.startsWith('ResumeProgram='));

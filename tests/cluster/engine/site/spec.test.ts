@@ -44,6 +44,11 @@ describe('a site file', () => {
     ['munge-key: etc/key\n', 'spec-value', 'slurm.yaml:7:12', 'absolute path'],
     ['suspend-time: 5\n', 'spec-value', 'slurm.yaml:7:15', 'not a time'],
     ['first-port: 22\n', 'spec-value', 'slurm.yaml:7:13', "'first-port'"],
+    ['fabric: {subnet: 10.99.0.0/16}\n', 'spec-value', 'slurm.yaml:7:18', 'overlaps 10.99.0.0/24'],
+    ['fabric: {subnet: 10.214.0.0/30}\n', 'spec-value', 'slurm.yaml:7:18', '2 addresses for 4 v-nodes'],
+    ['fabric: {first-port: 17004}\n', 'spec-value', 'slurm.yaml:7:22', 'meet ports 17001-17004 of slurmd'],
+    ['fabric: {first-port: 22}\n', 'spec-value', 'slurm.yaml:7:22', 'first-port'],
+    ['fabric: {keys: /k}\n', 'spec-unknown-key', 'slurm.yaml:7:10', "unknown key 'keys'"],
     ['reach: [tcp]\n', 'spec-value', 'slurm.yaml:7:9', 'not a rule'],
   ])('refuses %s with its place', (line, code, where, message) => {
     const error = errorOf(siteText + line);
