@@ -12,7 +12,7 @@ import {
   writeJobCluster,
 } from '../cluster/engine/rendezvous.ts';
 import type { SlurmJob } from '../cluster/engine/slurm-job.ts';
-import { spreadGuests } from '../cluster/engine/spread.ts';
+import { type HostRoom, spreadGuests } from '../cluster/engine/spread.ts';
 import { clusterOnHost } from '../cluster/hosts.ts';
 import { type AskedGuest, askedGuest, readOutline } from '../cluster/look.ts';
 import {
@@ -84,7 +84,7 @@ export async function upInJob(file: string, slurm: SlurmJob, options: UpOptions)
 }
 
 /** Has the first host hold the cluster's lock. @returns lets go of it */
-function lockOn(host: JobHost, name: string): Promise<() => void> {
+export function lockOn(host: JobHost, name: string): Promise<() => void> {
   const session = startVerb(host, ['--json', 'host-part'], '/');
   void session.write(Buffer.from(`${JSON.stringify({ op: 'lock', name } satisfies HostPartRequest)}\n`));
   return new Promise((resolve, reject) => {
@@ -134,7 +134,7 @@ async function planOver(
       onHost<LookAnswer>(host, ask, (text) => onProgress(`${host.name}: ${text.trim()}`)),
     ),
   );
-  const granted = await memoryOfJob(job.id);
+  const rooms = await roomsOf(job, answers);
   const keys = [...kinds.keys()];
   const foundOn = (host: string, guest: OutlinedGuest) => {
     const answer = answers[job.hosts.findIndex(({ name }) => name === host)]!;
@@ -151,12 +151,7 @@ async function planOver(
         ...(at === undefined ? {} : { at }),
       };
     }),
-    job.hosts.map(({ name }, i) => {
-      const { cpus, memoryBytes, usedBytes } = answers[i]!;
-      // Where nothing but Slurm's own count limits the job: what its guests have now is of that, too.
-      const leftBytes = Math.max(0, (granted.get(name) ?? Number.POSITIVE_INFINITY) - usedBytes);
-      return { name, cpus, memoryBytes: Math.min(memoryBytes, leftBytes) };
-    }),
+    rooms,
   );
   const plan = completeCluster(outline, (guest) => foundOn(hostOfGuest.get(guest.name)!, guest));
   const used = new Set(hostOfGuest.values());
@@ -174,6 +169,31 @@ async function planOver(
       })),
     emptied: job.hosts.filter(({ name }) => had.has(name) && !used.has(name)),
   };
+}
+
+/** What the job has on each of its hosts, of what these told, in their order. */
+async function roomsOf(job: Job, answers: readonly LookAnswer[]): Promise<HostRoom[]> {
+  const granted = await memoryOfJob(job.id);
+  return job.hosts.map(({ name }, i) => {
+    const { cpus, memoryBytes, usedBytes } = answers[i]!;
+    // Where nothing but Slurm's own count limits the job: what its guests have now is of that, too.
+    const leftBytes = Math.max(0, (granted.get(name) ?? Number.POSITIVE_INFINITY) - usedBytes);
+    return { name, cpus, memoryBytes: Math.min(memoryBytes, leftBytes) };
+  });
+}
+
+/** The room that the job has left on each of its hosts. */
+export async function roomsOfJob(job: Job): Promise<HostRoom[]> {
+  const ask: HostPartRequest = { op: 'look', cwd: '/', guests: [] };
+  return roomsOf(job, await Promise.all(job.hosts.map((host) => onHost<LookAnswer>(host, ask))));
+}
+
+/** Ends a cluster, or what is left of it, on some hosts of a job. @returns how many guests */
+export async function endOnHosts(hosts: readonly JobHost[], name: string, graceMs: number): Promise<number> {
+  const answers = await Promise.all(
+    hosts.map((host) => onHost<{ guests: number }>(host, { op: 'down', name, graceMs })),
+  );
+  return answers.reduce((sum, { guests }) => sum + guests, 0);
 }
 
 function distinct(guests: readonly AskedGuest[]): Map<string, AskedGuest> {
@@ -198,7 +218,7 @@ async function stepsOf({ plan, parts, secret }: Made): Promise<Step[]> {
 
 async function applyOver(job: Job, made: Made, onReady: (ready: number) => void): Promise<void> {
   const { plan, parts, secret, hostOfGuest, emptied } = made;
-  for (const host of emptied) await onHost(host, { op: 'down', name: plan.name, graceMs: 5000 });
+  await endOnHosts(emptied, plan.name, 5000);
   const trunks = await joinTrunks(job, made);
   writeJobCluster(job.dir, {
     version: 1,
@@ -237,7 +257,10 @@ async function applyOver(job: Job, made: Made, onReady: (ready: number) => void)
 }
 
 /** Has the fabrics of all hosts with guests know of one another. Those that stay are not disturbed. */
-async function joinTrunks(job: Job, { plan, parts, before }: Made): Promise<JobCluster['trunks']> {
+export async function joinTrunks(
+  job: Job,
+  { plan, parts, before }: Pick<Made, 'plan' | 'parts' | 'before'>,
+): Promise<JobCluster['trunks']> {
   const known = before?.trunks ?? {};
   if (parts.length < 2 && Object.keys(known).length === 0) return {};
   const join = async ({ name, door, agent }: JobHost, peers: ClusterHosts['peers'], port: number) => {
@@ -304,16 +327,13 @@ export async function downInJob(
     const { hosts, dir } = await openJob(thisJobId());
     const used = new Set(Object.values(hostOfGuest));
     progress.show('ending guests');
-    const answers = await Promise.all(
-      hosts
-        .filter(({ name }) => used.has(name))
-        .map((host) =>
-          onHost<{ guests: number }>(host, { op: 'down', name: plan.name, graceMs: options.graceMs }),
-        ),
+    const guests = await endOnHosts(
+      hosts.filter(({ name }) => used.has(name)),
+      plan.name,
+      options.graceMs,
     );
     removeJobCluster(dir, plan.name);
     progress.clear();
-    const guests = answers.reduce((sum, answer) => sum + answer.guests, 0);
     if (options.json) process.stdout.write(`${JSON.stringify({ name: plan.name, guests })}\n`);
   } finally {
     progress.clear();

@@ -6,7 +6,9 @@ import type { IsolationFinding } from '../fabric/isolation/finding.ts';
 import { answerText } from './fabric-json.ts';
 import type { Fabrics } from './fabrics.ts';
 import { answerWithProgress, json, readJson } from './http-json.ts';
+import type { PartRequest } from './job-checkpoints.ts';
 import { changeOf, directoryOf, eventOf, hostsOf, questionOf } from './requests.ts';
+import type { PartSession } from './together.ts';
 
 /** What the host agent can do with clusters. */
 export interface ClusterOwner {
@@ -14,6 +16,8 @@ export interface ClusterOwner {
   checkpoint(name: string, dir: string, onProgress: (text: string) => void): Promise<Taken>;
   restore(name: string, dir: string, onProgress: (text: string) => void): Promise<void>;
   prove(name: string): Promise<IsolationFinding[]>;
+  /** Does this host's part of what several hosts of a job do as one; only agents of jobs do. */
+  doPart?(name: string, request: PartRequest, session: PartSession): Promise<unknown>;
 }
 
 /**

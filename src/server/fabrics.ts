@@ -3,6 +3,7 @@
  * dies is started again, and so are all of them when the agent itself was killed.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { diffFabric } from '../cluster/diff.ts';
 import { type EventLog, openEventLog } from '../cluster/event-log.ts';
 import { type ClusterEvent, ofFabric } from '../cluster/events.ts';
@@ -50,6 +51,9 @@ interface RunningFabric {
 /** Between the death of a worker and the next one; doubled each time up to the longest. */
 const restartMs = 100;
 const longestRestartMs = 5000;
+
+/** How long the trunks of a fabric that goes on may take to be up. */
+const trunksWithinMs = 20_000;
 
 export class Fabrics {
   readonly #running = new Map<string, Promise<RunningFabric>>();
@@ -122,12 +126,23 @@ export class Fabrics {
     });
   }
 
-  /** Starts a fabric from what was saved of one; it stands still until it is told to `thaw`. */
+  /**
+   * Starts a fabric from what was saved of one; it stands still until it is told to `thaw`.
+   * @throws LodgeError `fabric-unavailable` when other hosts that it goes on at are not reached
+   */
   begin(plan: FabricPlan, state: Uint8Array): Promise<void> {
     const { name } = plan;
     return this.#inTurn(name, async () => {
       writeFabricPlan(plan);
-      const { client } = await this.#fabric(name);
+      // Where it was joined to other hosts it runs already, with nothing in it.
+      const running = await this.#running.get(name);
+      const { client } = running ?? (await this.#fabric(name));
+      if (running !== undefined) {
+        await client.ask('apply', { plan });
+        running.plan = plan;
+      }
+      // One that stands still hears nothing from other hosts, and what goes out to them when it goes on must arrive.
+      await untilTrunksJoin(client, plan);
       await client.ask('freeze', {});
       await client.ask('load', { bytes: Uint8Array.from(state) });
     });
@@ -340,6 +355,26 @@ export class Fabrics {
         this.#restart(name, Math.min(afterMs * 2, longestRestartMs));
       });
     }, afterMs);
+  }
+}
+
+/** Waits until all other hosts have the networks that go on there. */
+async function untilTrunksJoin(client: FabricClient, { networks }: FabricPlan): Promise<void> {
+  const links = networks.flatMap(({ ports }) =>
+    ports.flatMap(({ end, link }) => (end.kind === 'trunk' ? [link.name] : [])),
+  );
+  if (links.length === 0) return;
+  const deadlineMs = Date.now() + trunksWithinMs;
+  for (;;) {
+    const away = (await client.ask('links', { links })).filter(({ port }) => port?.isConnected !== true);
+    if (away.length === 0) return;
+    if (Date.now() > deadlineMs) {
+      throw new LodgeError('fabric-unavailable', 'the hosts of the cluster do not reach one another', {
+        detail: away.map(({ name }) => `${name} is not connected`).join('\n'),
+        fix: 'a firewall between them must let TCP through; then try again',
+      });
+    }
+    await delay(20);
   }
 }
 

@@ -27,6 +27,7 @@ import { type CheckpointContext, checkpointCluster, restoreCluster, thawAbandone
 import type { ClusterOwner } from './cluster-routes.ts';
 import { Fabrics } from './fabrics.ts';
 import { createApi, type GuestOwner } from './http.ts';
+import { checkpointJobCluster, doPart, jobClusterOf } from './job-checkpoints.ts';
 import { Services } from './services.ts';
 
 /** With no guest running and no client, the agent goes after this long. */
@@ -44,17 +45,22 @@ export function agentSocketPath(): string {
 
 export interface HostAgentOptions {
   /** Of a job: its guests end with it, it stays until it is told to end, and it runs verbs for the job's other hosts. */
-  isOfJob?: boolean;
+  job?: AgentJob;
   /** Called once it can be asked. */
   onReady?: (api: Server) => Promise<void>;
+}
+
+export interface AgentJob {
+  /** The job's directory: rendezvous.ts. */
+  dir: string;
 }
 
 /**
  * Serves until told to leave or idle. The caller holds the lock that makes this the only one; a socket that is
  * there was left by one that was killed.
  */
-export async function serveHostAgent({ isOfJob = false, onReady }: HostAgentOptions = {}): Promise<void> {
-  const owner = new HostAgent(isOfJob);
+export async function serveHostAgent({ job, onReady }: HostAgentOptions = {}): Promise<void> {
+  const owner = new HostAgent(job);
   owner.adopt();
   const path = agentSocketPath();
   rmSync(path, { force: true });
@@ -76,7 +82,7 @@ export async function serveHostAgent({ isOfJob = false, onReady }: HostAgentOpti
   await new Promise<void>((resolve) => {
     owner.onLeave = resolve;
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
-    if (isOfJob) return;
+    if (job !== undefined) return;
     setInterval(() => {
       const isNeeded =
         clients > 0 ||
@@ -104,11 +110,15 @@ class HostAgent implements GuestOwner, ClusterOwner {
   #sweeping: Promise<void> = Promise.resolve();
   /** Channels to guests, by guest id; shared by all that ask at the same time. */
   readonly #channels = new Map<string, Promise<Channel>>();
-  readonly #isOfJob: boolean;
+  readonly #job: AgentJob | undefined;
+  readonly doPart?: NonNullable<ClusterOwner['doPart']>;
 
-  constructor(isOfJob: boolean) {
-    this.#isOfJob = isOfJob;
-    this.runsVerbs = isOfJob;
+  constructor(job: AgentJob | undefined) {
+    this.#job = job;
+    this.runsVerbs = job !== undefined;
+    if (job !== undefined) {
+      this.doPart = (name, request, session) => doPart(name, request, this.#checkpointContext(), session);
+    }
   }
 
   start({ plan }: StartRequest, onProgress: (text: string) => void): Promise<void> {
@@ -127,7 +137,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
     const start = (): Promise<RunningGuest> =>
       startGuest(plan, {
         mode: 'detached',
-        isBound: this.#isOfJob,
+        isBound: this.#job !== undefined,
         store: this.#store,
         user: thisUser(),
         onProgress,
@@ -212,6 +222,8 @@ class HostAgent implements GuestOwner, ClusterOwner {
   }
 
   checkpoint(name: string, dir: string, onProgress: (text: string) => void): Promise<Taken> {
+    const ofJob = this.#job === undefined ? undefined : jobClusterOf(this.#job.dir, name);
+    if (ofJob !== undefined) return checkpointJobCluster(this.#job!.dir, ofJob, dir, { onProgress });
     return checkpointCluster(name, dir, this.#checkpointContext(), onProgress);
   }
 
@@ -245,7 +257,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
   }
 
   leave(): void {
-    if (this.#isOfJob) {
+    if (this.#job !== undefined) {
       throw new LodgeError('host-agent', 'the agent of a job stays as long as the job does', {
         fix: 'lodge was built anew while the job ran: end the job and begin a new one',
       });

@@ -10,6 +10,7 @@ import {
   readCheckpoint,
   readSecret,
   stateFileOf,
+  writeFabric,
 } from '../../src/cluster/checkpoint/files.ts';
 import { forkName, planRestore, requireSavable } from '../../src/cluster/checkpoint/plan.ts';
 import type { GuestPlan } from '../../src/guest/plan.ts';
@@ -57,13 +58,8 @@ afterEach(() => rmSync(base, { recursive: true }));
 async function written(dir: string): Promise<void> {
   const part = beginCheckpoint(dir);
   for (const name of ['v1', 'v2']) writeFileSync(stateFileOf(part, name), 'state');
-  const content = {
-    record,
-    fabric: plan.fabric,
-    fabricState: new Uint8Array([1]),
-    secret: Buffer.alloc(32, 7),
-  };
-  await finishCheckpoint(part, dir, content);
+  writeFabric(part, undefined, plan.fabric, new Uint8Array([1]));
+  await finishCheckpoint(part, dir, { record, secret: Buffer.alloc(32, 7) });
 }
 
 describe('a checkpoint on disk', () => {
