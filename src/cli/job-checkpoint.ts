@@ -21,7 +21,7 @@ import { ensureJob, openJob } from '../server/job.ts';
 import { type PartRequest, restoreMeetings } from '../server/job-checkpoints.ts';
 import { thisJobId } from '../server/locate.ts';
 import { doTogether } from '../server/together.ts';
-import { endOnHosts, joinTrunks, lockOn, roomsOfJob } from './job-cluster.ts';
+import { endLimitOf, endOnHosts, joinTrunks, lockOn, roomsOfJob } from './job-cluster.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 
@@ -88,6 +88,7 @@ export async function restoreInJob(
       });
       try {
         const trunks = await joinTrunks(job, { plan, parts, before: undefined });
+        const endLimit = await endLimitOf(plan);
         await doTogether<PartRequest, null>(
           parts.map(({ saved, host: { door }, part }) => ({
             door,
@@ -110,6 +111,7 @@ export async function restoreInJob(
                 hostOfGuest: Object.fromEntries(hostOfGuest),
                 secret: readSecret(dir).trim(),
                 trunks,
+                ...endLimit,
               }),
           },
         );

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeSteps } from '../cluster/apply.ts';
 import { canonicalJson } from '../cluster/canonical.ts';
+import { requireReplaceable } from '../cluster/checkpoint/files.ts';
 import { isNothing, type Step } from '../cluster/diff.ts';
 import {
   type JobCluster,
@@ -26,7 +27,17 @@ import { describeError, LodgeError } from '../errors.ts';
 import type { ClusterHosts, FabricStatus } from '../fabric/control.ts';
 import { foldHostList } from '../host-list.ts';
 import { call } from '../server/client.ts';
-import { ensureJob, type Job, type JobHost, memoryOfJob, openJob, startVerb, verbOn } from '../server/job.ts';
+import {
+  ensureJob,
+  type Job,
+  type JobHost,
+  killWaitOfSlurm,
+  memoryOfJob,
+  openJob,
+  startVerb,
+  verbOn,
+} from '../server/job.ts';
+import { requireNoSlurm } from '../server/job-checkpoints.ts';
 import { thisJobId } from '../server/locate.ts';
 import { otherFile, requireOwner, type UpOptions } from './cluster-actions.ts';
 import type { HostPartRequest } from './host-part.ts';
@@ -154,6 +165,10 @@ async function planOver(
     rooms,
   );
   const plan = completeCluster(outline, (guest) => foundOn(hostOfGuest.get(guest.name)!, guest));
+  if (plan.onEnd !== undefined) {
+    requireNoSlurm(plan);
+    requireReplaceable(plan.onEnd.checkpoint, plan.name);
+  }
   const used = new Set(hostOfGuest.values());
   const had = new Set(Object.values(before?.hostOfGuest ?? {}));
   return {
@@ -226,6 +241,7 @@ async function applyOver(job: Job, made: Made, onReady: (ready: number) => void)
     hostOfGuest: Object.fromEntries(hostOfGuest),
     secret,
     trunks,
+    ...(await endLimitOf(plan)),
   });
   const ready = new Map<string, number>();
   const results = await Promise.allSettled(
@@ -254,6 +270,17 @@ async function applyOver(job: Job, made: Made, onReady: (ready: number) => void)
     );
   }
   if (parts.length > 1) await untilTrunksAreUp(made);
+}
+
+/** What Slurm's second signal needs to be waited for: agents have to end their guests, too. */
+const endMarginMs = 5000;
+
+/** How long what is done at the end of a cluster's job may take. */
+export async function endLimitOf({ onEnd }: ClusterPlan): Promise<Pick<JobCluster, 'onEndWithinMs'>> {
+  if (onEnd === undefined) return {};
+  return {
+    onEndWithinMs: onEnd.withinMs ?? Math.max(1000, (await killWaitOfSlurm()) - endMarginMs),
+  };
 }
 
 /** Has the fabrics of all hosts with guests know of one another. Those that stay are not disturbed. */

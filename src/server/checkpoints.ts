@@ -30,6 +30,8 @@ import type { Fabrics } from './fabrics.ts';
 export interface CheckpointContext {
   fabrics: Fabrics;
   channelOf: (plan: GuestPlan) => Promise<Channel | undefined>;
+  /** Whether this agent ends, and all guests with it, once what is under way is done. */
+  isEnding?: () => boolean;
   /** Starts a guest from its saved state; it goes on when `beforeGoingOn` resolves. */
   startSaved: (plan: GuestPlan, beforeGoingOn: () => Promise<void>) => Promise<void>;
 }

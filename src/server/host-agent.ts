@@ -27,7 +27,8 @@ import { type CheckpointContext, checkpointCluster, restoreCluster, thawAbandone
 import type { ClusterOwner } from './cluster-routes.ts';
 import { Fabrics } from './fabrics.ts';
 import { createApi, type GuestOwner } from './http.ts';
-import { checkpointJobCluster, doPart, jobClusterOf } from './job-checkpoints.ts';
+import { doPart } from './job-checkpoints.ts';
+import { type AgentJob, type JobSaver, jobSaver } from './job-saver.ts';
 import { Services } from './services.ts';
 
 /** With no guest running and no client, the agent goes after this long. */
@@ -48,11 +49,6 @@ export interface HostAgentOptions {
   job?: AgentJob;
   /** Called once it can be asked. */
   onReady?: (api: Server) => Promise<void>;
-}
-
-export interface AgentJob {
-  /** The job's directory: rendezvous.ts. */
-  dir: string;
 }
 
 /**
@@ -93,6 +89,7 @@ export async function serveHostAgent({ job, onReady }: HostAgentOptions = {}): P
       else if (performance.now() - lastBusyMs > idleLimitMs) resolve();
     }, 5000);
   });
+  await owner.beforeEnd();
   await owner.services.stopAll();
   await owner.fabrics.leave();
   rmSync(path, { force: true });
@@ -111,12 +108,15 @@ class HostAgent implements GuestOwner, ClusterOwner {
   /** Channels to guests, by guest id; shared by all that ask at the same time. */
   readonly #channels = new Map<string, Promise<Channel>>();
   readonly #job: AgentJob | undefined;
+  readonly #saver: JobSaver | undefined;
+  #isEnding = false;
   readonly doPart?: NonNullable<ClusterOwner['doPart']>;
 
   constructor(job: AgentJob | undefined) {
     this.#job = job;
     this.runsVerbs = job !== undefined;
     if (job !== undefined) {
+      this.#saver = jobSaver(job);
       this.doPart = (name, request, session) => doPart(name, request, this.#checkpointContext(), session);
     }
   }
@@ -222,9 +222,20 @@ class HostAgent implements GuestOwner, ClusterOwner {
   }
 
   checkpoint(name: string, dir: string, onProgress: (text: string) => void): Promise<Taken> {
-    const ofJob = this.#job === undefined ? undefined : jobClusterOf(this.#job.dir, name);
-    if (ofJob !== undefined) return checkpointJobCluster(this.#job!.dir, ofJob, dir, { onProgress });
-    return checkpointCluster(name, dir, this.#checkpointContext(), onProgress);
+    return (
+      this.#saver?.checkpoint(name, dir, { onProgress }) ??
+      checkpointCluster(name, dir, this.#checkpointContext(), onProgress)
+    );
+  }
+
+  async endOfJob(name: string): Promise<void> {
+    await this.#saver?.saveAtEnd(name);
+  }
+
+  /** It was told to end: clusters of its job may be saved first. */
+  async beforeEnd(): Promise<void> {
+    this.#isEnding = true;
+    await this.#saver?.atEnd();
   }
 
   restore(name: string, dir: string, onProgress: (text: string) => void): Promise<void> {
@@ -251,6 +262,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
   #checkpointContext(): CheckpointContext {
     return {
       fabrics: this.fabrics,
+      isEnding: () => this.#isEnding,
       channelOf: async ({ name, agent }) => (agent ? this.channel(name) : undefined),
       startSaved: (plan, beforeGoingOn) => this.#start(plan, () => {}, beforeGoingOn),
     };

@@ -16,7 +16,7 @@ import {
 import { renameTrunks } from '../cluster/checkpoint/hosts.ts';
 import { planRestore } from '../cluster/checkpoint/plan.ts';
 import { type SaveMeeting, savePart, type Taken } from '../cluster/checkpoint/take.ts';
-import { type JobCluster, readJobClusters } from '../cluster/engine/rendezvous.ts';
+import { type JobCluster, noteSaving, readJobClusters } from '../cluster/engine/rendezvous.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
 import { LodgeError } from '../errors.ts';
 import type { GuestPlan } from '../guest/plan.ts';
@@ -88,7 +88,7 @@ async function saveHostPart(
   try {
     const taken = await savePart({
       ...{ part, fabric, guests, askFabric, markFrozen, onProgress },
-      together: { host, mark, meet, signal },
+      together: { host, mark, meet, signal, staysStill: () => context.isEnding?.() === true },
     });
     const plans = Object.fromEntries(guests.map((guest) => [guest.name, guest.plan]));
     await meet(written, { ...taken, guests: plans } satisfies WrittenPart);
@@ -134,9 +134,17 @@ export function jobClusterOf(jobDir: string, name: string): JobCluster | undefin
   return readJobClusters(jobDir).find(({ plan }) => plan.name === name);
 }
 
+/** The hosts of a cluster that have guests, in the order of their names: the first one brings them together. */
+export function hostsOf({ hostOfGuest }: JobCluster): string[] {
+  return [...new Set(Object.values(hostOfGuest))].sort();
+}
+
 export interface JobCheckpointOptions {
   onProgress: (text: string) => void;
+  /** Gives up. */
   signal?: AbortSignal;
+  /** An older checkpoint of the cluster may be there. */
+  isReplacing?: boolean;
 }
 
 /**
@@ -145,12 +153,13 @@ export interface JobCheckpointOptions {
  */
 export async function checkpointJobCluster(
   jobDir: string,
-  { plan, hostOfGuest, secret }: JobCluster,
+  cluster: JobCluster,
   dir: string,
-  { onProgress, signal }: JobCheckpointOptions,
+  { onProgress, signal, isReplacing = false }: JobCheckpointOptions,
 ): Promise<Taken> {
+  const { plan, secret } = cluster;
   requireNoSlurm(plan);
-  const hosts = [...new Set(Object.values(hostOfGuest))].sort();
+  const hosts = hostsOf(cluster);
   const doors = jobDoors(jobDir);
   const away = hosts.filter((host) => !doors.has(host));
   if (away.length > 0) {
@@ -159,7 +168,11 @@ export async function checkpointJobCluster(
     });
   }
   const isOverSeveral = hosts.length > 1;
-  const part = beginCheckpoint(dir, isOverSeveral ? hosts : []);
+  const part = beginCheckpoint(dir, {
+    hosts: isOverSeveral ? hosts : [],
+    ...(isReplacing ? { replaces: plan.name } : {}),
+  });
+  noteSaving(jobDir, plan.name, part);
   const mark = randomBytes(8).toString('hex');
   try {
     const taken = await doTogether<PartRequest, Taken>(
@@ -187,6 +200,7 @@ export async function checkpointJobCluster(
                 : {}),
             },
             secret: Buffer.from(secret, 'hex'),
+            isReplacing,
           });
         },
       },
@@ -198,11 +212,13 @@ export async function checkpointJobCluster(
   } catch (error) {
     discardCheckpoint(part);
     throw error;
+  } finally {
+    noteSaving(jobDir, plan.name, undefined);
   }
 }
 
-/** @throws LodgeError `checkpoint` */
-function requireNoSlurm({ name, file, fabric }: ClusterPlan): void {
+/** @throws LodgeError `checkpoint` for a cluster with a Slurm of one's own over it */
+export function requireNoSlurm({ name, file, fabric }: ClusterPlan): void {
   const isOfSlurm = fabric.networks.some(({ ports }) =>
     ports.some(({ end }) => end.kind === 'uplink' && end.publish !== undefined),
   );

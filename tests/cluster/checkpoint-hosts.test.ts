@@ -157,7 +157,7 @@ describe('a part that goes on on another host', () => {
     const base = mkdtempSync(join(tmpdir(), 'lodge-checkpoint-'));
     try {
       const dir = join(base, 'saved');
-      const unfinished = beginCheckpoint(dir, ['n01', 'n02']);
+      const unfinished = beginCheckpoint(dir, { hosts: ['n01', 'n02'] });
       for (const host of ['n01', 'n02']) {
         writeFabric(unfinished, host, onSaved(host).fabric, new Uint8Array([1]));
       }
@@ -173,7 +173,9 @@ describe('a part that goes on on another host', () => {
       rmSync(join(dir, 'hosts/n02/fabric.state'));
       expect(() => readRecord(dir)).toThrow('fabric.state is missing');
       mkdirSync(join(base, 'other'));
-      expect(() => beginCheckpoint(join(base, 'other'), ['n01'])).toThrow(/something at this place/);
+      expect(() => beginCheckpoint(join(base, 'other'), { hosts: ['n01'] })).toThrow(
+        /something at this place/,
+      );
     } finally {
       rmSync(base, { recursive: true });
     }

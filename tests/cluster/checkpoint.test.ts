@@ -9,6 +9,7 @@ import {
   finishCheckpoint,
   readCheckpoint,
   readSecret,
+  requireReplaceable,
   stateFileOf,
   writeFabric,
 } from '../../src/cluster/checkpoint/files.ts';
@@ -76,6 +77,24 @@ describe('a checkpoint on disk', () => {
     const dir = join(base, 'saved');
     await written(dir);
     expect(() => beginCheckpoint(dir)).toThrow(/something at this place/);
+  });
+
+  it('takes the place of an older one of the same cluster alone, where that is asked', async () => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    const part = beginCheckpoint(dir, { replaces: plan.name });
+    for (const name of ['v1', 'v2']) writeFileSync(stateFileOf(part, name), 'state');
+    writeFabric(part, undefined, plan.fabric, new Uint8Array([2]));
+    const newer = { ...record, takenAt: 'later' };
+    // Until it is whole, the older one is there.
+    expect(readCheckpoint(dir).takenAt).toBe(record.takenAt);
+    await finishCheckpoint(part, dir, { record: newer, secret: Buffer.alloc(32), isReplacing: true });
+    expect(readCheckpoint(dir).takenAt).toBe('later');
+    expect(readdirSync(base)).toEqual(['saved']);
+    expect(() => requireReplaceable(dir, 'other')).toThrow(/no checkpoint of 'other'/);
+    expect(() => requireReplaceable(base, plan.name)).toThrow(/no checkpoint/);
+    expect(() => requireReplaceable(join(base, 'none/saved'), plan.name)).toThrow(/no such directory/);
+    expect(() => requireReplaceable(join(base, 'new'), plan.name)).not.toThrow();
   });
 
   it('leaves nothing when it is given up', () => {

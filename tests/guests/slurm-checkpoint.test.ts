@@ -16,11 +16,12 @@ image: box
 defaults: {accelerator: tcg, memory: 192M, share: false}
 guests: {'v[1-2]': }
 fabric: {lan: {delay: 200ms, members: ['v[1-2]']}}
+on-end: {checkpoint: ended}
 `;
 
 /** What scripts below have in common. */
 const common = `
-in_guest() { guest=$1; shift; lodge exec --cwd / "$guest" -- sh -c "$*"; }
+in_guest() { guest=$1; shift; lodge exec -u root --cwd / "$guest" -- sh -c "$*"; }
 alone() { in_guest "$1" "busybox setsid sh -c '$2' >/dev/null 2>&1 </dev/null &"; }
 received() {
   for i in $(seq 300); do
@@ -44,7 +45,7 @@ describe.skipIf(whyNoGround() !== undefined)('a cluster over the hosts of a job'
   afterAll(async () => {
     await ground.run('test -z "$(squeue -h --me)" || scancel --me');
     await untilEnded();
-    await ground.output('rm -rf work .local/share/lodge/jobs; lodge image rm box');
+    await ground.output('rm -rf work');
   });
 
   /** No host of the ground is joined to the internet: alice is given the kernel that this machine's tests boot. */
@@ -132,7 +133,46 @@ describe.skipIf(whyNoGround() !== undefined)('a cluster over the hosts of a job'
     expect(second.get('goes on')).toBe('runs\n');
     expect(second.get('left')!.split('\n')).not.toContainEqual(expect.stringContaining('broken'));
     await untilEnded();
+    // The first job ended with a cluster in it, the second without one.
+    expect(await ground.output('ls -A work')).toBe('ended\nlab.yaml\nsaved\ntold');
     const few = await ground.run(['salloc', '-Q', '-N1', '-D', 'work', 'lodge', 'restore', 'saved']);
     expect(few.stderr).toContain('[allocation-too-small]');
+  });
+
+  test('is saved when Slurm ends its job, whole or not at all', async () => {
+    const takenAt = () => ground.output("sed -n '/takenAt/p' work/ended/checkpoint.json");
+    const before = await takenAt();
+    const script = `#!/bin/bash
+      ${common}
+      lodge restore ended && in_guest v1 'echo told >/tmp/kept' && touch up && sleep 600`;
+    await ground.output('cat >work/job.sh', { input: script });
+    const id = await ground.output('cd work && sbatch --parsable -N2 --ntasks-per-node=1 -o out job.sh');
+    await ground.output(`until [ -e work/up ] || [ -z "$(squeue -h -j ${id})" ]; do sleep 0.2; done`);
+    await ground.output(`scancel ${id}`);
+    await untilEnded();
+    expect(await ground.output('cat work/out')).toMatch(/^lab\n/);
+    expect(await ground.output('ls -A work')).toBe('ended\njob.sh\nlab.yaml\nout\nsaved\ntold\nup');
+    expect(await takenAt()).not.toBe(before);
+
+    const next = await allocated(`
+      lodge -q restore ended
+      echo '== kept'; in_guest v1 'cat /tmp/kept'; in_guest v2 'busybox ping -c 1 -W 10 v1 >/dev/null && echo reached'
+      sed 's/^on-end.*/on-end: {checkpoint: job.sh}/' lab.yaml >wrong.yaml
+      echo '== taken'; lodge apply wrong.yaml 2>&1 || true
+      sed 's/^on-end.*/on-end: {checkpoint: late, within: 10ms}/' lab.yaml >late.yaml
+      lodge -q apply late.yaml >/dev/null`);
+    expect(next.get('kept')).toBe('told\nreached\n');
+    expect(next.get('taken')).toContain("no checkpoint of 'lab'");
+    await untilEnded();
+    expect((await ground.output('ls -A work')).split('\n').filter((name) => name.includes('late'))).toEqual([
+      'late.failed',
+      'late.yaml',
+    ]);
+    expect(await ground.output('cat work/late.failed')).toContain('it was not saved within 10ms');
+    await ground.output(
+      "sed 's/tcg, memory/netns, memory/; s/box/host/' work/late.yaml >work/unsavable.yaml",
+    );
+    const refused = await ground.run(['salloc', '-Q', '-N2', '-D', 'work', 'lodge', 'up', 'unsavable.yaml']);
+    expect(refused.stderr).toContain('the state of a guest under netns cannot be saved');
   });
 });

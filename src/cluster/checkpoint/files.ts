@@ -70,12 +70,43 @@ export function requireFreePlace(dir: string): void {
 }
 
 /**
- * A directory beside the final one, to be filled.
- * @param hosts over which the cluster goes, where it is on several
- * @throws LodgeError `host-io`, `disk-full`
+ * As {@link requireFreePlace}, but a checkpoint of that cluster may be there, and there must be a directory to put the
+ * new one in.
+ * @throws LodgeError `checkpoint`
  */
-export function beginCheckpoint(dir: string, hosts: readonly string[] = []): string {
-  requireFreePlace(dir);
+export function requireReplaceable(dir: string, cluster: string): void {
+  if (statSync(dirname(dir), { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new LodgeError('checkpoint', 'there is no such directory to save the cluster in', {
+      where: dirname(dir),
+      fix: 'make it',
+    });
+  }
+  if (!existsSync(dir)) return;
+  const record = existsSync(join(dir, names.record))
+    ? readJson<CheckpointRecord>(dir, names.record)
+    : undefined;
+  if (record?.cluster?.name === cluster) return;
+  throw new LodgeError(
+    'checkpoint',
+    `there is something at this place that is no checkpoint of '${cluster}'`,
+    {
+      where: dir,
+      fix: 'name another directory, or remove what is there',
+    },
+  );
+}
+
+export interface BeginOptions {
+  /** Over which the cluster goes, where it is on several. */
+  hosts?: readonly string[];
+  /** The cluster of which an older checkpoint may be there, to be replaced. */
+  replaces?: string;
+}
+
+/** A directory beside the final one, to be filled. @throws LodgeError `checkpoint`, `host-io`, `disk-full` */
+export function beginCheckpoint(dir: string, { hosts = [], replaces }: BeginOptions = {}): string {
+  if (replaces === undefined) requireFreePlace(dir);
+  else requireReplaceable(dir, replaces);
   const part = besideOf(dir, 'part');
   try {
     mkdirSync(part, { mode: 0o700 });
@@ -87,7 +118,7 @@ export function beginCheckpoint(dir: string, hosts: readonly string[] = []): str
 }
 
 /** A place beside it that nobody else takes, on whatever host. */
-function besideOf(dir: string, what: 'part'): string {
+function besideOf(dir: string, what: 'part' | 'old'): string {
   return join(dirname(dir), `.${basename(dir)}.${randomBytes(8).toString('hex')}.${what}`);
 }
 
@@ -113,6 +144,8 @@ export function writeFabric(
 export interface CheckpointContent {
   record: CheckpointRecord;
   secret: Buffer;
+  /** What is there already goes, as soon as this one is whole. */
+  isReplacing?: boolean;
 }
 
 /** Writes what is of the whole cluster, and gives the directory its name. @throws LodgeError `host-io`, `disk-full` */
@@ -122,8 +155,11 @@ export async function finishCheckpoint(part: string, dir: string, content: Check
       writeFileSync(join(part, name), data, { mode: 0o600, flush: true });
     write(names.secret, `${content.secret.toString('hex')}\n`);
     write(names.record, JSON.stringify(content.record, null, 2));
+    const old = content.isReplacing === true && existsSync(dir) ? besideOf(dir, 'old') : undefined;
+    if (old !== undefined) renameSync(dir, old);
     renameSync(part, dir);
     await syncDirectory(dirname(dir));
+    if (old !== undefined) discardCheckpoint(old);
   } catch (error) {
     throw hostIoError('writing the checkpoint', dir, error);
   }

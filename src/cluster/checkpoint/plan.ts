@@ -71,8 +71,11 @@ export function movedCluster(
   name: string,
   guestDir: (fullName: string) => string,
 ): ClusterPlan {
+  const { onEnd, ...rest } = cluster;
   return {
-    ...cluster,
+    ...rest,
+    // Another cluster's checkpoint is not for this one to replace.
+    ...(onEnd === undefined || name !== cluster.name ? {} : { onEnd }),
     name,
     guests: cluster.guests.map((guest) => ({ ...guest, fullName: fullNameOf(name, guest.name) })),
     fabric: movedFabric(cluster.fabric, name, guestDir),

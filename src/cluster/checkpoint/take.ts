@@ -67,6 +67,8 @@ export interface SavedTogether {
   meet(meeting: SaveMeeting): Promise<void>;
   /** Gives up. */
   signal: AbortSignal;
+  /** Asked when all is saved: whether the guests are to be ended, and do nothing any more. */
+  staysStill: () => boolean;
 }
 
 export interface TakeInput extends Omit<SaveInput, 'part' | 'together'> {
@@ -123,14 +125,18 @@ export async function savePart(input: SaveInput): Promise<Taken> {
   const { part, guests, fabric, together, onProgress } = input;
   requireSavable(new Map(guests.map(({ name, plan }) => [name, plan])));
   onProgress('letting go of shared directories');
-  const { fabricState, ...taken } = await withoutShares(guests, () => stillAndSaved(input));
+  const { fabricState, isStill: _, ...taken } = await withoutShares(guests, () => stillAndSaved(input));
   writeFabric(part, together?.host, fabric, fabricState);
   return taken;
 }
 
-/** Takes the host's directories from the guests, and gives them back whatever happens. */
-async function withoutShares<T>(guests: readonly GuestToSave[], action: () => Promise<T>): Promise<T> {
+/** Takes the host's directories from the guests, and gives them back whatever happens, unless they stay still. */
+async function withoutShares<T extends { isStill: boolean }>(
+  guests: readonly GuestToSave[],
+  action: () => Promise<T>,
+): Promise<T> {
   const all = await Promise.all(guests.map(({ channel, plan }) => letGoOfShares(channel, plan)));
+  let isStill = false;
   try {
     const busy = all.flatMap(({ inUse }, i) => inUse.map((path) => `${guests[i]!.name}: ${path}`));
     if (busy.length > 0) {
@@ -143,9 +149,11 @@ async function withoutShares<T>(guests: readonly GuestToSave[], action: () => Pr
         },
       );
     }
-    return await action();
+    const done = await action();
+    isStill = done.isStill;
+    return done;
   } finally {
-    await Promise.all(all.map(({ released }, i) => guests[i]!.channel?.configure(released)));
+    if (!isStill) await Promise.all(all.map(({ released }, i) => guests[i]!.channel?.configure(released)));
   }
 }
 
@@ -175,7 +183,7 @@ async function stillAndSaved({
   markFrozen,
   onProgress,
   together,
-}: SaveInput): Promise<Taken & { fabricState: Uint8Array }> {
+}: SaveInput): Promise<Taken & { fabricState: Uint8Array; isStill: boolean }> {
   const monitors = await Promise.all(
     guests.map(({ plan }) => Qmp.connect(join(plan.dir, guestFiles.monitor))),
   );
@@ -197,7 +205,7 @@ async function stillAndSaved({
     for (const qmp of monitors) qmp.close();
   }
 
-  async function whileStill<T>(action: () => Promise<T>): Promise<T & { stillMs: number }> {
+  async function whileStill<T>(action: () => Promise<T>): Promise<T & { stillMs: number; isStill: boolean }> {
     onProgress('stopping');
     markFrozen(part);
     begunMs = Date.now();
@@ -208,7 +216,8 @@ async function stillAndSaved({
       await goOn();
       throw error;
     }
-    return { ...done, stillMs: await goOn() };
+    const isStill = together?.staysStill() === true;
+    return { ...done, isStill, stillMs: isStill ? Date.now() - begunMs : await goOn() };
   }
 
   /** When one fails, the others are given up, and none writes any more. */
