@@ -3,7 +3,6 @@
  * dies is started again, and so are all of them when the agent itself was killed.
  */
 
-import { setTimeout as delay } from 'node:timers/promises';
 import { diffFabric } from '../cluster/diff.ts';
 import { type EventLog, openEventLog } from '../cluster/event-log.ts';
 import { type ClusterEvent, ofFabric } from '../cluster/events.ts';
@@ -38,6 +37,7 @@ import { requireBridges } from '../fabric/bridge/requirements.ts';
 import { FabricClient } from '../fabric/client.ts';
 import type { ApplyResult, ClusterHosts, LinkState, RequestKind, Requests } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
+import { untilTrunksJoin } from './joined-trunks.ts';
 
 /** Questions that change nothing. */
 export type Question = 'links' | 'matrix' | 'status';
@@ -51,9 +51,6 @@ interface RunningFabric {
 /** Between the death of a worker and the next one; doubled each time up to the longest. */
 const restartMs = 100;
 const longestRestartMs = 5000;
-
-/** How long the trunks of a fabric that goes on may take to be up. */
-const trunksWithinMs = 20_000;
 
 export class Fabrics {
   readonly #running = new Map<string, Promise<RunningFabric>>();
@@ -355,26 +352,6 @@ export class Fabrics {
         this.#restart(name, Math.min(afterMs * 2, longestRestartMs));
       });
     }, afterMs);
-  }
-}
-
-/** Waits until all other hosts have the networks that go on there. */
-async function untilTrunksJoin(client: FabricClient, { networks }: FabricPlan): Promise<void> {
-  const links = networks.flatMap(({ ports }) =>
-    ports.flatMap(({ end, link }) => (end.kind === 'trunk' ? [link.name] : [])),
-  );
-  if (links.length === 0) return;
-  const deadlineMs = Date.now() + trunksWithinMs;
-  for (;;) {
-    const away = (await client.ask('links', { links })).filter(({ port }) => port?.isConnected !== true);
-    if (away.length === 0) return;
-    if (Date.now() > deadlineMs) {
-      throw new LodgeError('fabric-unavailable', 'the hosts of the cluster do not reach one another', {
-        detail: away.map(({ name }) => `${name} is not connected`).join('\n'),
-        fix: 'a firewall between them must let TCP through; then try again',
-      });
-    }
-    await delay(20);
   }
 }
 

@@ -256,7 +256,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
       })),
     );
     const holder = findHolder(clusterDir(name));
-    return proveIsolation(plan, guests, holder?.pid);
+    return proveIsolation(plan, guests, holder?.pid, this.#saver?.planOf(name)?.fabric);
   }
 
   #checkpointContext(): CheckpointContext {

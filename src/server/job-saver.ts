@@ -8,6 +8,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Taken } from '../cluster/checkpoint/take.ts';
 import { type JobCluster, readJobClusters } from '../cluster/engine/rendezvous.ts';
+import type { ClusterPlan } from '../cluster/plan.ts';
 import { describeError, LodgeError } from '../errors.ts';
 import { formatTime } from '../units.ts';
 import { call } from './client.ts';
@@ -23,6 +24,8 @@ export interface AgentJob {
 }
 
 export interface JobSaver {
+  /** The whole of a cluster of the job; undefined when it has none of this name. */
+  planOf(name: string): ClusterPlan | undefined;
   /** Saves a cluster of the job; undefined when it has none of this name. */
   checkpoint(
     name: string,
@@ -92,6 +95,7 @@ export function jobSaver({ dir: jobDir, host }: AgentJob): JobSaver {
   }
 
   return {
+    planOf: (name) => jobClusterOf(jobDir, name)?.plan,
     checkpoint(name, dir, options) {
       const cluster = jobClusterOf(jobDir, name);
       if (cluster === undefined) return undefined;
