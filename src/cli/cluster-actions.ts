@@ -79,6 +79,12 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
       printClusterPlan(plan, steps, options.json);
       return;
     }
+    if (plan.onEnd !== undefined && !options.quiet) {
+      progress.clear();
+      process.stderr.write(
+        'lodge: on-end is for jobs of Slurm: here nothing ends a cluster but lodge down, and it is not saved then\n',
+      );
+    }
     if (options.isNew) requireSameFile(plan);
     const lock = await lockCluster(plan.name);
     try {

@@ -126,9 +126,6 @@ export async function showEvents(flags: EventFlags): Promise<void> {
 
 /** Events of all hosts of a cluster of this job, in the order of their clocks. */
 async function showJobEvents({ plan, hostOfGuest }: JobCluster, flags: EventFlags): Promise<void> {
-  if (flags.follow === true) {
-    throw new LodgeError('usage', 'the events of several hosts cannot be followed', { fix: 'leave out -f' });
-  }
   const { openJob, linesOn } = await import('../server/job.ts');
   const { hosts } = await openJob(thisJobId());
   const used = new Set(Object.values(hostOfGuest));
@@ -137,6 +134,18 @@ async function showJobEvents({ plan, hostOfGuest }: JobCluster, flags: EventFlag
     ...(flags.subject === undefined ? [] : ['--subject', flags.subject]),
     ...(flags.kind === undefined ? [] : ['--kind', flags.kind]),
   ];
+  if (flags.follow === true) {
+    const { followOn } = await import('./job-events.ts');
+    const those = hosts.filter(({ name }) => used.has(name));
+    await followOn(those, [...words, '--follow'], (line, host) => {
+      const event = { ...(JSON.parse(line) as EventRecord), host };
+      const { time, kind, subject, text } = event;
+      process.stdout.write(
+        flags.json ? `${JSON.stringify(event)}\n` : table([[time, host, kind, subject, text]]),
+      );
+    });
+    return;
+  }
   const events = await Promise.all(
     hosts
       .filter(({ name }) => used.has(name))

@@ -3,17 +3,19 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { applySteps, stepsTo } from '../cluster/apply.ts';
+import { requireSavable } from '../cluster/checkpoint/plan.ts';
 import type { Step } from '../cluster/diff.ts';
 import { bootRoom, usableCpuCount } from '../cluster/governor.ts';
 import { clusterKeys, planSetUps } from '../cluster/guest-setup.ts';
 import { lockCluster } from '../cluster/lock.ts';
 import { checkBridges, lookHere, readPressure } from '../cluster/look.ts';
-import type { FoundForGuest } from '../cluster/plan.ts';
+import type { ClusterPlan, FoundForGuest } from '../cluster/plan.ts';
 import { makeClusterDir, writeClusterSecret } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
+import type { GuestPlan } from '../guest/plan.ts';
 import { listGuests } from '../guest/state.ts';
 import { sweep } from '../guest/sweep.ts';
-import { openStore } from '../image/store.ts';
+import { openStore, type Store } from '../image/store.ts';
 import { probeLimits } from '../machine/basics.ts';
 import type { MachineBasics } from '../machine/machine.ts';
 import { actionsFor, checkMemory, endCluster, residentBytes } from './cluster-actions.ts';
@@ -115,7 +117,10 @@ async function apply({
   const setUps = planSetUps(whole, keys);
   const steps = stepsTo(part, setUps);
   checkMemory(part, steps);
-  if (op === 'check') return { steps };
+  if (op === 'check') {
+    if (whole.onEnd !== undefined) await requireSavableHere(part, store);
+    return { steps };
+  }
   makeClusterDir(part.name);
   writeClusterSecret(part.name, secret);
   const basics = probeLimits();
@@ -130,6 +135,14 @@ async function apply({
     onProgress: ({ doing, ready }) => tell(`${ready} ${doing}`),
   });
   return { steps };
+}
+
+/** Whether all guests can be saved at the end of the job. @throws LodgeError `checkpoint` */
+async function requireSavableHere(part: ClusterPlan, store: Store): Promise<void> {
+  const here = lookHere({ store, onProgress: tell, cwd: part.cwd });
+  const plans = new Map<string, GuestPlan>();
+  for (const guest of part.guests) plans.set(guest.name, await here.guestPlan(part.name, guest));
+  requireSavable(plans);
 }
 
 function tell(text: string): void {

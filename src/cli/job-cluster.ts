@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeSteps } from '../cluster/apply.ts';
 import { canonicalJson } from '../cluster/canonical.ts';
+import { requireReplaceable } from '../cluster/checkpoint/files.ts';
 import { isNothing, type Step } from '../cluster/diff.ts';
 import {
   type JobCluster,
@@ -12,7 +13,7 @@ import {
   writeJobCluster,
 } from '../cluster/engine/rendezvous.ts';
 import type { SlurmJob } from '../cluster/engine/slurm-job.ts';
-import { spreadGuests } from '../cluster/engine/spread.ts';
+import { type HostRoom, spreadGuests } from '../cluster/engine/spread.ts';
 import { clusterOnHost } from '../cluster/hosts.ts';
 import { type AskedGuest, askedGuest, readOutline } from '../cluster/look.ts';
 import {
@@ -26,7 +27,17 @@ import { describeError, LodgeError } from '../errors.ts';
 import type { ClusterHosts, FabricStatus } from '../fabric/control.ts';
 import { foldHostList } from '../host-list.ts';
 import { call } from '../server/client.ts';
-import { ensureJob, type Job, type JobHost, memoryOfJob, openJob, startVerb, verbOn } from '../server/job.ts';
+import {
+  ensureJob,
+  type Job,
+  type JobHost,
+  killWaitOfSlurm,
+  memoryOfJob,
+  openJob,
+  startVerb,
+  verbOn,
+} from '../server/job.ts';
+import { requireNoSlurm } from '../server/job-checkpoints.ts';
 import { thisJobId } from '../server/locate.ts';
 import { otherFile, requireOwner, type UpOptions } from './cluster-actions.ts';
 import type { HostPartRequest } from './host-part.ts';
@@ -84,7 +95,7 @@ export async function upInJob(file: string, slurm: SlurmJob, options: UpOptions)
 }
 
 /** Has the first host hold the cluster's lock. @returns lets go of it */
-function lockOn(host: JobHost, name: string): Promise<() => void> {
+export function lockOn(host: JobHost, name: string): Promise<() => void> {
   const session = startVerb(host, ['--json', 'host-part'], '/');
   void session.write(Buffer.from(`${JSON.stringify({ op: 'lock', name } satisfies HostPartRequest)}\n`));
   return new Promise((resolve, reject) => {
@@ -134,7 +145,7 @@ async function planOver(
       onHost<LookAnswer>(host, ask, (text) => onProgress(`${host.name}: ${text.trim()}`)),
     ),
   );
-  const granted = await memoryOfJob(job.id);
+  const rooms = await roomsOf(job, answers);
   const keys = [...kinds.keys()];
   const foundOn = (host: string, guest: OutlinedGuest) => {
     const answer = answers[job.hosts.findIndex(({ name }) => name === host)]!;
@@ -151,14 +162,13 @@ async function planOver(
         ...(at === undefined ? {} : { at }),
       };
     }),
-    job.hosts.map(({ name }, i) => {
-      const { cpus, memoryBytes, usedBytes } = answers[i]!;
-      // Where nothing but Slurm's own count limits the job: what its guests have now is of that, too.
-      const leftBytes = Math.max(0, (granted.get(name) ?? Number.POSITIVE_INFINITY) - usedBytes);
-      return { name, cpus, memoryBytes: Math.min(memoryBytes, leftBytes) };
-    }),
+    rooms,
   );
   const plan = completeCluster(outline, (guest) => foundOn(hostOfGuest.get(guest.name)!, guest));
+  if (plan.onEnd !== undefined) {
+    requireNoSlurm(plan);
+    requireReplaceable(plan.onEnd.checkpoint, plan.name);
+  }
   const used = new Set(hostOfGuest.values());
   const had = new Set(Object.values(before?.hostOfGuest ?? {}));
   return {
@@ -174,6 +184,31 @@ async function planOver(
       })),
     emptied: job.hosts.filter(({ name }) => had.has(name) && !used.has(name)),
   };
+}
+
+/** What the job has on each of its hosts, of what these told, in their order. */
+async function roomsOf(job: Job, answers: readonly LookAnswer[]): Promise<HostRoom[]> {
+  const granted = await memoryOfJob(job.id);
+  return job.hosts.map(({ name }, i) => {
+    const { cpus, memoryBytes, usedBytes } = answers[i]!;
+    // Where nothing but Slurm's own count limits the job: what its guests have now is of that, too.
+    const leftBytes = Math.max(0, (granted.get(name) ?? Number.POSITIVE_INFINITY) - usedBytes);
+    return { name, cpus, memoryBytes: Math.min(memoryBytes, leftBytes) };
+  });
+}
+
+/** The room that the job has left on each of its hosts. */
+export async function roomsOfJob(job: Job): Promise<HostRoom[]> {
+  const ask: HostPartRequest = { op: 'look', cwd: '/', guests: [] };
+  return roomsOf(job, await Promise.all(job.hosts.map((host) => onHost<LookAnswer>(host, ask))));
+}
+
+/** Ends a cluster, or what is left of it, on some hosts of a job. @returns how many guests */
+export async function endOnHosts(hosts: readonly JobHost[], name: string, graceMs: number): Promise<number> {
+  const answers = await Promise.all(
+    hosts.map((host) => onHost<{ guests: number }>(host, { op: 'down', name, graceMs })),
+  );
+  return answers.reduce((sum, { guests }) => sum + guests, 0);
 }
 
 function distinct(guests: readonly AskedGuest[]): Map<string, AskedGuest> {
@@ -198,7 +233,7 @@ async function stepsOf({ plan, parts, secret }: Made): Promise<Step[]> {
 
 async function applyOver(job: Job, made: Made, onReady: (ready: number) => void): Promise<void> {
   const { plan, parts, secret, hostOfGuest, emptied } = made;
-  for (const host of emptied) await onHost(host, { op: 'down', name: plan.name, graceMs: 5000 });
+  await endOnHosts(emptied, plan.name, 5000);
   const trunks = await joinTrunks(job, made);
   writeJobCluster(job.dir, {
     version: 1,
@@ -206,6 +241,7 @@ async function applyOver(job: Job, made: Made, onReady: (ready: number) => void)
     hostOfGuest: Object.fromEntries(hostOfGuest),
     secret,
     trunks,
+    ...(await endLimitOf(plan)),
   });
   const ready = new Map<string, number>();
   const results = await Promise.allSettled(
@@ -236,8 +272,22 @@ async function applyOver(job: Job, made: Made, onReady: (ready: number) => void)
   if (parts.length > 1) await untilTrunksAreUp(made);
 }
 
+/** What Slurm's second signal needs to be waited for: agents have to end their guests, too. */
+const endMarginMs = 5000;
+
+/** How long what is done at the end of a cluster's job may take. */
+export async function endLimitOf({ onEnd }: ClusterPlan): Promise<Pick<JobCluster, 'onEndWithinMs'>> {
+  if (onEnd === undefined) return {};
+  return {
+    onEndWithinMs: onEnd.withinMs ?? Math.max(1000, (await killWaitOfSlurm()) - endMarginMs),
+  };
+}
+
 /** Has the fabrics of all hosts with guests know of one another. Those that stay are not disturbed. */
-async function joinTrunks(job: Job, { plan, parts, before }: Made): Promise<JobCluster['trunks']> {
+export async function joinTrunks(
+  job: Job,
+  { plan, parts, before }: Pick<Made, 'plan' | 'parts' | 'before'>,
+): Promise<JobCluster['trunks']> {
   const known = before?.trunks ?? {};
   if (parts.length < 2 && Object.keys(known).length === 0) return {};
   const join = async ({ name, door, agent }: JobHost, peers: ClusterHosts['peers'], port: number) => {
@@ -304,16 +354,13 @@ export async function downInJob(
     const { hosts, dir } = await openJob(thisJobId());
     const used = new Set(Object.values(hostOfGuest));
     progress.show('ending guests');
-    const answers = await Promise.all(
-      hosts
-        .filter(({ name }) => used.has(name))
-        .map((host) =>
-          onHost<{ guests: number }>(host, { op: 'down', name: plan.name, graceMs: options.graceMs }),
-        ),
+    const guests = await endOnHosts(
+      hosts.filter(({ name }) => used.has(name)),
+      plan.name,
+      options.graceMs,
     );
     removeJobCluster(dir, plan.name);
     progress.clear();
-    const guests = answers.reduce((sum, answer) => sum + answer.guests, 0);
     if (options.json) process.stdout.write(`${JSON.stringify({ name: plan.name, guests })}\n`);
   } finally {
     progress.clear();

@@ -183,5 +183,6 @@ function clusterParts(schema: JsonSchema): [title: string, part: JsonSchema][] {
     ['A capture', withKeys(network.properties!.capture!)],
     ['Limits of a port', withKeys(network.properties!.limits!)],
     ['An uplink', withKeys(network.properties!.uplink!)],
+    ['The end of its job (`on-end`)', schema.properties!['on-end']!],
   ];
 }

@@ -44,6 +44,17 @@ export function fabricOnHost(fabric: FabricPlan, hostOfGuest: HostOfGuest, part:
   return { ...fabric, networks, digest: fabric.digest ?? digestOf([fabric, [...hosts].sort()]) };
 }
 
+/** The name of the link that joins a network to another host. */
+export function nameTrunk(network: string, host: string): string {
+  return `${network}/trunk.${host}`;
+}
+
+/** The network and host of such a name; undefined for that of another link: no guest's name has a dot. */
+export function trunkIn(link: string): { network: string; host: string } | undefined {
+  const [, network, host] = /^([^/]+)\/trunk\.(.+)$/.exec(link) ?? [];
+  return network === undefined || host === undefined ? undefined : { network, host };
+}
+
 function networkOnHost(
   network: NetworkPlan,
   hosts: ReadonlyMap<string, string>,
@@ -89,7 +100,7 @@ function networkOnHost(
   if (network.bridge !== undefined) return { ...network, ports: own };
   const trunks = [...others].map(
     ([other, members]): PortPlan => ({
-      link: { name: `${network.name}/trunk.${other}`, out: {}, in: {}, isCut: false },
+      link: { name: nameTrunk(network.name, other), out: {}, in: {}, isCut: false },
       switch: 0,
       end: { kind: 'trunk', host: other, members },
       limits: trunkLimits,

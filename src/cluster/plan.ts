@@ -4,7 +4,7 @@
  * accelerator and image each guest gets) completes it.
  */
 
-import { basename } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { type LocatedDocument, parseLocatedYaml } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
@@ -45,6 +45,7 @@ export interface ClusterOutline {
   fabric: FabricPlan;
   /** False where guests are given no keys and no SSH server. */
   ssh?: false;
+  onEnd?: OnEnd;
   /** Places in the spec of the networks that are bridges of the kernel, by their names. */
   bridges: ReadonlyMap<string, string>;
 }
@@ -74,6 +75,14 @@ export interface PlannedGuest {
   digest: string;
 }
 
+/** What is done when Slurm ends the job of a cluster. */
+export interface OnEnd {
+  /** Absolute path of the checkpoint. */
+  checkpoint: string;
+  /** How long it may take; what Slurm gives when it is not said. */
+  withinMs?: number;
+}
+
 export interface ClusterPlan {
   version: 1;
   name: string;
@@ -85,6 +94,7 @@ export interface ClusterPlan {
   fabric: FabricPlan;
   /** False where guests are given no keys and no SSH server. */
   ssh?: false;
+  onEnd?: OnEnd;
 }
 
 /** The spec in YAML, checked. @throws LodgeError `spec-syntax`, `spec-unknown-key`, `spec-value` */
@@ -134,12 +144,21 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
     })),
     fabric,
     ...(document.value.ssh ? {} : { ssh: false }),
+    ...onEndOf(document.value, input.cwd),
     bridges: new Map(
       onlyBridges(fabric).networks.map(({ name: network }) => [
         network,
         document.locate(['fabric', network, 'bridge']),
       ]),
     ),
+  };
+}
+
+function onEndOf({ 'on-end': onEnd }: ClusterSpec, cwd: string): { onEnd?: OnEnd } {
+  if (onEnd === undefined) return {};
+  const { checkpoint, within } = onEnd;
+  return {
+    onEnd: { checkpoint: resolve(cwd, checkpoint), ...(within === undefined ? {} : { withinMs: within }) },
   };
 }
 
@@ -157,7 +176,7 @@ function checkKind({ name, spec, where }: SpecifiedGuest, interfaces: readonly I
 
 /** @param found what was found for a spec; called once for each guest */
 export function completeCluster(
-  { name, file, cwd, guests, fabric, ssh }: ClusterOutline,
+  { name, file, cwd, guests, fabric, ssh, onEnd }: ClusterOutline,
   found: (guest: OutlinedGuest) => FoundForGuest,
 ): ClusterPlan {
   return {
@@ -184,5 +203,6 @@ export function completeCluster(
     }),
     fabric,
     ...(ssh === undefined ? {} : { ssh }),
+    ...(onEnd === undefined ? {} : { onEnd }),
   };
 }

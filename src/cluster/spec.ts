@@ -5,7 +5,7 @@
 
 import * as z from 'zod';
 import { LodgeError } from '../errors.ts';
-import { guestName, guestSpecSchema, size, unit } from '../guest/spec.ts';
+import { guestName, guestSpecSchema, size, time, unit } from '../guest/spec.ts';
 import { expandHostList } from '../host-list.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage } from '../units.ts';
 import { parseMac, parseSubnet } from './address.ts';
@@ -216,6 +216,20 @@ const networkName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, {
 /** Short, because it is part of the paths of sockets. */
 export const clusterNamePattern = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
 
+const onEnd = z.strictObject({
+  checkpoint: z
+    .string()
+    .min(1)
+    .describe(
+      'Where the cluster is saved, as by `lodge checkpoint`; relative to the working directory. A checkpoint of the same cluster that is there already is replaced.',
+    ),
+  within: time
+    .optional()
+    .describe(
+      'How long that may take before it is given up: `25s`. By default what Slurm leaves between its two signals (`KillWait`), less 5s.',
+    ),
+});
+
 export const clusterSpecSchema = z.strictObject({
   name: z
     .string()
@@ -247,6 +261,11 @@ export const clusterSpecSchema = z.strictObject({
     .record(networkName, network)
     .optional()
     .describe('The networks between them; without it, one LAN of all guests.'),
+  'on-end': onEnd
+    .optional()
+    .describe(
+      'What is done when Slurm ends the job that the cluster is in. Elsewhere nothing ends it but `lodge down`.',
+    ),
   ssh: z
     .boolean()
     .default(true)

@@ -32,14 +32,18 @@ export interface Requests {
   'capture-start': { ask: { link: string; capture: CapturePlan }; answer: null };
   'capture-stop': { ask: { link: string }; answer: null };
   status: { ask: Record<never, never>; answer: FabricStatus };
-  /** Stops the fabric's time: nothing is taken in or delivered until `thaw`. Frozen already: nothing happens. */
-  freeze: { ask: Record<never, never>; answer: { timeNs: number } };
+  /**
+   * Stops the fabric's time: nothing is taken in or delivered until `thaw`. Frozen already: nothing happens. With a
+   * mark, each other host is sent it after the last frame that went to it.
+   */
+  freeze: { ask: { mark?: string }; answer: { timeNs: number } };
   /**
    * All that is on its way, what was learnt, counters and random numbers, as one versioned binary value. Frozen only.
    * With `drainMs`, frames that wait in the sockets are first taken in, without time going on: until none came for a
-   * while, and for so long at most. For this the guests are stopped after the fabric is frozen.
+   * while, and for so long at most. For this the guests are stopped after the fabric is frozen. With `mark`, also what
+   * is on its way from other hosts: until that mark came from each of them, which must all be frozen with it.
    */
-  save: { ask: { drainMs?: number }; answer: { bytes: Uint8Array<ArrayBuffer> } };
+  save: { ask: { drainMs?: number; mark?: string }; answer: { bytes: Uint8Array<ArrayBuffer> } };
   /** Takes back what was saved, into a fabric that is frozen and has the plan of that time applied. */
   load: { ask: { bytes: Uint8Array<ArrayBuffer> }; answer: null };
   thaw: { ask: Record<never, never>; answer: null };

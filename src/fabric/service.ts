@@ -48,6 +48,9 @@ type Handlers = {
 /** Turns of the event loop without anything new after which sockets are empty. */
 const quietTurns = 4;
 
+/** Within this, what is on its way between hosts that stand still has come. */
+const markLimitMs = 10_000;
+
 export class FabricService {
   readonly fabric: Fabric;
   readonly graph: Graph;
@@ -135,15 +138,16 @@ export class FabricService {
       return null;
     },
     status: () => this.#status(),
-    freeze: () => {
+    freeze: ({ mark }) => {
       this.fabric.advance();
       this.fabric.clock.freeze();
       for (const end of this.#ends()) end.pause();
+      if (mark !== undefined) this.#means.trunks.mark(mark);
       return { timeNs: this.fabric.clock.now() };
     },
-    save: async ({ drainMs }) => {
+    save: async ({ drainMs, mark }) => {
       this.#requireFrozen('saved');
-      if (drainMs !== undefined) await this.#drain(drainMs);
+      if (drainMs !== undefined) await this.#drain(drainMs, mark);
       return { bytes: saveFabric(this.graph) };
     },
     load: ({ bytes }) => {
@@ -200,8 +204,11 @@ export class FabricService {
     });
   }
 
-  /** Takes in what waits in the sockets, while time stands still. */
-  async #drain(mostMs: number): Promise<void> {
+  /**
+   * Takes in what waits in the sockets, while time stands still.
+   * @throws LodgeError `fabric-unavailable` when the mark has not come from all other hosts
+   */
+  async #drain(mostMs: number, mark: string | undefined): Promise<void> {
     const endMs = performance.now() + mostMs;
     const framesSoFar = () => {
       let frames = 0;
@@ -216,7 +223,24 @@ export class FabricService {
       if (now !== frames) quiet = 0;
       frames = now;
     }
+    if (mark !== undefined) await this.#untilMarked(mark);
     for (const end of this.#ends()) end.pause();
+  }
+
+  async #untilMarked(mark: string): Promise<void> {
+    const endMs = performance.now() + markLimitMs;
+    for (;;) {
+      const missing = this.#means.trunks.withoutMark(mark);
+      if (missing.length === 0) return;
+      const lost = missing.filter(({ isUp }) => !isUp);
+      if (lost.length > 0 || performance.now() > endMs) {
+        const hosts = (lost.length > 0 ? lost : missing).map(({ host }) => host).join(', ');
+        throw new LodgeError('fabric-unavailable', `what is on its way from ${hosts} cannot be taken in`, {
+          fix: 'lodge status tells of each trunk whether it is up; try again',
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
   }
 
   #linkState(link: Link): LinkState {

@@ -17,6 +17,7 @@ export class SlotWriter {
   #writingSlot = -1;
   #isDirty = false;
   #isReleased = false;
+  #whenEmpty: (() => void) | undefined;
 
   /** @param write hands bytes to the stream, and calls back when they may be overwritten */
   constructor(io: SocketIo, write: (piece: Buffer, done: () => void) => void) {
@@ -55,21 +56,29 @@ export class SlotWriter {
     if (this.#fillSlot >= 0 && this.#writingSlot < 0) this.#begin();
   }
 
-  /** Where what has not begun to go out lies in the pool's region. */
-  waiting(): { begin: number; end: number } {
-    if (this.#fillSlot < 0) return { begin: 0, end: 0 };
-    const begin = this.#io.fabric.pool.offset(this.#fillSlot);
-    return { begin, end: begin + this.#fillBytes };
+  /** Calls back once all that was filled so far has been handed to the stream; one at a time. */
+  whenEmpty(action: () => void): void {
+    this.#whenEmpty = action;
+    this.flush();
+    this.#tellEmpty();
   }
 
   /** Gives the memory back; the stream must be closed, so that nothing is read from it any more. */
   release(): void {
     this.#isReleased = true;
+    this.#whenEmpty = undefined;
     const { pool } = this.#io.fabric;
     if (this.#fillSlot >= 0) pool.release(this.#fillSlot);
     if (this.#writingSlot >= 0) pool.release(this.#writingSlot);
     this.#fillSlot = -1;
     this.#writingSlot = -1;
+  }
+
+  #tellEmpty(): void {
+    if (this.#fillSlot >= 0) return;
+    const action = this.#whenEmpty;
+    this.#whenEmpty = undefined;
+    action?.();
   }
 
   #begin(): void {
@@ -84,6 +93,7 @@ export class SlotWriter {
       pool.release(this.#writingSlot);
       this.#writingSlot = -1;
       if (this.#fillSlot >= 0) this.#begin();
+      this.#tellEmpty();
     });
   }
 }

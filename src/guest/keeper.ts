@@ -66,6 +66,8 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = fa
   const hasLifeline = mode === 'foreground' || isBound;
   const flags = [
     ...(hasLifeline ? ['--lifeline'] : []),
+    // Slurm sends its SIGTERM to all processes of a step: what can be saved is not ended by it, but by its owner.
+    ...(isBound && plan.driver === 'qemu' ? ['--no-term'] : []),
     ...(plan.contain ? ['--contain'] : []),
     ...confinementFlags(plan, place),
     ...(plan.relay ? ['--relay'] : []),
@@ -127,7 +129,7 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = fa
     notes,
     ended,
     kill: () => {
-      child.kill('SIGTERM');
+      child.kill('SIGINT');
     },
   };
 }

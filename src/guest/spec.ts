@@ -27,7 +27,7 @@ export function unit<T>(parse: (text: string) => T, what: string) {
 }
 
 export const size = unit(parseSizeBytes, 'a size such as 512M or 4G');
-const time = unit(parseTimeMs, 'a time such as 500ms, 30s or 2m').refine((ms) => ms > 0, {
+export const time = unit(parseTimeMs, 'a time such as 500ms, 30s or 2m').refine((ms) => ms > 0, {
   error: 'must be more than 0',
 });
 

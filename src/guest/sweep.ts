@@ -74,7 +74,8 @@ function isAbandoned({ record }: GuestView): boolean {
 export async function endGuest(view: GuestView): Promise<void> {
   const { keeper } = view;
   if (keeper !== undefined) {
-    signalProcess(keeper, 'SIGTERM');
+    // Not SIGTERM, which those of a job do not heed.
+    signalProcess(keeper, 'SIGINT');
     await untilGone(() => isAlive(keeper), 10_000);
     if (isAlive(keeper)) signalProcess(keeper, 'SIGKILL');
   }

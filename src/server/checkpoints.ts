@@ -4,8 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { discardCheckpoint, fabricStateOf, readCheckpoint, readSecret } from '../cluster/checkpoint/files.ts';
-import { planRestore } from '../cluster/checkpoint/plan.ts';
-import { goOnAfterDeath, type Taken, takeCheckpoint } from '../cluster/checkpoint/take.ts';
+import { planRestore, type RestorePlan } from '../cluster/checkpoint/plan.ts';
+import { goOnAfterDeath, type TakeInput, type Taken, takeCheckpoint } from '../cluster/checkpoint/take.ts';
+import type { ClusterPlan } from '../cluster/plan.ts';
 import {
   clusterSecret,
   discardCluster,
@@ -29,6 +30,8 @@ import type { Fabrics } from './fabrics.ts';
 export interface CheckpointContext {
   fabrics: Fabrics;
   channelOf: (plan: GuestPlan) => Promise<Channel | undefined>;
+  /** Whether this agent ends, and all guests with it, once what is under way is done. */
+  isEnding?: () => boolean;
   /** Starts a guest from its saved state; it goes on when `beforeGoingOn` resolves. */
   startSaved: (plan: GuestPlan, beforeGoingOn: () => Promise<void>) => Promise<void>;
 }
@@ -40,19 +43,29 @@ export async function checkpointCluster(
   { fabrics, channelOf }: CheckpointContext,
   onProgress: (text: string) => void,
 ): Promise<Taken> {
+  if (readClusterHosts(name) !== undefined) {
+    throw new LodgeError(
+      'checkpoint',
+      `cluster '${name}' goes on at other hosts, and only a job's can be saved over several`,
+      {
+        fix: 'bring it up on one host, or in a job of Slurm: lodge up',
+      },
+    );
+  }
+  const { cluster, ...toSave } = await whatToSave(name, dir, { fabrics, channelOf });
+  return takeCheckpoint({ ...toSave, dir, cluster, secret: clusterSecret(name), onProgress });
+}
+
+/** What there is to be saved of a cluster on this host. @throws LodgeError `no-such-cluster`, `checkpoint` */
+export async function whatToSave(
+  name: string,
+  dir: string,
+  { fabrics, channelOf }: Omit<CheckpointContext, 'startSaved'>,
+): Promise<{ cluster: ClusterPlan } & Pick<TakeInput, 'fabric' | 'guests' | 'askFabric' | 'markFrozen'>> {
   const cluster = readClusterPlan(name);
   const fabric = readFabricPlan(name);
   if (cluster === undefined || fabric === undefined) {
     throw new LodgeError('no-such-cluster', `there is no cluster named '${name}' on this host`);
-  }
-  if (readClusterHosts(name) !== undefined) {
-    throw new LodgeError(
-      'checkpoint',
-      `cluster '${name}' goes on at other hosts, and only one of one host can be saved`,
-      {
-        fix: 'bring it up on one host',
-      },
-    );
   }
   const bridged = fabric.networks.filter(({ bridge }) => bridge !== undefined);
   if (bridged.length > 0) {
@@ -83,16 +96,13 @@ export async function checkpointCluster(
       text: part === undefined ? 'guests and links go on' : `for a checkpoint in ${dir}`,
     });
   };
-  return takeCheckpoint({
-    dir,
+  return {
     cluster,
     fabric,
-    secret: clusterSecret(name),
     guests,
     askFabric: (kind, ask) => fabrics.askWorker(name, kind, ask),
     markFrozen: mark,
-    onProgress,
-  });
+  };
 }
 
 /** How long the fabric may take to reach all guests before it goes on without those it does not. */
@@ -102,23 +112,50 @@ const connectLimitMs = 10_000;
 export async function restoreCluster(
   name: string,
   dir: string,
-  { fabrics, startSaved }: CheckpointContext,
+  context: CheckpointContext,
   onProgress: (text: string) => void,
 ): Promise<void> {
   const checkpoint = readCheckpoint(dir);
-  const plan = planRestore({
-    checkpoint,
-    name,
-    guestDir,
-    newId: () => randomBytes(8).toString('hex'),
-  });
+  const plan = planRestore({ checkpoint, name, guestDir, newId: newGuestId });
+  requireFreeName(name, dir);
+  const saved = { plan, secret: readSecret(dir), fabricState: readFileSync(fabricStateOf(dir)) };
+  await goOnFrom(saved, context, onProgress);
+  context.fabrics.note(name, { kind: 'fabric-thawed', subject: name, text: `goes on from ${dir}` });
+}
+
+export function newGuestId(): string {
+  return randomBytes(8).toString('hex');
+}
+
+/** @throws LodgeError `name-taken` */
+export function requireFreeName(name: string, dir: string): void {
   if (readClusterPlan(name) !== undefined || guestsOf(name).length > 0) {
     throw new LodgeError('name-taken', `there is a cluster named '${name}' already`, {
       fix: `lodge down ${name}, or go on beside it: lodge restore --fork ${dir}`,
     });
   }
+}
+
+export interface Saved {
+  plan: RestorePlan;
+  secret: string;
+  fabricState: Uint8Array;
+}
+
+/**
+ * Starts what was saved on this host.
+ * @param allLoaded waits for others that go on at the same time
+ * @throws LodgeError; nothing of it is left then
+ */
+export async function goOnFrom(
+  { plan, secret, fabricState }: Saved,
+  { fabrics, startSaved }: CheckpointContext,
+  onProgress: (text: string) => void,
+  allLoaded: () => Promise<void> = async () => {},
+): Promise<void> {
+  const { name } = plan.cluster;
   makeClusterDir(name);
-  writeClusterSecret(name, readSecret(dir));
+  writeClusterSecret(name, secret);
   writeClusterPlan(plan.cluster);
   const together = meeting(plan.guests.length);
   try {
@@ -131,10 +168,11 @@ export async function restoreCluster(
     );
     const started = Promise.allSettled(guests);
     try {
-      await fabrics.begin(plan.fabric, readFileSync(fabricStateOf(dir)));
+      await fabrics.begin(plan.fabric, fabricState);
       await together.allHere;
       onProgress('joining the fabric');
       await untilConnected(fabrics, name);
+      await allLoaded();
       together.goOn();
       await fabrics.askWorker(name, 'thaw', {});
     } catch (error) {
@@ -149,7 +187,6 @@ export async function restoreCluster(
     discardCluster(name);
     throw error;
   }
-  fabrics.note(name, { kind: 'fabric-thawed', subject: name, text: `goes on from ${dir}` });
 }
 
 async function untilConnected(fabrics: Fabrics, name: string): Promise<void> {

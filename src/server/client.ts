@@ -76,9 +76,18 @@ export async function callWithProgress<Answer extends object>(
   body: unknown,
   onProgress: (text: string) => void,
 ): Promise<Answer> {
-  const socketPath = await ensureHostAgent();
+  return callDoorWithProgress(await ensureHostAgent(), path, body, onProgress);
+}
+
+/** As {@link callWithProgress}, to the agent behind a door. */
+export async function callDoorWithProgress<Answer extends object>(
+  door: Door,
+  path: string,
+  body: unknown,
+  onProgress: (text: string) => void,
+): Promise<Answer> {
   let last: ProgressEvent | Answer | undefined;
-  await call(socketPath, 'POST', path, body, (line) => {
+  await call(door, 'POST', path, body, (line) => {
     last = JSON.parse(line) as ProgressEvent | Answer;
     if ('progress' in last) onProgress(last.progress);
   });

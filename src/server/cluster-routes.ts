@@ -6,7 +6,9 @@ import type { IsolationFinding } from '../fabric/isolation/finding.ts';
 import { answerText } from './fabric-json.ts';
 import type { Fabrics } from './fabrics.ts';
 import { answerWithProgress, json, readJson } from './http-json.ts';
+import type { PartRequest } from './job-checkpoints.ts';
 import { changeOf, directoryOf, eventOf, hostsOf, questionOf } from './requests.ts';
+import type { PartSession } from './together.ts';
 
 /** What the host agent can do with clusters. */
 export interface ClusterOwner {
@@ -14,6 +16,10 @@ export interface ClusterOwner {
   checkpoint(name: string, dir: string, onProgress: (text: string) => void): Promise<Taken>;
   restore(name: string, dir: string, onProgress: (text: string) => void): Promise<void>;
   prove(name: string): Promise<IsolationFinding[]>;
+  /** Does what is to be done with a cluster when its job ends; only agents of jobs do. */
+  endOfJob?(name: string): Promise<void>;
+  /** Does this host's part of what several hosts of a job do as one; only agents of jobs do. */
+  doPart?(name: string, request: PartRequest, session: PartSession): Promise<unknown>;
 }
 
 /**
@@ -26,7 +32,7 @@ export async function answerCluster(
   response: ServerResponse,
 ): Promise<boolean> {
   const [, name = '', what = ''] =
-    /^\/v1\/clusters\/([a-z0-9-]{1,32})\/(apply|change|ask|events|hosts|stop|checkpoint|restore|prove)$/.exec(
+    /^\/v1\/clusters\/([a-z0-9-]{1,32})\/(apply|change|ask|events|hosts|stop|end|checkpoint|restore|prove)$/.exec(
       request.url ?? '',
     ) ?? [];
   if (name === '' || request.method !== 'POST') return false;
@@ -70,6 +76,9 @@ export async function answerCluster(
       break;
     case 'stop':
       await fabrics.stop(name);
+      break;
+    case 'end':
+      await owner.endOfJob?.(name);
       break;
   }
   json(response, 200, {});

@@ -37,6 +37,7 @@ import { requireBridges } from '../fabric/bridge/requirements.ts';
 import { FabricClient } from '../fabric/client.ts';
 import type { ApplyResult, ClusterHosts, LinkState, RequestKind, Requests } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
+import { untilTrunksJoin } from './joined-trunks.ts';
 
 /** Questions that change nothing. */
 export type Question = 'links' | 'matrix' | 'status';
@@ -122,12 +123,23 @@ export class Fabrics {
     });
   }
 
-  /** Starts a fabric from what was saved of one; it stands still until it is told to `thaw`. */
+  /**
+   * Starts a fabric from what was saved of one; it stands still until it is told to `thaw`.
+   * @throws LodgeError `fabric-unavailable` when other hosts that it goes on at are not reached
+   */
   begin(plan: FabricPlan, state: Uint8Array): Promise<void> {
     const { name } = plan;
     return this.#inTurn(name, async () => {
       writeFabricPlan(plan);
-      const { client } = await this.#fabric(name);
+      // Where it was joined to other hosts it runs already, with nothing in it.
+      const running = await this.#running.get(name);
+      const { client } = running ?? (await this.#fabric(name));
+      if (running !== undefined) {
+        await client.ask('apply', { plan });
+        running.plan = plan;
+      }
+      // One that stands still hears nothing from other hosts, and what goes out to them when it goes on must arrive.
+      await untilTrunksJoin(client, plan);
       await client.ask('freeze', {});
       await client.ask('load', { bytes: Uint8Array.from(state) });
     });

@@ -27,6 +27,8 @@ import { type CheckpointContext, checkpointCluster, restoreCluster, thawAbandone
 import type { ClusterOwner } from './cluster-routes.ts';
 import { Fabrics } from './fabrics.ts';
 import { createApi, type GuestOwner } from './http.ts';
+import { doPart } from './job-checkpoints.ts';
+import { type AgentJob, type JobSaver, jobSaver } from './job-saver.ts';
 import { Services } from './services.ts';
 
 /** With no guest running and no client, the agent goes after this long. */
@@ -44,7 +46,7 @@ export function agentSocketPath(): string {
 
 export interface HostAgentOptions {
   /** Of a job: its guests end with it, it stays until it is told to end, and it runs verbs for the job's other hosts. */
-  isOfJob?: boolean;
+  job?: AgentJob;
   /** Called once it can be asked. */
   onReady?: (api: Server) => Promise<void>;
 }
@@ -53,8 +55,8 @@ export interface HostAgentOptions {
  * Serves until told to leave or idle. The caller holds the lock that makes this the only one; a socket that is
  * there was left by one that was killed.
  */
-export async function serveHostAgent({ isOfJob = false, onReady }: HostAgentOptions = {}): Promise<void> {
-  const owner = new HostAgent(isOfJob);
+export async function serveHostAgent({ job, onReady }: HostAgentOptions = {}): Promise<void> {
+  const owner = new HostAgent(job);
   owner.adopt();
   const path = agentSocketPath();
   rmSync(path, { force: true });
@@ -76,7 +78,7 @@ export async function serveHostAgent({ isOfJob = false, onReady }: HostAgentOpti
   await new Promise<void>((resolve) => {
     owner.onLeave = resolve;
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
-    if (isOfJob) return;
+    if (job !== undefined) return;
     setInterval(() => {
       const isNeeded =
         clients > 0 ||
@@ -87,6 +89,7 @@ export async function serveHostAgent({ isOfJob = false, onReady }: HostAgentOpti
       else if (performance.now() - lastBusyMs > idleLimitMs) resolve();
     }, 5000);
   });
+  await owner.beforeEnd();
   await owner.services.stopAll();
   await owner.fabrics.leave();
   rmSync(path, { force: true });
@@ -104,11 +107,18 @@ class HostAgent implements GuestOwner, ClusterOwner {
   #sweeping: Promise<void> = Promise.resolve();
   /** Channels to guests, by guest id; shared by all that ask at the same time. */
   readonly #channels = new Map<string, Promise<Channel>>();
-  readonly #isOfJob: boolean;
+  readonly #job: AgentJob | undefined;
+  readonly #saver: JobSaver | undefined;
+  #isEnding = false;
+  readonly doPart?: NonNullable<ClusterOwner['doPart']>;
 
-  constructor(isOfJob: boolean) {
-    this.#isOfJob = isOfJob;
-    this.runsVerbs = isOfJob;
+  constructor(job: AgentJob | undefined) {
+    this.#job = job;
+    this.runsVerbs = job !== undefined;
+    if (job !== undefined) {
+      this.#saver = jobSaver(job);
+      this.doPart = (name, request, session) => doPart(name, request, this.#checkpointContext(), session);
+    }
   }
 
   start({ plan }: StartRequest, onProgress: (text: string) => void): Promise<void> {
@@ -127,7 +137,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
     const start = (): Promise<RunningGuest> =>
       startGuest(plan, {
         mode: 'detached',
-        isBound: this.#isOfJob,
+        isBound: this.#job !== undefined,
         store: this.#store,
         user: thisUser(),
         onProgress,
@@ -212,7 +222,20 @@ class HostAgent implements GuestOwner, ClusterOwner {
   }
 
   checkpoint(name: string, dir: string, onProgress: (text: string) => void): Promise<Taken> {
-    return checkpointCluster(name, dir, this.#checkpointContext(), onProgress);
+    return (
+      this.#saver?.checkpoint(name, dir, { onProgress }) ??
+      checkpointCluster(name, dir, this.#checkpointContext(), onProgress)
+    );
+  }
+
+  async endOfJob(name: string): Promise<void> {
+    await this.#saver?.saveAtEnd(name);
+  }
+
+  /** It was told to end: clusters of its job may be saved first. */
+  async beforeEnd(): Promise<void> {
+    this.#isEnding = true;
+    await this.#saver?.atEnd();
   }
 
   restore(name: string, dir: string, onProgress: (text: string) => void): Promise<void> {
@@ -233,19 +256,20 @@ class HostAgent implements GuestOwner, ClusterOwner {
       })),
     );
     const holder = findHolder(clusterDir(name));
-    return proveIsolation(plan, guests, holder?.pid);
+    return proveIsolation(plan, guests, holder?.pid, this.#saver?.planOf(name)?.fabric);
   }
 
   #checkpointContext(): CheckpointContext {
     return {
       fabrics: this.fabrics,
+      isEnding: () => this.#isEnding,
       channelOf: async ({ name, agent }) => (agent ? this.channel(name) : undefined),
       startSaved: (plan, beforeGoingOn) => this.#start(plan, () => {}, beforeGoingOn),
     };
   }
 
   leave(): void {
-    if (this.#isOfJob) {
+    if (this.#job !== undefined) {
       throw new LodgeError('host-agent', 'the agent of a job stays as long as the job does', {
         fix: 'lodge was built anew while the job ran: end the job and begin a new one',
       });

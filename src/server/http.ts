@@ -23,8 +23,10 @@ import {
   serviceGroupOf,
   startRequestOf,
   stopRequestOf,
+  toPartOf,
 } from './requests.ts';
 import type { Services } from './services.ts';
+import { serveTogether } from './together.ts';
 
 /** What a process that owns guests can do for others. */
 export interface GuestOwner {
@@ -46,6 +48,9 @@ export interface GuestOwner {
 
 const messageLimitBytes = 1024 * 1024;
 
+/** The plan of a host's part of a cluster is in one. */
+const partLimitBytes = 64 * 1024 * 1024;
+
 /** What may wait in a socket to a client before its guest is held back. */
 const bufferLimitBytes = 1024 * 1024;
 
@@ -61,7 +66,13 @@ export function createApi(owner: GuestOwner): Server {
       else json(response, error instanceof LodgeError ? 422 : 500, bodyOfError(error));
     });
   });
+  const parts = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: partLimitBytes,
+  });
   server.on('upgrade', (request, socket, head) => {
+    const cluster = /^\/v1\/clusters\/([a-z0-9-]{1,32})\/part$/.exec(request.url ?? '')?.[1];
     const name = /^\/v1\/guests\/([a-z0-9.-]+)\/exec$/.exec(request.url ?? '')?.[1];
     if (owner.runsVerbs === true && request.url === '/v1/verb') {
       sockets.handleUpgrade(request, socket, head, (client) => {
@@ -70,6 +81,11 @@ export function createApi(owner: GuestOwner): Server {
           () => client.close(),
         );
       });
+    } else if (cluster !== undefined && owner.clusters?.doPart !== undefined) {
+      const { clusters } = owner;
+      parts.handleUpgrade(request, socket, head, (client) =>
+        serveTogether(client, toPartOf, (asked, session) => clusters.doPart!(cluster, asked, session)),
+      );
     } else if (name === undefined || !fullNamePattern.test(name)) socket.destroy();
     else sockets.handleUpgrade(request, socket, head, (client) => serveExec(owner, name, client));
   });

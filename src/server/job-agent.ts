@@ -40,7 +40,7 @@ export async function serveJobAgent(dir: string): Promise<void> {
   const { pid } = process;
   try {
     await serveHostAgent({
-      isOfJob: true,
+      job: { dir, host },
       onReady: async (api) => {
         const address = await ownAddress([host, hostname()]);
         const { port } = await openDoor(api, key, address);

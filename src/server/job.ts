@@ -19,6 +19,7 @@ import {
 import {
   agentStepArgv,
   jobMemory,
+  killWaitMs,
   type SlurmJob,
   siteEnvironment,
   slurmFault,
@@ -51,6 +52,8 @@ export interface Job {
 /** From the step's start until all its agents have told of themselves. A busy controller takes its time. */
 const agentsWithinMs = 120_000;
 const healthWithinMs = 5000;
+/** slurm.conf(5) */
+const usualKillWaitMs = 30_000;
 
 /**
  * The job that this process is in the shell or script of, where clusters go over all its hosts; undefined outside of a
@@ -140,6 +143,16 @@ export async function memoryOfJob(id: string): Promise<Map<string, number>> {
   });
   if (code !== 0) throw slurmFault(stderr);
   return jobMemory(stdout);
+}
+
+/** What Slurm gives a job to end in, once it has been told to, in milliseconds. */
+export async function killWaitOfSlurm(): Promise<number> {
+  const { code, stdout, stderr } = await runProgram(['scontrol', 'show', 'config'], {
+    timeoutMs: 30_000,
+    env: siteEnvironment(process.env),
+  });
+  if (code !== 0) throw slurmFault(stderr);
+  return killWaitMs(stdout) ?? usualKillWaitMs;
 }
 
 interface Step {

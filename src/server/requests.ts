@@ -13,7 +13,9 @@ import type {
   StartRequest,
   StopRequest,
 } from './api.ts';
+import type { PartRequest } from './job-checkpoints.ts';
 import type { ServiceGroup } from './services.ts';
+import type { ToPart } from './together.ts';
 
 const u32 = z.int().min(0).max(0xffff_ffff);
 const u16 = z.int().min(0).max(0xffff);
@@ -104,6 +106,29 @@ const absolutePath = text.refine((path) => path.startsWith('/'), { error: 'must 
 
 const directory = z.object({ dir: absolutePath });
 
+const partRequest: z.ZodType<PartRequest> = z.discriminatedUnion('op', [
+  z.strictObject({
+    op: z.literal('save'),
+    part: absolutePath,
+    host: hostName.exactOptional(),
+    mark: z.string().regex(/^[0-9a-f]{16}$/, { error: 'must be 16 hexadecimal digits' }),
+  }),
+  z.strictObject({
+    op: z.literal('restore'),
+    dir: absolutePath,
+    saved: hostName.exactOptional(),
+    hosts: z.array(z.tuple([hostName, hostName])),
+    // As the verb that asks has made it of the checkpoint.
+    cluster: z.looseObject({ version: z.literal(1), name: text, guests: z.array(z.looseObject({})) }),
+  }),
+]) as unknown as z.ZodType<PartRequest>;
+
+const toPart: z.ZodType<ToPart<PartRequest>> = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('begin'), request: partRequest }),
+  z.object({ type: z.literal('go') }),
+  z.object({ type: z.literal('give-up'), reason: text }),
+]);
+
 const clusterHosts: z.ZodType<ClusterHosts> = z
   .strictObject({
     host: hostName,
@@ -176,6 +201,11 @@ export function eventOf(value: unknown): Omit<ClusterEvent, 'timeNs'> {
 /** @throws LodgeError `spec-value` */
 export function directoryOf(value: unknown): { dir: string } {
   return checkValue(value, directory, locate);
+}
+
+/** @throws LodgeError `spec-value` */
+export function toPartOf(value: unknown): ToPart<PartRequest> {
+  return checkValue(value, toPart, locate);
 }
 
 /** @throws LodgeError `spec-value` */

@@ -9,7 +9,9 @@ import {
   finishCheckpoint,
   readCheckpoint,
   readSecret,
+  requireReplaceable,
   stateFileOf,
+  writeFabric,
 } from '../../src/cluster/checkpoint/files.ts';
 import { forkName, planRestore, requireSavable } from '../../src/cluster/checkpoint/plan.ts';
 import type { GuestPlan } from '../../src/guest/plan.ts';
@@ -57,13 +59,8 @@ afterEach(() => rmSync(base, { recursive: true }));
 async function written(dir: string): Promise<void> {
   const part = beginCheckpoint(dir);
   for (const name of ['v1', 'v2']) writeFileSync(stateFileOf(part, name), 'state');
-  const content = {
-    record,
-    fabric: plan.fabric,
-    fabricState: new Uint8Array([1]),
-    secret: Buffer.alloc(32, 7),
-  };
-  await finishCheckpoint(part, dir, content);
+  writeFabric(part, undefined, plan.fabric, new Uint8Array([1]));
+  await finishCheckpoint(part, dir, { record, secret: Buffer.alloc(32, 7) });
 }
 
 describe('a checkpoint on disk', () => {
@@ -80,6 +77,24 @@ describe('a checkpoint on disk', () => {
     const dir = join(base, 'saved');
     await written(dir);
     expect(() => beginCheckpoint(dir)).toThrow(/something at this place/);
+  });
+
+  it('takes the place of an older one of the same cluster alone, where that is asked', async () => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    const part = beginCheckpoint(dir, { replaces: plan.name });
+    for (const name of ['v1', 'v2']) writeFileSync(stateFileOf(part, name), 'state');
+    writeFabric(part, undefined, plan.fabric, new Uint8Array([2]));
+    const newer = { ...record, takenAt: 'later' };
+    // Until it is whole, the older one is there.
+    expect(readCheckpoint(dir).takenAt).toBe(record.takenAt);
+    await finishCheckpoint(part, dir, { record: newer, secret: Buffer.alloc(32), isReplacing: true });
+    expect(readCheckpoint(dir).takenAt).toBe('later');
+    expect(readdirSync(base)).toEqual(['saved']);
+    expect(() => requireReplaceable(dir, 'other')).toThrow(/no checkpoint of 'other'/);
+    expect(() => requireReplaceable(base, plan.name)).toThrow(/no checkpoint/);
+    expect(() => requireReplaceable(join(base, 'none/saved'), plan.name)).toThrow(/no such directory/);
+    expect(() => requireReplaceable(join(base, 'new'), plan.name)).not.toThrow();
   });
 
   it('leaves nothing when it is given up', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { movedCluster } from '../../src/cluster/checkpoint/plan.ts';
 import { hostfileText, hostsText, planGuestFiles } from '../../src/cluster/guest-files.ts';
 import { clusterNameOf, readClusterSpec } from '../../src/cluster/plan.ts';
 import { checkClusterMemory } from '../../src/cluster/resources.ts';
@@ -359,6 +360,24 @@ describe('the name of a cluster', () => {
     const spec = readClusterSpec('guests: {v1: }\n', 'f').value;
     expect(clusterNameOf(spec, '/a/ring-8.yaml')).toBe('ring-8');
     expect(faultOf(() => clusterNameOf(spec, '/a/My Lab.yaml')).fix).toContain('name: lab');
+  });
+});
+
+describe('the end of its job', () => {
+  it('saves it where the spec says, seen from the working directory', () => {
+    const spec = 'name: lab\nguests: {v1: }\n';
+    expect(cluster(spec).onEnd).toBeUndefined();
+    expect(cluster(`${spec}on-end: {checkpoint: ../saved}\n`).onEnd).toEqual({ checkpoint: '/home/saved' });
+    const named = cluster(`${spec}on-end: {checkpoint: /scratch/lab, within: 2m}\n`);
+    expect(named.onEnd).toEqual({ checkpoint: '/scratch/lab', withinMs: 120_000 });
+    expect(faultOf(() => cluster(`${spec}on-end: {checkpoint: x, within: 2}\n`)).code).toBe('spec-value');
+    expect(faultOf(() => cluster(`${spec}on-end: {}\n`)).where).toBe('lab.yaml:3:9');
+  });
+
+  it('is not handed on to a cluster of another name that goes on from it', () => {
+    const plan = cluster('name: lab\nguests: {v1: }\non-end: {checkpoint: saved}\n');
+    expect(movedCluster(plan, 'lab', (name) => `/x/${name}`).onEnd).toEqual(plan.onEnd);
+    expect(movedCluster(plan, 'fork', (name) => `/x/${name}`)).not.toHaveProperty('onEnd');
   });
 });
 

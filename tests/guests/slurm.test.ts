@@ -105,6 +105,12 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
       echo '== copy'; lodge cp net.yaml n2:/tmp/; lodge exec n2 -- cat /tmp/net.yaml
       echo '== shape'; lodge fabric shape lan/n2 --delay 5ms; lodge --json fabric links lan/n2
       echo '== step'; srun -N1 -n1 --overlap lodge exec n2 -- hostname
+      echo '== prove'; lodge --json fabric prove
+      lodge fabric events -f --kind link-cut >followed & following=$!
+      lodge fabric cut lan/n3 lan/n4
+      for i in $(seq 200); do [ "$(wc -l <followed)" -ge 2 ] && break; sleep 0.1; done
+      kill $following; wait $following || true
+      echo '== followed'; cut -d' ' -f3-7 followed | sort; lodge fabric heal lan/n3 lan/n4
       echo '== rm'; lodge rm -f n2; lodge --json status
       echo '== down'; lodge down; lodge ps | wc -l`);
     expect(told.get('up')).toBe('net: 4 to start; on n[01-02]\n');
@@ -135,6 +141,20 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
       { name: 'lan/n2', out: { shape: { delayMs: 5 } } },
     ]);
     expect(told.get('step')).toBe('n2\n');
+    const proof = JSON.parse(told.get('prove')!) as {
+      isProved: boolean;
+      findings: { host: string; subject: string; found: string }[];
+    };
+    expect(proof.isProved).toBe(true);
+    // A member on the other host was reached, too.
+    expect(proof.findings).toContainEqual(
+      expect.objectContaining({
+        host: 'n02',
+        subject: 'net.n2',
+        found: 'reached net.n1 in lan, as it should',
+      }),
+    );
+    expect(told.get('followed')).toBe('n01  link-cut  lan/n3\nn02  link-cut  lan/n4\n');
     const left = JSON.parse(told.get('rm')!) as { guests: { status: string }[] };
     expect(left.guests.map(({ status }) => status)).toEqual(['running', 'missing', 'running', 'running']);
     expect(told.get('down')).toBe('1\n');

@@ -1,9 +1,9 @@
-/** The keeper's wires, with a program in the place of a guest that sends back every frame it gets. */
+/** The keeper's wires, with a program in the place of a guest that sends back every frame it gets; and its signals. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -202,4 +202,30 @@ describe('a wire', () => {
     console.destroy();
     deaf.destroy();
   });
+});
+
+it('a keeper that is not to heed SIGTERM, nor its program, ends by SIGINT', async () => {
+  const place = mkdtempSync(join(tmpdir(), 'lk-'));
+  const argv = ['--no-term', '--dir', place, '--', 'sleep', '600'];
+  const deaf = spawn(join(built, 'keeper'), argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const [line] = (await once(deaf.stdout!, 'data')) as [Buffer];
+    const program = (JSON.parse(line.toString()) as { pid: number }).pid;
+    const isPending = (pid: number): boolean => {
+      const [, set = '0'] =
+        /^ShdPnd:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+      return (BigInt(`0x${set}`) & (1n << 14n)) !== 0n;
+    };
+    for (const pid of [program, deaf.pid!]) process.kill(pid, 'SIGTERM');
+    while (isPending(deaf.pid!)) await new Promise((resolve) => setTimeout(resolve, 5));
+    // It waits there for as long as the program runs.
+    expect(isPending(program)).toBe(true);
+    const end = once(deaf, 'exit');
+    deaf.kill('SIGINT');
+    await end;
+    expect(readFileSync(join(place, 'exit'), 'utf8')).toBe('signal 9\n');
+  } finally {
+    deaf.kill('SIGKILL');
+    rmSync(place, { recursive: true, force: true });
+  }
 });

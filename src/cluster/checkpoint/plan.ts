@@ -5,9 +5,11 @@ import type { FabricPlan } from '../../fabric/plan.ts';
 import type { GuestPlan } from '../../guest/plan.ts';
 import { restoredPlan, savingRefusal } from '../../guest/saved.ts';
 import { foldHostList } from '../../host-list.ts';
+import { nameTrunk } from '../hosts.ts';
 import { fullNameOf } from '../networks.ts';
 import type { ClusterPlan } from '../plan.ts';
 import { type Checkpoint, stateFileOf } from './files.ts';
+import type { HostNames } from './hosts.ts';
 
 /** A cluster is saved whole or not at all. @throws LodgeError `checkpoint` naming all guests that cannot be */
 export function requireSavable(plans: ReadonlyMap<string, GuestPlan>): void {
@@ -39,10 +41,12 @@ export interface RestoreInput {
   name: string;
   guestDir: (fullName: string) => string;
   newId: () => string;
+  /** Of a host's part: which host now has the part of each that was saved. */
+  hosts?: HostNames;
 }
 
 /** The cluster that goes on: the same machines and links, under its name. */
-export function planRestore({ checkpoint, name, guestDir, newId }: RestoreInput): RestorePlan {
+export function planRestore({ checkpoint, name, guestDir, newId, hosts }: RestoreInput): RestorePlan {
   const { cluster, dir } = checkpoint;
   const guests = Object.entries(checkpoint.guests).map(([guest, saved]): GuestPlan => {
     const fullName = fullNameOf(name, guest);
@@ -55,29 +59,59 @@ export function planRestore({ checkpoint, name, guestDir, newId }: RestoreInput)
     return plan.cluster === undefined ? plan : { ...plan, cluster: { ...plan.cluster, name } };
   });
   return {
-    cluster: {
-      ...cluster,
-      name,
-      guests: cluster.guests.map((guest) => ({ ...guest, fullName: fullNameOf(name, guest.name) })),
-      fabric: movedFabric(cluster.fabric, name, guestDir),
-    },
-    fabric: movedFabric(checkpoint.fabric, name, guestDir),
+    cluster: movedCluster(cluster, name, guestDir),
+    fabric: movedFabric(checkpoint.fabric, name, guestDir, hosts),
     guests,
   };
 }
 
-/** The same fabric between guests that lie elsewhere. */
-function movedFabric(fabric: FabricPlan, name: string, guestDir: (fullName: string) => string): FabricPlan {
+/** The same cluster under a name that may be another. */
+export function movedCluster(
+  cluster: ClusterPlan,
+  name: string,
+  guestDir: (fullName: string) => string,
+): ClusterPlan {
+  const { onEnd, ...rest } = cluster;
+  return {
+    ...rest,
+    // Another cluster's checkpoint is not for this one to replace.
+    ...(onEnd === undefined || name !== cluster.name ? {} : { onEnd }),
+    name,
+    guests: cluster.guests.map((guest) => ({ ...guest, fullName: fullNameOf(name, guest.name) })),
+    fabric: movedFabric(cluster.fabric, name, guestDir),
+  };
+}
+
+/** The same fabric between guests that lie elsewhere, on hosts that may be others. */
+function movedFabric(
+  fabric: FabricPlan,
+  name: string,
+  guestDir: (fullName: string) => string,
+  hosts: HostNames = new Map(),
+): FabricPlan {
+  const renamed = (guest: string): string => fullNameOf(name, guest.slice(guest.indexOf('.') + 1));
   return {
     ...fabric,
     name,
     networks: fabric.networks.map((network) => ({
       ...network,
       ports: network.ports.map((port) => {
-        if (port.end.kind !== 'guest') return port;
-        const file = port.end.socketPath.slice(port.end.socketPath.lastIndexOf('/') + 1);
-        const guest = fullNameOf(name, port.end.guest.slice(port.end.guest.indexOf('.') + 1));
-        return { ...port, end: { ...port.end, guest, socketPath: `${guestDir(guest)}/${file}` } };
+        const { end, link } = port;
+        if (end.kind === 'guest') {
+          const file = end.socketPath.slice(end.socketPath.lastIndexOf('/') + 1);
+          const guest = renamed(end.guest);
+          return { ...port, end: { ...end, guest, socketPath: `${guestDir(guest)}/${file}` } };
+        }
+        if (end.kind !== 'trunk') return port;
+        const host = hosts.get(end.host) ?? end.host;
+        const members = end.members?.map((one) =>
+          one.guest === undefined ? one : { ...one, guest: renamed(one.guest) },
+        );
+        return {
+          ...port,
+          link: { ...link, name: nameTrunk(network.name, host) },
+          end: { ...end, host, ...(members === undefined ? {} : { members }) },
+        };
       }),
     })),
   };

@@ -4,6 +4,10 @@
  * The order makes the instant one: first the fabric's time stops, so that nothing is delivered any more; then the
  * guests stop; then what they had sent before they stopped is taken in. So each frame is either in a guest that has
  * it, or in the fabric.
+ *
+ * Over several hosts the same is done on each at one time, and they wait for one another in between ({@link SaveMeeting}):
+ * once all fabrics stand still, nothing goes out to other hosts any more, and a mark is the last thing on each trunk. The
+ * host that it leads to takes in what comes before the mark. So each frame is in one host's part, and in one only.
  */
 
 import { constants } from 'node:os';
@@ -18,7 +22,7 @@ import { Qmp } from '../../guest/vmm/qemu/qmp.ts';
 import { saveState } from '../../guest/vmm/qemu/saved-state.ts';
 import { forEachBounded } from '../governor.ts';
 import type { ClusterPlan } from '../plan.ts';
-import { beginCheckpoint, discardCheckpoint, finishCheckpoint, stateFileOf } from './files.ts';
+import { beginCheckpoint, discardCheckpoint, finishCheckpoint, stateFileOf, writeFabric } from './files.ts';
 import { requireSavable } from './plan.ts';
 
 /** Asks a fabric's worker. */
@@ -35,17 +39,43 @@ export interface GuestToSave {
   channel?: Channel;
 }
 
-export interface TakeInput {
-  /** Where the checkpoint is to be. */
-  dir: string;
-  cluster: ClusterPlan;
+/**
+ * Moments at which all hosts of a cluster meet before any goes on: all can be saved; time stands still in all fabrics;
+ * all is saved.
+ */
+export type SaveMeeting = 'ready' | 'frozen' | 'saved';
+
+export interface SaveInput {
+  /** The unfinished checkpoint. */
+  part: string;
   fabric: FabricPlan;
-  secret: Buffer;
   guests: readonly GuestToSave[];
   askFabric: AskFabric;
   /** Remembers for what the cluster stands still, or that it goes on: if this process dies between, the next one acts. */
   markFrozen: (part: string | undefined) => void;
   onProgress: (text: string) => void;
+  /** Where the cluster goes over several hosts. */
+  together?: SavedTogether;
+}
+
+export interface SavedTogether {
+  /** This one; undefined when it is the only one. */
+  host: string | undefined;
+  /** The same on all hosts, and of this checkpoint alone: it ends what was on its way between them. */
+  mark: string;
+  /** Waits until all hosts have come as far; rejects when one has failed. */
+  meet(meeting: SaveMeeting): Promise<void>;
+  /** Gives up. */
+  signal: AbortSignal;
+  /** Asked when all is saved: whether the guests are to be ended, and do nothing any more. */
+  staysStill: () => boolean;
+}
+
+export interface TakeInput extends Omit<SaveInput, 'part' | 'together'> {
+  /** Where the checkpoint is to be. */
+  dir: string;
+  cluster: ClusterPlan;
+  secret: Buffer;
 }
 
 export interface Taken {
@@ -66,12 +96,11 @@ const savesAtOnce = 4;
  * @throws LodgeError `checkpoint`, `disk-full`, `host-io`, `vmm-failed`
  */
 export async function takeCheckpoint(input: TakeInput): Promise<Taken> {
-  const { dir, guests, onProgress } = input;
+  const { dir, guests } = input;
   requireSavable(new Map(guests.map(({ name, plan }) => [name, plan])));
   const part = beginCheckpoint(dir);
   try {
-    onProgress('letting go of shared directories');
-    const taken = await withoutShares(guests, () => stillAndSaved(input, part));
+    const taken = await savePart({ ...input, part });
     await finishCheckpoint(part, dir, {
       record: {
         version: 1,
@@ -79,8 +108,6 @@ export async function takeCheckpoint(input: TakeInput): Promise<Taken> {
         cluster: input.cluster,
         guests: Object.fromEntries(guests.map(({ name, plan }) => [name, plan])),
       },
-      fabric: input.fabric,
-      fabricState: taken.fabricState,
       secret: input.secret,
     });
     return taken;
@@ -90,9 +117,26 @@ export async function takeCheckpoint(input: TakeInput): Promise<Taken> {
   }
 }
 
-/** Takes the host's directories from the guests, and gives them back whatever happens. */
-async function withoutShares<T>(guests: readonly GuestToSave[], action: () => Promise<T>): Promise<T> {
+/**
+ * Saves the guests and the fabric of this host into an unfinished checkpoint; they go on afterwards, also when it fails.
+ * @throws LodgeError `checkpoint`, `disk-full`, `host-io`, `vmm-failed`, `fabric-unavailable`
+ */
+export async function savePart(input: SaveInput): Promise<Taken> {
+  const { part, guests, fabric, together, onProgress } = input;
+  requireSavable(new Map(guests.map(({ name, plan }) => [name, plan])));
+  onProgress('letting go of shared directories');
+  const { fabricState, isStill: _, ...taken } = await withoutShares(guests, () => stillAndSaved(input));
+  writeFabric(part, together?.host, fabric, fabricState);
+  return taken;
+}
+
+/** Takes the host's directories from the guests, and gives them back whatever happens, unless they stay still. */
+async function withoutShares<T extends { isStill: boolean }>(
+  guests: readonly GuestToSave[],
+  action: () => Promise<T>,
+): Promise<T> {
   const all = await Promise.all(guests.map(({ channel, plan }) => letGoOfShares(channel, plan)));
+  let isStill = false;
   try {
     const busy = all.flatMap(({ inUse }, i) => inUse.map((path) => `${guests[i]!.name}: ${path}`));
     if (busy.length > 0) {
@@ -105,9 +149,11 @@ async function withoutShares<T>(guests: readonly GuestToSave[], action: () => Pr
         },
       );
     }
-    return await action();
+    const done = await action();
+    isStill = done.isStill;
+    return done;
   } finally {
-    await Promise.all(all.map(({ released }, i) => guests[i]!.channel?.configure(released)));
+    if (!isStill) await Promise.all(all.map(({ released }, i) => guests[i]!.channel?.configure(released)));
   }
 }
 
@@ -130,33 +176,67 @@ async function letGoOfShares(channel: Channel | undefined, plan: GuestPlan): Pro
   return letGo;
 }
 
-async function stillAndSaved(
-  { guests, askFabric, markFrozen, onProgress }: TakeInput,
-  part: string,
-): Promise<Taken & { fabricState: Uint8Array }> {
+async function stillAndSaved({
+  part,
+  guests,
+  askFabric,
+  markFrozen,
+  onProgress,
+  together,
+}: SaveInput): Promise<Taken & { fabricState: Uint8Array; isStill: boolean }> {
   const monitors = await Promise.all(
     guests.map(({ plan }) => Qmp.connect(join(plan.dir, guestFiles.monitor))),
   );
+  const mark = together === undefined ? {} : { mark: together.mark };
   let begunMs = Date.now();
   try {
+    await together?.meet('ready');
+    return await whileStill(async () => {
+      await askFabric('freeze', mark);
+      // No guest runs on for long while others stand, whichever host is slow.
+      await together?.meet('frozen');
+      await Promise.all(monitors.map((qmp) => qmp.execute('stop')));
+      const { bytes: fabricState } = await askFabric('save', { drainMs, ...mark });
+      const bytes = await saveAll();
+      await together?.meet('saved');
+      return { bytes, fabricState };
+    });
+  } finally {
+    for (const qmp of monitors) qmp.close();
+  }
+
+  async function whileStill<T>(action: () => Promise<T>): Promise<T & { stillMs: number; isStill: boolean }> {
     onProgress('stopping');
     markFrozen(part);
     begunMs = Date.now();
-    await askFabric('freeze', {});
-    await Promise.all(monitors.map((qmp) => qmp.execute('stop')));
-    const { bytes: fabricState } = await askFabric('save', { drainMs });
+    let done: T;
+    try {
+      done = await action();
+    } catch (error) {
+      await goOn();
+      throw error;
+    }
+    const isStill = together?.staysStill() === true;
+    return { ...done, isStill, stillMs: isStill ? Date.now() - begunMs : await goOn() };
+  }
+
+  /** When one fails, the others are given up, and none writes any more. */
+  async function saveAll(): Promise<number> {
+    const failed = new AbortController();
+    const signal = AbortSignal.any([failed.signal, ...(together === undefined ? [] : [together.signal])]);
     let bytes = 0;
     let saved = 0;
     await forEachBounded([...guests.entries()], savesAtOnce, async ([i, { name, plan }]) => {
-      bytes += await saveState(monitors[i]!, plan.dir, stateFileOf(part, name));
-      onProgress(`saving: ${++saved} of ${guests.length}`);
+      if (signal.aborted) return;
+      try {
+        bytes += await saveState(monitors[i]!, plan.dir, stateFileOf(part, name), signal);
+        onProgress(`saving: ${++saved} of ${guests.length}`);
+      } catch (error) {
+        failed.abort(error);
+      }
     });
-    return { bytes, stillMs: await goOn(), fabricState };
-  } catch (error) {
-    await goOn();
-    throw error;
-  } finally {
-    for (const qmp of monitors) qmp.close();
+    signal.throwIfAborted();
+    return bytes;
   }
 
   async function goOn(): Promise<number> {

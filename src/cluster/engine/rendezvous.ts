@@ -6,6 +6,7 @@
  *                   slurm.json         of which Slurm the job is: another one's jobs may have the same number
  *                   hosts/<name>.json  an agent that runs: AgentEntry
  *                   clusters/<name>.json  a cluster: its whole plan, and which guest is on which host
+ *                   saving/<name>.json    a checkpoint of it that is being made
  *                   agents.log, srun.log  what the agents and srun said
  *
  * Files are replaced whole, by rename; there are no locks and nothing is mapped, so any shared file system will do.
@@ -53,6 +54,8 @@ export interface JobCluster {
   secret: string;
   /** Where the fabrics of its hosts listen for one another, and the agent (a process id) that does. */
   trunks: Record<string, { port: number; pid: number }>;
+  /** How long what is done at the end of the job may take, where anything is. */
+  onEndWithinMs?: number;
 }
 
 const hostPattern = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/;
@@ -137,8 +140,25 @@ export function withdrawAgent(dir: string, { host, pid }: Pick<AgentEntry, 'host
   discardJob(dir);
 }
 
+/**
+ * Remembers which checkpoint is being made, for whoever cleans up after a job that was killed meanwhile.
+ * @param part the unfinished checkpoint; undefined when it is whole or was given up
+ */
+export function noteSaving(dir: string, cluster: string, part: string | undefined): void {
+  const path = join(dir, 'saving', `${cluster}.json`);
+  if (part === undefined) {
+    rmSync(path, { force: true });
+    return;
+  }
+  mkdirSync(join(dir, 'saving'), { recursive: true, mode: 0o700 });
+  replaceFile(path, { version: 1, part });
+}
+
 /** Removes all that a job has left. */
 export function discardJob(dir: string): void {
+  for (const { part } of readAll<{ version: 1; part: string }>(join(dir, 'saving'))) {
+    if (/\/\.[^/]+\.part$/.test(part)) rmSync(part, { recursive: true, force: true, maxRetries: 5 });
+  }
   rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
 }
 

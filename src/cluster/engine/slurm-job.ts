@@ -148,6 +148,12 @@ export function jobMemory(text: string): Map<string, number> {
   return memory;
 }
 
+/** The time between Slurm's SIGTERM and its SIGKILL to a job that ends: `KillWait` of `scontrol show config`. */
+export function killWaitMs(text: string): number | undefined {
+  const [, seconds] = /^KillWait\s*=\s*(\d+) sec/m.exec(text) ?? [];
+  return seconds === undefined ? undefined : Number(seconds) * 1000;
+}
+
 /** What a task of a step, or the script of a job, has on its host, as far as its environment tells. */
 export interface TaskShare {
   cpus?: number;

@@ -38,12 +38,15 @@ const lateMs = 200;
 
 /**
  * Looks at all guests from the outside, and tries from the inside.
+ * @param plan of this host
  * @param holderPid the process that has the namespace of the cluster's bridges
+ * @param whole of all hosts: members on others are to be reached, too
  */
 export async function proveIsolation(
   plan: FabricPlan,
   guests: readonly GuestToProve[],
   holderPid: number | undefined,
+  whole: FabricPlan = plan,
 ): Promise<IsolationFinding[]> {
   const host = ownNamespace();
   const looked = guests.map(
@@ -58,7 +61,7 @@ export async function proveIsolation(
   const waiting = [...guests];
   const worker = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      findings.push(...(await tryFromInside(plan, next)));
+      findings.push(...(await tryFromInside(whole, next)));
     }
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, guests.length) }, worker));

@@ -9,6 +9,7 @@ import { SlotWriter } from '../slot-writer.ts';
 import {
   aliveMessage,
   encodeHello,
+  encodeMark,
   encodeRefused,
   type Hello,
   messageHeaderBytes,
@@ -51,6 +52,7 @@ export class Connection {
   /** By the other side's ids. */
   #sinks: (PortSink | undefined)[] = [];
   #peer: Hello | undefined;
+  #heardMark: string | undefined;
   readonly #writer: SlotWriter;
   #isClosed = false;
   #isPaused = false;
@@ -87,6 +89,17 @@ export class Connection {
   /** The other side, once it has said hello. */
   get peer(): Hello | undefined {
     return this.#peer;
+  }
+
+  /** The last mark that the other side sent: what it sent before it has been taken in. */
+  get heardMark(): string | undefined {
+    return this.#heardMark;
+  }
+
+  /** Sends a mark after all frames that were taken by `send` so far. */
+  sendMark(mark: string): void {
+    if (this.#peer === undefined || this.#isClosed) return;
+    this.#writer.whenEmpty(() => this.#socket.write(encodeMark(mark)));
   }
 
   sayHello(): void {
@@ -137,23 +150,6 @@ export class Connection {
     return true;
   }
 
-  /** Frames of one network that have not begun to go out, each after its length as 4 bytes. */
-  waiting(id: number): Buffer {
-    const frames: Buffer[] = [];
-    const { pool } = this.#owner.io.fabric;
-    const { begin, end } = this.#writer.waiting();
-    for (let at = begin; at < end; ) {
-      const length = pool.view.getUint32(at) - 2;
-      if (pool.view.getUint16(at + 4) === id) {
-        const head = Buffer.alloc(4);
-        head.writeUInt32BE(length);
-        frames.push(head, pool.bytes.subarray(at + messageHeaderBytes, at + messageHeaderBytes + length));
-      }
-      at += messageHeaderBytes + length;
-    }
-    return Buffer.concat(frames);
-  }
-
   #received(chunk: Buffer): void {
     this.#heardBytes += chunk.length;
     const { fabric, readBuffer } = this.#owner.io;
@@ -197,6 +193,9 @@ export class Connection {
         this.#socket.destroy();
         return true;
       case 'alive':
+        return this.#peer !== undefined;
+      case 'mark':
+        this.#heardMark = control.mark;
         return this.#peer !== undefined;
       default:
         return false;

@@ -19,6 +19,9 @@ export interface HostTrunks {
   /** @throws LodgeError `fabric-unavailable` when nobody has told this fabric its hosts */
   end(host: string, network: string): PortEnd;
   states(): TrunkState[];
+  /** See `Trunks`; where there are no trunks, nothing is to be waited for. */
+  mark(mark: string): void;
+  withoutMark(mark: string): { host: string; isUp: boolean }[];
   /** See `FabricPlan.digest`. */
   setDigest(digest: string | undefined): void;
   stop(): Promise<void>;
@@ -57,6 +60,8 @@ export function hostTrunks(tell: (event: FabricEvent) => void): HostTrunks {
       );
     },
     states: () => joined?.trunks.states ?? [],
+    mark: (mark) => joined?.trunks.mark(mark),
+    withoutMark: (mark) => joined?.trunks.withoutMark(mark) ?? [],
     setDigest(now = '') {
       if (now === digest) return;
       digest = now;

@@ -201,7 +201,6 @@ export class Trunks {
         end.isPaused = false;
         peer.setPaused();
       },
-      waiting: () => peer.connection?.waiting(id) ?? Buffer.alloc(0),
       stop: () => {
         if (peer.ends.get(network) === end) {
           peer.ends.delete(network);
@@ -214,6 +213,18 @@ export class Trunks {
         peer.setPaused();
       },
     };
+  }
+
+  /** Sends a mark on each trunk, after all frames that it was given so far. */
+  mark(mark: string): void {
+    for (const { connection } of this.#peers.values()) connection?.sendMark(mark);
+  }
+
+  /** What has not come yet: hosts with networks of this one that are not up, or have sent no such mark. */
+  withoutMark(mark: string): { host: string; isUp: boolean }[] {
+    return [...this.#peers.values()]
+      .filter(({ ends, connection }) => ends.size > 0 && connection?.heardMark !== mark)
+      .map(({ host, connection }) => ({ host, isUp: connection !== undefined }));
   }
 
   /** Closes all connections. The ends are the fabric's to stop. */

@@ -10,11 +10,12 @@
  *   with the same cluster and host. Magic and version stay in this place in all versions.
  * - 2, still here: nothing more. Sent every few seconds.
  * - 3, refused: the reason, as UTF-8. The last message.
+ * - 4, mark: a name of 1 to 32 bytes. All that the sender had for this trunk when it stopped its time came before it.
  *
  * Pure.
  */
 
-export const trunkVersion = 1;
+export const trunkVersion = 2;
 const magic = 0x4c445452;
 
 export const controlId = 0xffff;
@@ -27,6 +28,7 @@ const longestMessageBytes = 2 + longestPayloadBytes;
 const helloType = 1;
 const aliveType = 2;
 const refusedType = 3;
+const markType = 4;
 
 export interface Hello {
   version: number;
@@ -42,6 +44,7 @@ const longestTextBytes = 200;
 /** So that a hello is never longer than a message may be. */
 const mostNetworks = 254;
 const longestReasonBytes = 300;
+const longestMarkBytes = 32;
 
 export function encodeHello(hello: Omit<Hello, 'version'>, version = trunkVersion): Buffer {
   const fixed = Buffer.alloc(7);
@@ -64,6 +67,14 @@ export function encodeRefused(reason: string): Buffer {
   );
 }
 
+/** @param mark 1 to 32 bytes of ASCII */
+export function encodeMark(mark: string): Buffer {
+  const bytes = Buffer.from(mark);
+  if (bytes.length < 1 || bytes.length > longestMarkBytes)
+    throw new RangeError(`a mark of ${bytes.length} bytes`);
+  return control(Buffer.concat([Buffer.of(markType), bytes]));
+}
+
 function control(payload: Buffer): Buffer {
   const header = Buffer.alloc(messageHeaderBytes);
   header.writeUInt32BE(2 + payload.length, 0);
@@ -82,7 +93,8 @@ export type Control =
   /** Of another version, of which nothing more is known. */
   | { kind: 'other-version'; version: number }
   | { kind: 'alive' }
-  | { kind: 'refused'; reason: string };
+  | { kind: 'refused'; reason: string }
+  | { kind: 'mark'; mark: string };
 
 /** Reads the payload of a control message; undefined when it is none. */
 export function parseControl(payload: Buffer): Control | undefined {
@@ -94,6 +106,9 @@ export function parseControl(payload: Buffer): Control | undefined {
     case refusedType:
       if (payload.length > 1 + longestReasonBytes) return undefined;
       return { kind: 'refused', reason: payload.toString('utf8', 1) };
+    case markType:
+      if (payload.length < 2 || payload.length > 1 + longestMarkBytes) return undefined;
+      return { kind: 'mark', mark: payload.toString('latin1', 1) };
     default:
       return undefined;
   }

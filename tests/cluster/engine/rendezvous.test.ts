@@ -1,8 +1,15 @@
-import { mkdirSync, mkdtempSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { jobDir, listJobs, makeJobDir, readJobKey } from '../../../src/cluster/engine/rendezvous.ts';
+import {
+  discardJob,
+  jobDir,
+  listJobs,
+  makeJobDir,
+  noteSaving,
+  readJobKey,
+} from '../../../src/cluster/engine/rendezvous.ts';
 
 let data: string;
 let previous: string | undefined;
@@ -41,4 +48,16 @@ it('finds what was never made whole, once nobody can be at it any more', () => {
 
 it('makes directories of their user alone', () => {
   expect(statSync(makeJobDir('7', 'east')).mode & 0o777).toBe(0o700);
+});
+
+it('takes unfinished checkpoints with it, and nothing else that is named there', () => {
+  const dir = makeJobDir('7', 'east');
+  const [part, done, other] = ['.a.0123.part', '.b.4567.part', 'mine'].map((name) => join(data, name));
+  for (const place of [part!, done!, other!]) mkdirSync(place);
+  noteSaving(dir, 'one', part);
+  noteSaving(dir, 'two', done);
+  noteSaving(dir, 'two', undefined);
+  noteSaving(dir, 'three', other);
+  discardJob(dir);
+  expect([dir, part!, done!, other!].map((place) => existsSync(place))).toEqual([false, false, true, true]);
 });

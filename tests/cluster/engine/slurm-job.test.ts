@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   agentStepArgv,
   jobMemory,
+  killWaitMs,
   siteEnvironment,
   slurmFault,
   slurmJobOf,
@@ -112,4 +113,11 @@ test("the Slurm of the job is asked by its own configuration, also where one's o
   const own = { SLURM_CONF: '/tmp/own', LODGE_JOB: '1:n01' };
   expect(siteEnvironment(own)).toEqual({ LODGE_JOB: '1:n01' });
   expect(siteEnvironment({ ...own, LODGE_JOB_CONF: '/etc/c' }).SLURM_CONF).toBe('/etc/c');
+});
+
+test('the time between the signals of a job that ends is that of the configuration', () => {
+  expect(killWaitMs('KillOnBadExit           = 0\nKillWait                = 30 sec\nLaunch = x\n')).toBe(
+    30_000,
+  );
+  expect(killWaitMs('OtherKillWait = 3 sec\n')).toBeUndefined();
 });

@@ -53,7 +53,11 @@ export async function startHost(options: HostOptions): Promise<Host> {
         throw new Error('no captures here');
       },
       filterOf: async () => undefined,
-      trunks: hostTrunks(() => {}),
+      trunks: {
+        ...hostTrunks(() => {}),
+        mark: (mark) => trunks.mark(mark),
+        withoutMark: (mark) => trunks.withoutMark(mark),
+      },
     },
     () => {},
     { memoryLimitBytes: 32 << 20 },

@@ -5,6 +5,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import * as tls from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { decodeCheckpoint } from '../../../src/fabric/checkpoint.ts';
 import {
   clientSecurity,
   connectionFault,
@@ -169,6 +170,47 @@ describe('a trunk', () => {
     expect(kinds(n1)).toEqual(['trunk-up']);
   });
 
+  it('has what was on its way taken in by a host that stands still, up to the mark', async () => {
+    const [n1, n2] = await pair();
+    await joined(n1, n2);
+    // Not at one moment: what n1 sends after n2 stands still waits between them.
+    await n2.service.ask('freeze', { mark: 'a' });
+    const sent = Array.from({ length: 40 }, () => frameTo('ff:ff:ff:ff:ff:ff', guestMac(0, 1), 1514));
+    for (const frame of sent) n1.send('lan', frame);
+    await n1.service.ask('freeze', { mark: 'a' });
+    const late = frameTo('ff:ff:ff:ff:ff:ff', guestMac(0, 1), 100);
+    n1.send('lan', late);
+    const [first, second] = await Promise.all(
+      [n1, n2].map(async ({ service }) => {
+        const { bytes } = await service.ask('save', { drainMs: 200, mark: 'a' });
+        return decodeCheckpoint(bytes);
+      }),
+    );
+    expect(second!.frames.map((frame) => Buffer.from(frame))).toEqual(sent);
+    expect(second!.events.map(({ link }) => link)).toEqual(sent.map(() => 'lan/trunk-n1'));
+    expect(first!.frames.map((frame) => Buffer.from(frame))).toEqual([late]);
+    expect(n2.received).toEqual([]);
+    for (const { service } of [n1, n2]) await service.ask('thaw', {});
+    await until(() => n2.received.length > sent.length);
+    expect(n2.received.map(({ frame }) => frame)).toEqual([...sent, late]);
+    // The mark of another time says nothing of this one.
+    expect(n2.trunks.withoutMark('a')).toEqual([]);
+    expect(n2.trunks.withoutMark('b')).toEqual([{ host: 'n1', isUp: true }]);
+  });
+
+  it('that is down has nothing taken in by it, and that is told', async () => {
+    const [n1, n2] = await pair();
+    await joined(n1, n2);
+    await n2.stop();
+    running.splice(running.indexOf(n2), 1);
+    await until(() => kinds(n1).at(-1) === 'trunk-down');
+    await n1.service.ask('freeze', { mark: 'a' });
+    await expect(n1.service.ask('save', { drainMs: 10, mark: 'a' })).rejects.toThrow(
+      'what is on its way from n2 cannot be taken in',
+    );
+    await n1.service.ask('thaw', {});
+  });
+
   it('tells that the other host has another plan, and works', async () => {
     const [n1, n2] = await pair({}, { digest: 'other' });
     await joined(n1, n2);
@@ -295,7 +337,7 @@ describe('a host is refused', () => {
 
   it('of another version, as itself, and with anything that is no hello', async () => {
     const [, n2] = await pair();
-    expect(String(await says(n2, encodeHello(hello, 2)))).toContain('it speaks version 2 of trunks, not 1');
+    expect(String(await says(n2, encodeHello(hello, 3)))).toContain('it speaks version 3 of trunks, not 2');
     expect(String(await says(n2, encodeHello({ ...hello, host: 'n2' })))).toContain('which is this host');
     expect(String(await says(n2, Buffer.alloc(100, 0xff)))).toContain('no trunk');
     expect(String(await says(n2, Buffer.from('GET / HTTP/1.0\r\n\r\n')))).toContain('no trunk');

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   aliveMessage,
   encodeHello,
+  encodeMark,
   encodeRefused,
   parseControl,
   TrunkParser,
@@ -14,10 +15,11 @@ describe('control messages', () => {
   it('come back as they were', () => {
     expect(parseControl(encodeHello(hello).subarray(6))).toEqual({
       kind: 'hello',
-      hello: { ...hello, version: 1 },
+      hello: { ...hello, version: 2 },
     });
     expect(parseControl(aliveMessage.subarray(6))).toEqual({ kind: 'alive' });
     expect(parseControl(encodeRefused('no').subarray(6))).toEqual({ kind: 'refused', reason: 'no' });
+    expect(parseControl(encodeMark('a1').subarray(6))).toEqual({ kind: 'mark', mark: 'a1' });
   });
 
   it('of another version tell only that', () => {
@@ -33,6 +35,8 @@ describe('control messages', () => {
     expect(parseControl(Buffer.concat([whole, Buffer.alloc(1)]))).toBeUndefined();
     expect(parseControl(encodeHello({ ...hello, networks: ['lan', 'lan'] }).subarray(6))).toBeUndefined();
     expect(parseControl(Buffer.of(2, 0))).toBeUndefined();
+    expect(parseControl(Buffer.of(4))).toBeUndefined();
+    expect(parseControl(Buffer.concat([Buffer.of(4), Buffer.alloc(33, 97)]))).toBeUndefined();
     expect(parseControl(Buffer.concat([Buffer.of(3), Buffer.alloc(1000)]))).toBeUndefined();
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {

@@ -25,10 +25,12 @@ const unlimitedBytesPerSecond = 1e12;
 /**
  * Saves the state of a stopped guest. The file is whole and on the disk when this resolves, or not there.
  * @param dir the guest's directory
+ * @param signal gives up; the promise is then rejected with its reason
  * @returns bytes written
  * @throws LodgeError `vmm-failed`, `disk-full`, `host-io`
  */
-export async function saveState(qmp: Qmp, dir: string, file: string): Promise<number> {
+export async function saveState(qmp: Qmp, dir: string, file: string, signal?: AbortSignal): Promise<number> {
+  signal?.throwIfAborted();
   const path = join(dir, socketName);
   await rm(path, { force: true });
   const server = createServer();
@@ -47,7 +49,7 @@ export async function saveState(qmp: Qmp, dir: string, file: string): Promise<nu
     await qmp.execute('migrate-set-parameters', { 'max-bandwidth': unlimitedBytesPerSecond });
     await qmp.execute('migrate', { uri: `unix:${socketName}` });
     await Promise.race([
-      migrated(qmp, 'saved'),
+      migrated(qmp, 'saved', signal),
       // A full disk is the reason, and the broken migration its consequence.
       written.then(
         () => new Promise<never>(() => {}),
@@ -88,8 +90,9 @@ export async function loadState(qmp: Qmp, dir: string, file: string): Promise<vo
   await rm(join(dir, socketName), { force: true });
 }
 
-async function migrated(qmp: Qmp, done: string): Promise<void> {
+async function migrated(qmp: Qmp, done: string, signal?: AbortSignal): Promise<void> {
   for (;;) {
+    signal?.throwIfAborted();
     const { status, 'error-desc': reason } = await qmp.execute('query-migrate');
     if (status === 'completed') return;
     if (status === 'failed' || status === 'cancelled') {
