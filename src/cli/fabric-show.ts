@@ -12,7 +12,7 @@ import {
 } from '../cluster/events.ts';
 import { requireLink } from '../cluster/fabric-change.ts';
 import { clusterDir, whichCluster } from '../cluster/state.ts';
-import { nearest } from '../document.ts';
+import { nearest } from '../nearest.ts';
 import { LodgeError } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
 import { linkRows, matrixRecord, matrixRows } from '../fabric/matrix-text.ts';

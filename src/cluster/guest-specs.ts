@@ -1,9 +1,10 @@
 /** The guests of a cluster and their specs: ranges expanded, defaults and roles inherited. Pure. */
 
-import { checkValue, type Locate, type LocatedDocument, nearest } from '../document.ts';
+import { checkValue, type Locate, type LocatedDocument } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { type GuestSpec, guestNamePattern, guestSpecSchema } from '../guest/spec.ts';
 import { expandHostList, foldHostList, mostNames } from '../host-list.ts';
+import { nearest } from '../nearest.ts';
 import type { RouteSpec } from './routes.ts';
 import { type ClusterSpec, networkKeysSchema } from './spec.ts';
 

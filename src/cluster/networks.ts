@@ -2,7 +2,7 @@
 
 import { isAbsolute, join } from 'node:path';
 import type { Locate, LocatedDocument } from '../document.ts';
-import { nearest } from '../document.ts';
+import { nearest } from '../nearest.ts';
 import { LodgeError } from '../errors.ts';
 import type {
   CapturePlan,
