@@ -34,7 +34,7 @@ export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> 
       fix: 'lodge fabric shape lan/v01 --delay 10ms --out, or --clear',
     });
   }
-  const shape = shapeOf(spec, text);
+  const shape = shapeOf(spec, (key) => `--${key}`);
   const direction = flags.out === flags.in ? undefined : flags.out === true ? 'out' : 'in';
   for (const link of linksNamed([text], plan)) {
     await fabric.change({
