@@ -169,7 +169,9 @@ export function checkValue<S extends z.ZodType>(value: unknown, schema: S, locat
   if (result.success) return result.data;
   // A key that is not known explains more than a value: it may be where the right value went.
   const isUnknownKey = ({ code }: z.core.$ZodIssue): boolean => code === 'unrecognized_keys';
-  const issues = result.error.issues.toSorted((a, b) => Number(isUnknownKey(b)) - Number(isUnknownKey(a)));
+  const issues = result.error.issues
+    .flatMap(eachKey)
+    .toSorted((a, b) => Number(isUnknownKey(b)) - Number(isUnknownKey(a)));
   const [first, ...others] = issues.map((issue) => faultOf(issue, schema, locate));
   if (others.length === 0) throw first!;
   const more = others.length - mostFaults;
@@ -181,4 +183,9 @@ export function checkValue<S extends z.ZodType>(value: unknown, schema: S, locat
       ...(more > 0 ? [`and ${more} more`] : []),
     ].join('\n'),
   });
+}
+
+/** Keys that are not known are one issue where they stand together, and a fault each. */
+function eachKey(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  return issue.code === 'unrecognized_keys' ? issue.keys.map((key) => ({ ...issue, keys: [key] })) : [issue];
 }

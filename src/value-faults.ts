@@ -109,7 +109,11 @@ interface Told {
 }
 
 function tell(issue: z.core.$ZodIssue): Told {
-  if (issue.input === undefined && isOfForm(issue.code)) return { message: missing(issue.message) };
+  if (issue.input === undefined && isOfForm(issue.code)) {
+    const key = issue.path.at(-1);
+    const fix = key === undefined ? undefined : `add it: ${String(key)}: …`;
+    return { message: missing(issue.message), fix };
+  }
   if (issue.code === 'invalid_union') return tellUnion(issue);
   if (issue.code === 'invalid_key') {
     const inner = issue.issues[0];

@@ -50,7 +50,7 @@ describe('a spec in YAML', () => {
     expect([fault.where, ...fault.detail!.split('\n')].sort()).toEqual([
       "also guest.yaml:1:9: 'append': must be a text, not a list",
       "also guest.yaml:2:7: 'cpus': must be a whole number from 1 to 4096, not 0",
-      "also guest.yaml:4:8: 'image.kernel': is missing",
+      "also guest.yaml:4:8: 'image.kernel': is missing; add it: kernel: …",
       'guest.yaml:3:1',
     ]);
   });

@@ -57,7 +57,7 @@ describe('a value that cannot be', () => {
     ['is: Off', "'is': must be true or false, not 'Off'", 'write false'],
     ['either: 3', "'either': must be true or false, or a mapping (keys and values), not 3", undefined],
     ['either: {a: x}', "'either.a': must be a number, not 'x'", undefined],
-    ['either: {}', "'either.a': is missing", undefined],
+    ['either: {}', "'either.a': is missing", 'add it: a: …'],
     [
       'map: [a]',
       "'map': must be a mapping (keys and values), not a list",
@@ -115,6 +115,14 @@ describe('a value that cannot be', () => {
     for (const [document, text, message] of cases) {
       expect(faultOf(() => parseYaml(text, document, 'f')).message).toBe(message);
     }
+  });
+  it('is told with the others that are not known in its place', () => {
+    const fault = faultOf(() => parseYaml('wrod: a\nlsit: [b]\nmap: {a: x}\n', schema, 'f'));
+    expect([fault.fix, ...fault.detail!.split('\n')]).toEqual([
+      "did you mean 'word'?",
+      "also f:2:1: unknown key 'lsit'; did you mean 'list'?",
+      "also f:3:10: 'map.a': must be a number, not 'x'",
+    ]);
   });
   it('is not shown whole where it is long', () => {
     expect(told(`kind: ${'x'.repeat(5000)}`)[0]).toHaveLength(

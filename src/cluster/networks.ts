@@ -68,6 +68,12 @@ export function planNetworks(input: NetworksInput): PlannedNetworks {
       fix: `at most ${mostNetworks}`,
     });
   }
+  if (entries.length === 0) {
+    throw new LodgeError('spec-value', 'there is no network in fabric', {
+      where: document.locate(['fabric']),
+      fix: 'leave fabric out: all guests are then in one LAN; or name one: fabric: {lan: {members: […]}}',
+    });
+  }
   const names = new Set(guests.map((guest) => guest.name));
   const interfaces = new Map<string, InterfacePlan[]>(guests.map((guest) => [guest.name, []]));
   const subnets: { name: string; subnet: Prefix }[] = [];

@@ -164,9 +164,13 @@ const uplink = z.strictObject({
     .describe('Switch of the topology that it is joined to; the first by default.'),
 });
 
+const someMembers = z
+  .record(hostList, member)
+  .refine((members) => Object.keys(members).length > 0, { error: 'must not be empty' });
+
 const network = z.strictObject({
   members: z
-    .union([z.array(hostList).min(1), z.record(hostList, member)], {
+    .union([z.array(hostList).min(1), someMembers], {
       error: "must be a list of guests, or a mapping of guests to their links' keys",
     })
     .describe('Its guests: a list, or a mapping with keys for their links; ranges as in `v[01-04]`.'),

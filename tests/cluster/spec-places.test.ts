@@ -71,6 +71,13 @@ describe('what a network says of a member', () => {
   });
 });
 
+describe('a fabric with nothing in it', () => {
+  it('is told for what it is', () => {
+    expectAt('guests: {v1: }\nfabric: {}\n', '{}', /no network in fabric/);
+    expectAt('guests: {v1: }\nfabric: {a: {members: {}}}\n', '{}', /'fabric.a.members': must not be empty/);
+  });
+});
+
 describe('routes', () => {
   it('have their places, also where they are inherited', () => {
     const text =
