@@ -172,7 +172,13 @@ export function checkValue<S extends z.ZodType>(value: unknown, schema: S, locat
   const issues = result.error.issues
     .flatMap(eachKey)
     .toSorted((a, b) => Number(isUnknownKey(b)) - Number(isUnknownKey(a)));
-  const [first, ...others] = issues.map((issue) => faultOf(issue, schema, locate));
+  // Some are found in two ways.
+  const faults = new Map(
+    issues
+      .map((issue) => faultOf(issue, schema, locate))
+      .map((fault) => [`${fault.where} ${fault.message}`, fault]),
+  );
+  const [first, ...others] = faults.values();
   if (others.length === 0) throw first!;
   const more = others.length - mostFaults;
   throw retold(first!, {

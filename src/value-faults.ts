@@ -95,9 +95,10 @@ function unknownKey(
 }
 
 function meantKey(unknown: string, known: readonly string[]): string {
-  // {cpus:2} is a key without a value.
-  const [, key = '', value = ''] = /^([\w-]+):(.+)$/s.exec(unknown) ?? [];
-  if (known.includes(key)) return `write a space after the colon: ${key}: ${value}`;
+  // {cpus:2} and {cpus 2} are keys without a value.
+  const [, key = '', colon, value = ''] = /^([\w-]+)(:|\s)\s*(\S.*)$/s.exec(unknown) ?? [];
+  if (known.includes(key))
+    return `write a ${colon === ':' ? 'space after the colon' : 'colon after the key'}: ${key}: ${value}`;
   const near = nearest(unknown, known);
   return near === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${near}'?`;
 }

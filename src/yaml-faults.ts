@@ -43,7 +43,8 @@ function grammarFault({ code, message, pos }: YAMLError, text: string): YamlFaul
   const { message: told, fix } = grammarWords[code](message, text.slice(at));
   // Between braces or brackets a bracket begins a list, unless it is quoted.
   const isRange = code === 'MISSING_CHAR' && text[at] === '[' && /[\w-]/.test(text[at - 1] ?? '');
-  return { message: told, fix: isRange ? quoteRanges : fix, at };
+  if (isRange) return { message: 'a bracket begins a list within this text', fix: quoteRanges, at };
+  return { message: told, fix, at };
 }
 
 const words = (message: string, fix: string) => (): Words => ({ message, fix });

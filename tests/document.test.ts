@@ -39,6 +39,7 @@ describe('a spec in YAML', () => {
     ['- cpus\n', 'spec-value', 'guest.yaml:1:1', undefined],
     ['cpus: 1\ncpus: 2\n', 'spec-syntax', 'guest.yaml:2:1', 'keep one of them, with what both say'],
     ['{cpus:2}\n', 'spec-unknown-key', 'guest.yaml:1:2', 'write a space after the colon: cpus: 2'],
+    ['{cpus 2}\n', 'spec-unknown-key', 'guest.yaml:1:2', 'write a colon after the key: cpus: 2'],
     ['cpus 2\nmemory 1G\n', 'spec-value', 'guest.yaml:1:1', 'write KEY: VALUE, with a space after the colon'],
   ])('with a fault is refused: %j', (text, code, where, fix) => {
     const fault = faultOf(text);

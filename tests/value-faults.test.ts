@@ -124,6 +124,15 @@ describe('a value that cannot be', () => {
       "also f:3:10: 'map.a': must be a number, not 'x'",
     ]);
   });
+  it('is told once', () => {
+    const fault = faultOf(() =>
+      parseYaml('guests: {v1: }\nseed: 99999999999999999999\n', clusterSpecSchema, 'f'),
+    );
+    expect([fault.message, fault.detail]).toEqual([
+      expect.stringMatching(/^'seed': must be 9007199254740991 or less, not 1/),
+      undefined,
+    ]);
+  });
   it('is not shown whole where it is long', () => {
     expect(told(`kind: ${'x'.repeat(5000)}`)[0]).toHaveLength(
       "'kind': must be one of red, green, not ''…".length + 60,

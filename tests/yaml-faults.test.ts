@@ -46,6 +46,7 @@ describe('a text that is no YAML', () => {
   });
   it('is told that names with ranges need quotes between brackets', () => {
     for (const text of ['a: {v[1-4]: 1}\n', 'a: [v[1-4], w]\n']) {
+      expect(faultIn(text).message).toBe('a bracket begins a list within this text');
       expect(faultIn(text).fix).toContain('quote names with ranges between brackets or braces');
     }
   });

@@ -9,7 +9,7 @@ import { type Locate, type LocatedDocument, parseLocatedYaml } from '../document
 import { LodgeError } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
-import type { InterfacePlan, RoutePlan } from '../guest/interface.ts';
+import { type InterfacePlan, maxInterfaces, type RoutePlan } from '../guest/interface.ts';
 import { bridgeRefusal } from '../guest/planner.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
@@ -165,8 +165,17 @@ function onEndOf({ 'on-end': onEnd }: ClusterSpec, cwd: string): { onEnd?: OnEnd
   };
 }
 
-/** @throws LodgeError `driver-cannot` for a guest of a kind that can be on no bridge */
-function checkKind({ name, spec, locate }: SpecifiedGuest, interfaces: readonly InterfacePlan[]): void {
+/** @throws LodgeError `driver-cannot` for a guest of a kind that can be on no bridge, or with too many interfaces */
+function checkKind(
+  { name, spec, where, locate }: SpecifiedGuest,
+  interfaces: readonly InterfacePlan[],
+): void {
+  if (interfaces.length > maxInterfaces) {
+    throw new LodgeError('driver-cannot', `'${name}' is in ${interfaces.length} networks`, {
+      where,
+      fix: `put it in at most ${maxInterfaces}`,
+    });
+  }
   const cannot = bridgeRefusal(spec.accelerator);
   const bridged = interfaces.find(({ bridge }) => bridge !== undefined);
   if (cannot === undefined || bridged === undefined) return;

@@ -78,6 +78,13 @@ describe('a fabric with nothing in it', () => {
   });
 });
 
+describe('a guest in more networks than it can have interfaces', () => {
+  it('is refused before anything is started', () => {
+    const networks = Array.from({ length: 33 }, (_, i) => `n${i}: {members: [v1]}`).join(', ');
+    expectAt(`guests: {v1: }\nfabric: {${networks}}\n`, 'v1', /'v1' is in 33 networks/);
+  });
+});
+
 describe('routes', () => {
   it('have their places, also where they are inherited', () => {
     const text =
