@@ -167,6 +167,8 @@ export interface ErrorDetails {
   fix?: string;
   /** More lines to show, such as the end of a boot log. */
   detail?: string;
+  /** The key of a guest's spec that asked for what cannot be: whoever has read the spec knows its place. */
+  key?: string;
   cause?: unknown;
 }
 
@@ -176,6 +178,7 @@ export class LodgeError extends Error {
   readonly where: string | undefined;
   readonly fix: string | undefined;
   readonly detail: string | undefined;
+  readonly key: string | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -184,11 +187,20 @@ export class LodgeError extends Error {
     this.where = details.where;
     this.fix = details.fix;
     this.detail = details.detail;
+    this.key = details.key;
   }
 
   get exitCode(): number {
     return catalogue[this.code].exit;
   }
+}
+
+/** The same error, some of it told otherwise. */
+export function retold(error: LodgeError, changes: ErrorDetails & { message?: string }): LodgeError {
+  const { code, message, where, fix, detail, key } = error;
+  const kept = Object.entries({ where, fix, detail, key }).filter(([, value]) => value !== undefined);
+  const { message: told = message, ...others } = changes;
+  return new LodgeError(code, told, { ...Object.fromEntries(kept), cause: error, ...others });
 }
 
 /**

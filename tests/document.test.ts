@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { nearest, parseYaml, readDocument } from '../src/document.ts';
+import { parseYaml, readDocument } from '../src/document.ts';
 import { LodgeError } from '../src/errors.ts';
 import { guestSpecSchema } from '../src/guest/spec.ts';
 
@@ -34,7 +37,10 @@ describe('a spec in YAML', () => {
     ['pages: tph\n', 'spec-value', 'guest.yaml:1:8', "did you mean 'thp'?"],
     ['accelerator: kmv\n', 'spec-value', 'guest.yaml:1:14', "did you mean 'kvm'?"],
     ['- cpus\n', 'spec-value', 'guest.yaml:1:1', undefined],
-    ['cpus: 1\ncpus: 2\n', 'spec-syntax', 'guest.yaml:2:1', undefined],
+    ['cpus: 1\ncpus: 2\n', 'spec-syntax', 'guest.yaml:2:1', 'keep one of them, with what both say'],
+    ['{cpus:2}\n', 'spec-unknown-key', 'guest.yaml:1:2', 'write a space after the colon: cpus: 2'],
+    ['{cpus 2}\n', 'spec-unknown-key', 'guest.yaml:1:2', 'write a colon after the key: cpus: 2'],
+    ['cpus 2\nmemory 1G\n', 'spec-value', 'guest.yaml:1:1', 'write KEY: VALUE, with a space after the colon'],
   ])('with a fault is refused: %j', (text, code, where, fix) => {
     const fault = faultOf(text);
     expect([fault.code, fault.where]).toEqual([code, where]);
@@ -43,9 +49,9 @@ describe('a spec in YAML', () => {
   it('tells all its faults at once, in words of its own', () => {
     const fault = faultOf('append: [a]\ncpus: 0\nmemroy: 1G\nimage: {initrd: x}\n');
     expect([fault.where, ...fault.detail!.split('\n')].sort()).toEqual([
-      "also guest.yaml:1:9: 'append': must be a text",
-      expect.stringMatching(/^also guest.yaml:2:7: 'cpus': /),
-      "also guest.yaml:4:8: 'image.kernel': is missing",
+      "also guest.yaml:1:9: 'append': must be a text, not a list",
+      "also guest.yaml:2:7: 'cpus': must be a whole number from 1 to 4096, not 0",
+      "also guest.yaml:4:8: 'image.kernel': is missing; add it: kernel: …",
       'guest.yaml:3:1',
     ]);
   });
@@ -62,16 +68,24 @@ describe('a document', () => {
   it('that has no end is refused', () => {
     expect(() => readDocument('/dev/zero', '--spec /dev/zero')).toThrow(/it is a device/);
   });
+  it.each([
+    [Buffer.from([0x61, 0, 0x62]), 'it is no text in UTF-8'],
+    [Buffer.from('name: Z\u00fcrich\n', 'latin1'), 'it is no text in UTF-8'],
+    [Buffer.from('\ufeffcpus: 1\n', 'utf16le'), 'it is text in UTF-16'],
+  ])('that is no text is refused: %j', (bytes, message) => {
+    const directory = mkdtempSync(join(tmpdir(), 'lodge-test-'));
+    const file = join(directory, 'f.yaml');
+    try {
+      writeFileSync(file, bytes);
+      expect(() => readDocument(file, 'f')).toThrow(expect.objectContaining({ code: 'usage', message }));
+      expect(() => readDocument(directory, 'd')).toThrow('it is a directory');
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
   it('that is not there is told by its flag', () => {
     expect(() => readDocument('/nowhere/x', '--spec x')).toThrow(
-      expect.objectContaining({ code: 'usage', where: '--spec x' }),
+      expect.objectContaining({ code: 'usage', where: '--spec x', message: 'there is no such file' }),
     );
-  });
-});
-
-describe('the nearest word', () => {
-  it('is found when one is near', () => {
-    expect(nearest('memroy', ['memory', 'cpus'])).toBe('memory');
-    expect(nearest('zzz', ['memory', 'cpus'])).toBeUndefined();
   });
 });

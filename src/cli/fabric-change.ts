@@ -34,7 +34,7 @@ export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> 
       fix: 'lodge fabric shape lan/v01 --delay 10ms --out, or --clear',
     });
   }
-  const shape = shapeOf(spec, text);
+  const shape = shapeOf(spec, (key) => `--${key}`);
   const direction = flags.out === flags.in ? undefined : flags.out === true ? 'out' : 'in';
   for (const link of linksNamed([text], plan)) {
     await fabric.change({
@@ -88,7 +88,18 @@ export async function captureVerb(
   }
 }
 
-function captureSpec(flags: CaptureFlags): CaptureSpec {
+/** An Ethernet header at least, and no more than any frame has. */
+function snapLength(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const bytes = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (bytes >= 14 && bytes <= 65_549) return bytes;
+  throw new LodgeError('usage', `must be a whole number from 14 to 65549, not '${text}'`, {
+    where: '--snap-length',
+    fix: 'leave it out: all of each frame is then kept',
+  });
+}
+
+export function captureSpec(flags: CaptureFlags): CaptureSpec {
   const count = (text: string | undefined, where: string): number | undefined => {
     if (text === undefined) return undefined;
     if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
@@ -96,7 +107,7 @@ function captureSpec(flags: CaptureFlags): CaptureSpec {
   };
   return {
     directory: flags.directory === undefined ? undefined : resolve(flags.directory),
-    'snap-length': count(flags.snapLength, '--snap-length'),
+    'snap-length': snapLength(flags.snapLength),
     files: count(flags.files, '--files'),
     'file-size': flags.fileSize === undefined ? undefined : parseSizeBytes(flags.fileSize, '--file-size'),
     filter: flags.filter,

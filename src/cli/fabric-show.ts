@@ -12,13 +12,13 @@ import {
 } from '../cluster/events.ts';
 import { requireLink } from '../cluster/fabric-change.ts';
 import { clusterDir, whichCluster } from '../cluster/state.ts';
-import { nearest } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
-import { linkRows, matrixRecord, matrixRows } from '../fabric/matrix-text.ts';
+import { dropLines, linkRows, matrixRecord, matrixRows } from '../fabric/matrix-text.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 import { prometheusText } from '../fabric/prometheus.ts';
 import { expandHostList } from '../host-list.ts';
+import { nearest } from '../nearest.ts';
 import { thisJobId } from '../server/locate.ts';
 import type { ClusterFlag } from './fabric.ts';
 import { fabricOf } from './fabric-access.ts';
@@ -60,7 +60,12 @@ export async function showLinks(texts: readonly string[], flags: Shown): Promise
     const status = await fabric.status();
     process.stdout.write(prometheusText({ cluster, links, ...(status === undefined ? {} : { status }) }));
   } else if (flags.json) process.stdout.write(`${JSON.stringify(links, null, 2)}\n`);
-  else process.stdout.write(table(linkRows(links)));
+  else {
+    const causes = dropLines(links);
+    process.stdout.write(
+      table(linkRows(links)) + ['', ...causes].join('\n') + (causes.length > 0 ? '\n' : ''),
+    );
+  }
 }
 
 export async function showMatrix(flags: Shown & { window?: string; reset?: boolean }): Promise<void> {

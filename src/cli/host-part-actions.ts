@@ -18,12 +18,15 @@ import { sweep } from '../guest/sweep.ts';
 import { openStore, type Store } from '../image/store.ts';
 import { probeLimits } from '../machine/basics.ts';
 import type { MachineBasics } from '../machine/machine.ts';
+import { bodyOfError, type ErrorBody } from '../server/api.ts';
 import { actionsFor, checkMemory, endCluster, residentBytes } from './cluster-actions.ts';
 import type { HostPartRequest } from './host-part.ts';
 
 export interface LookAnswer {
-  /** In the order of the guests that were asked for. */
+  /** In the order of the guests that were asked for; up to the first for which there is nothing. */
   found: FoundForGuest[];
+  /** Why there is nothing for that one. */
+  fault?: ErrorBody;
   cpus: number;
   /** Left for guests. */
   memoryBytes: number;
@@ -73,11 +76,21 @@ async function act(request: HostPartRequest | null, input: AsyncGenerator<string
 async function look({ cwd, guests }: HostPartRequest & { op: 'look' }): Promise<LookAnswer> {
   const here = lookHere({ store: openStore(), onProgress: tell, cwd });
   const found: FoundForGuest[] = [];
-  for (const guest of guests) found.push(await here.find(guest));
+  let fault: ErrorBody | undefined;
+  for (const guest of guests) {
+    try {
+      found.push(await here.find(guest));
+    } catch (error) {
+      // Who asks has the spec, and tells the place.
+      fault = bodyOfError(error);
+      break;
+    }
+  }
   const basics = probeLimits();
   const usedBytes = listGuests().reduce((sum, guest) => sum + residentBytes(guest), 0);
   return {
     found,
+    ...(fault === undefined ? {} : { fault }),
     cpus: usableCpuCount(basics),
     memoryBytes: basics.limits.availableMemoryBytes,
     usedBytes,

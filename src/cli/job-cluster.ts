@@ -16,6 +16,7 @@ import type { SlurmJob } from '../cluster/engine/slurm-job.ts';
 import { type HostRoom, spreadGuests } from '../cluster/engine/spread.ts';
 import { clusterOnHost } from '../cluster/hosts.ts';
 import { type AskedGuest, askedGuest, readOutline } from '../cluster/look.ts';
+import { placedFault } from '../cluster/placed-fault.ts';
 import {
   type ClusterOutline,
   type ClusterPlan,
@@ -23,9 +24,10 @@ import {
   type OutlinedGuest,
 } from '../cluster/plan.ts';
 import { neededBytes } from '../cluster/resources.ts';
-import { describeError, LodgeError } from '../errors.ts';
+import { describeError, LodgeError, retold } from '../errors.ts';
 import type { ClusterHosts, FabricStatus } from '../fabric/control.ts';
 import { foldHostList } from '../host-list.ts';
+import { type ErrorBody, errorOfBody } from '../server/api.ts';
 import { call } from '../server/client.ts';
 import {
   ensureJob,
@@ -145,6 +147,12 @@ async function planOver(
       onHost<LookAnswer>(host, ask, (text) => onProgress(`${host.name}: ${text.trim()}`)),
     ),
   );
+  answers.forEach(({ found, fault }, i) => {
+    if (fault === undefined) return;
+    const asked = [...kinds.keys()][found.length];
+    const guest = outline.guests.find((one) => canonicalJson(askedGuest(one)) === asked)!;
+    throw placedFault(faultOnHost(fault, job.hosts[i]!.name), guest);
+  });
   const rooms = await roomsOf(job, answers);
   const keys = [...kinds.keys()];
   const foundOn = (host: string, guest: OutlinedGuest) => {
@@ -209,6 +217,11 @@ export async function endOnHosts(hosts: readonly JobHost[], name: string, graceM
     hosts.map((host) => onHost<{ guests: number }>(host, { op: 'down', name, graceMs })),
   );
   return answers.reduce((sum, { guests }) => sum + guests, 0);
+}
+
+function faultOnHost(fault: ErrorBody, host: string): LodgeError {
+  const error = errorOfBody(fault);
+  return retold(error, { message: `on ${host}: ${error.message}` });
 }
 
 function distinct(guests: readonly AskedGuest[]): Map<string, AskedGuest> {

@@ -123,7 +123,7 @@ const specs = {
   cluster: {
     schema: clusterSpecSchema,
     intro:
-      '# The cluster spec\n\nMade by `lodge manual --cluster-spec`. `lodge up FILE` and `lodge apply FILE` read these keys as YAML. Sizes, times, bandwidths (`10Gbit`), delays (`50us`, `10ms`) and percentages (`0.1%`) carry their unit; unknown keys are refused. `lodge manual --cluster-schema` prints the JSON Schema for editors. [The guide](../guides/clusters.md) says what comes of them.\n\nKeys of guests, roles and defaults are those of [the guest spec](spec.md), without `name`. A guest has `role` (a key of `roles`, whose keys hold where the guest has none itself), `forward` (whether it passes packets on between its networks) and `routes` (ways to other networks: `10.2.0.0/16 via router`, `default via 10.1.0.1`) too.',
+      '# The cluster spec\n\nMade by `lodge manual --cluster-spec`. `lodge up FILE` and `lodge apply FILE` read these keys as YAML. Sizes, times, bandwidths (`10Gbit`), delays (`50us`, `10ms`) and percentages (`0.1%`) carry their unit; unknown keys are refused. `lodge manual --cluster-schema` prints the JSON Schema for editors. [The guide](../guides/clusters.md) says what comes of them.\n\nKeys of guests, roles and defaults are those of [the guest spec](spec.md), without `name`, and [those below](#a-guest-beside-the-keys-of-the-guest-spec).',
   },
   slurmSite: {
     schema: siteSpecSchema,
@@ -176,7 +176,11 @@ function clusterParts(schema: JsonSchema): [title: string, part: JsonSchema][] {
   const network = schema.properties!.fabric!.additionalProperties!;
   const members = network.properties!.members!.anyOf!.find((one) => one.additionalProperties !== undefined)!;
   const member = withKeys(members.additionalProperties!);
+  const ofAlone = (specSchema('guest') as JsonSchema).properties!;
+  const guest = Object.entries(withKeys(schema.properties!.guests!.additionalProperties!).properties!);
+  const inCluster = guest.filter(([key]) => !(key in ofAlone));
   return [
+    ['A guest, beside the keys of the guest spec', { properties: Object.fromEntries(inCluster) }],
     ['A network', network],
     ['A member of a network', member],
     ['One direction of a link (`out`, `in`)', withKeys(member.properties!.out!)],

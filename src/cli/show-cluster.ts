@@ -2,6 +2,7 @@
 
 import { describeSteps } from '../cluster/apply.ts';
 import type { Step } from '../cluster/diff.ts';
+import { describeChanges } from '../cluster/guest-changes.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
 import { memorySum } from '../cluster/resources.ts';
 import { formatLinkShape } from '../cluster/shapes.ts';
@@ -96,14 +97,19 @@ function changes(steps: readonly Step[]): string[] {
   if (steps.some((step) => step.kind === 'fabric' && step.isNew)) return [];
   const lines = steps.flatMap((step) => {
     if (step.kind === 'remove' || step.kind === 'start') return [`  ${step.kind} ${step.guest}`];
-    if (step.kind === 'replace')
-      return [`  replace ${step.guest}: it ${step.why === 'changed' ? 'changes' : 'has ended'}`];
+    if (step.kind === 'replace') return [`  replace ${step.guest}: ${whyReplaced(step)}`];
     if (step.kind !== 'fabric') return [];
     return [
       ...step.added.map((link) => `  add link ${link}`),
       ...step.removed.map((link) => `  remove link ${link}`),
-      ...step.changed.map((link) => `  change link ${link}`),
+      ...step.changed.map((link) => `  change link ${link}: ${step.how[link]}`),
     ];
   });
   return lines.length === 0 ? [] : ['', 'changes:', ...lines];
+}
+
+function whyReplaced({ why, changes }: Extract<Step, { kind: 'replace' }>): string {
+  if (why === 'ended') return 'it has ended';
+  // Whoever applied the spec before did not come to this guest.
+  return changes === undefined ? 'it was started from another spec' : describeChanges(changes);
 }

@@ -86,7 +86,7 @@ export function addSpecFlags(command: Command): Command {
  * @throws LodgeError `usage`, `spec-syntax`, `spec-unknown-key`, `spec-value`
  */
 export async function specOfFlags(flags: SpecFlags, hasCommand: boolean): Promise<GuestSpec> {
-  const [{ guestSpecSchema }, { checkValue, parseYaml, readDocument }] = await Promise.all([
+  const [{ guestSpecSchema }, { checkValue, parseLocatedYaml, readDocument }] = await Promise.all([
     import('../guest/spec.ts'),
     import('../document.ts'),
   ]);
@@ -94,9 +94,7 @@ export async function specOfFlags(flags: SpecFlags, hasCommand: boolean): Promis
   if (flags.spec !== undefined) {
     const text = readDocument(flags.spec, `--spec ${flags.spec}`);
     // Checked by itself first, so that a fault in the file is told with its line.
-    parseYaml(text, guestSpecSchema, flags.spec);
-    const { parse } = await import('yaml');
-    fromFile = (parse(text) ?? {}) as Record<string, unknown>;
+    fromFile = parseLocatedYaml(text, guestSpecSchema, flags.spec).written as Record<string, unknown>;
   }
   const value = { ...fromFile, ...keysOf(flags, hasCommand) };
   return checkValue(value, guestSpecSchema, (path) => {

@@ -3,7 +3,7 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { checkValue, parseYaml, readDocument } from '../document.ts';
+import { checkValue, parseLocatedYaml, readDocument } from '../document.ts';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { sweep } from '../guest/sweep.ts';
 import { openStore, type Store } from '../image/store.ts';
@@ -256,9 +256,7 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
   if (flags.spec !== undefined) {
     const text = readDocument(flags.spec, `--spec ${flags.spec}`);
     // Checked by itself first, so that a fault in the file is told with its line.
-    parseYaml(text, studySpecSchema, flags.spec);
-    const { parse } = await import('yaml');
-    fromFile = (parse(text) ?? {}) as Record<string, unknown>;
+    fromFile = parseLocatedYaml(text, studySpecSchema, flags.spec).written as Record<string, unknown>;
     if (Object.keys(fromFile).length === 0) {
       throw new LodgeError('spec-value', 'the spec says nothing, and all of a study takes hours', {
         where: flags.spec,

@@ -14,6 +14,7 @@ import {
   actualGuest,
   guestsOf,
   makeClusterDir,
+  readClusterPlan,
   readFabricPlan,
   writeClusterPlan,
   writeFilesDigest,
@@ -57,7 +58,8 @@ export function stepsTo(plan: ClusterPlan, setUps: ReadonlyMap<string, GuestSetU
   const fabric = readFabricPlan(plan.name);
   const guests = guestsOf(plan.name).map(actualGuest);
   const digests = new Map([...setUps].map(([name, { digest }]) => [name, digest]));
-  return diffCluster(plan, { guests, ...(fabric === undefined ? {} : { fabric }) }, digests);
+  const planned = readClusterPlan(plan.name)?.guests ?? [];
+  return diffCluster(plan, { guests, planned, ...(fabric === undefined ? {} : { fabric }) }, digests);
 }
 
 /** Ends and set-ups at once: they wait more than they work. */

@@ -48,10 +48,11 @@ export function checkBridged(
   if (spec.dhcp === true) {
     refuse('DHCP', locate(['dhcp']), 'leave out dhcp: guests with an agent have their addresses without it');
   }
-  for (const { spec: own, where } of members) {
-    if (own.switch !== undefined) refuse('switches to choose from', where, 'leave out switch');
-    if (own.limits !== undefined) refuse('limits', where, foreign.limits);
-    if (own.capture !== undefined && own.capture !== false) refuse('capture', where, foreign.capture);
+  for (const { spec: own, locate: within } of members) {
+    if (own.switch !== undefined) refuse('switches to choose from', within(['switch']), 'leave out switch');
+    if (own.limits !== undefined) refuse('limits', within(['limits']), foreign.limits);
+    if (own.capture !== undefined && own.capture !== false)
+      refuse('capture', within(['capture']), foreign.capture);
   }
 }
 

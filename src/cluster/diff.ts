@@ -1,9 +1,11 @@
 /** From what a cluster is to what it should be: ordered steps. Pure; with nothing to do there are none but `keep`. */
 
-import type { FabricPlan, LinkPlan, NetworkPlan } from '../fabric/plan.ts';
+import type { FabricPlan, LinkPlan, PortLimits, PortPlan, SwitchLinkPlan } from '../fabric/plan.ts';
 import type { GuestStatus } from '../guest/state.ts';
 import { canonicalJson } from './canonical.ts';
-import type { ClusterPlan } from './plan.ts';
+import { guestChanges, type KeyChange } from './guest-changes.ts';
+import type { ClusterPlan, PlannedGuest } from './plan.ts';
+import { formatLinkShape } from './shapes.ts';
 
 /** A guest of the cluster as it was found. */
 export interface ActualGuest {
@@ -19,19 +21,24 @@ export interface ActualCluster {
   guests: readonly ActualGuest[];
   /** The fabric as it is, with what was changed while it ran. */
   fabric?: FabricPlan;
+  /** Guests as they were planned when the cluster was last made what its spec said. */
+  planned?: readonly PlannedGuest[];
 }
 
 export interface LinkChanges {
   added: string[];
   removed: string[];
   changed: string[];
+  /** What changes of those in `changed`, by their names. */
+  how: Record<string, string>;
 }
 
 export type Step =
   | { kind: 'remove'; guest: string }
   | ({ kind: 'fabric'; isNew: boolean } & LinkChanges)
   | { kind: 'start'; guest: string }
-  | { kind: 'replace'; guest: string; why: 'changed' | 'ended' }
+  /** `changes` where it is known what the guest that is there was started from. */
+  | { kind: 'replace'; guest: string; why: 'changed' | 'ended'; changes?: KeyChange[] }
   /** It is on its way up, as it should be: somebody has to wait for it. */
   | { kind: 'await'; guest: string }
   | { kind: 'keep'; guest: string }
@@ -55,9 +62,11 @@ export function diffCluster(
   const links = diffFabric(actual.fabric, desired.fabric);
   if (links !== undefined) steps.push({ kind: 'fabric', isNew: actual.fabric === undefined, ...links });
   const setUps: Step[] = [];
-  for (const { fullName: guest, digest } of desired.guests) {
+  const planned = new Map(actual.planned?.map((guest) => [guest.fullName, guest]));
+  for (const desiredGuest of desired.guests) {
+    const { fullName: guest } = desiredGuest;
     const there = found.get(guest);
-    const step = guestStep(guest, digest, there);
+    const step = guestStep(desiredGuest, there, planned.get(guest));
     steps.push(step);
     const files = filesDigest.get(guest);
     const isSame = step.kind === 'keep' && there?.filesDigest === files;
@@ -66,9 +75,22 @@ export function diffCluster(
   return [...steps, ...setUps];
 }
 
-function guestStep(guest: string, digest: string, there: ActualGuest | undefined): Step {
+function guestStep(
+  desired: PlannedGuest,
+  there: ActualGuest | undefined,
+  planned: PlannedGuest | undefined,
+): Step {
+  const { fullName: guest, digest } = desired;
   if (there === undefined) return { kind: 'start', guest };
-  if (there.digest !== digest) return { kind: 'replace', guest, why: 'changed' };
+  if (there.digest !== digest) {
+    const isKnown = planned !== undefined && planned.digest === there.digest;
+    return {
+      kind: 'replace',
+      guest,
+      why: 'changed',
+      ...(isKnown ? { changes: guestChanges(planned, desired) } : {}),
+    };
+  }
   switch (there.status) {
     case 'running':
       return { kind: 'keep', guest };
@@ -87,32 +109,70 @@ export function isNothing(steps: readonly Step[]): boolean {
 /** The links that differ; undefined when the fabrics are the same. */
 export function diffFabric(actual: FabricPlan | undefined, desired: FabricPlan): LinkChanges | undefined {
   if (actual !== undefined && canonicalJson(actual) === canonicalJson(desired)) return undefined;
-  const before = actual === undefined ? new Map<string, string>() : linksOf(actual);
+  const before = actual === undefined ? new Map<string, LinkFacts>() : linksOf(actual);
   const after = linksOf(desired);
+  const changed = [...after].flatMap(([name, link]): [string, string][] => {
+    const was = before.get(name);
+    return was === undefined || canonicalJson(was) === canonicalJson(link)
+      ? []
+      : [[name, linkChange(was, link)]];
+  });
   return {
     added: [...after.keys()].filter((name) => !before.has(name)),
     removed: [...before.keys()].filter((name) => !after.has(name)),
-    changed: [...after]
-      .filter(([name, text]) => before.has(name) && before.get(name) !== text)
-      .map(([name]) => name),
+    changed: changed.map(([name]) => name),
+    how: Object.fromEntries(changed),
   };
 }
 
-/** What there is to a link, in one text, by its name. */
-function linksOf(fabric: FabricPlan): Map<string, string> {
+/** All there is to a link. */
+interface LinkFacts {
+  link: LinkPlan;
+  /** What it joins, and what may come over it; of a port or of a link between switches. */
+  ends: Omit<PortPlan, 'link' | 'switch' | 'limits'> | Omit<SwitchLinkPlan, 'link'>;
+  switch: string | undefined;
+  limits: PortLimits | undefined;
+  mtuBytes: number;
+  subnet: string;
+}
+
+function linksOf({ networks }: FabricPlan): Map<string, LinkFacts> {
   return new Map(
-    fabric.networks.flatMap((network) =>
-      [...network.ports, ...network.links].map(({ link, ...rest }): [string, string] => [
+    networks.flatMap(({ ports, links, switches, mtuBytes, subnet }) => [
+      ...ports.map(({ link, switch: at, limits, ...ends }): [string, LinkFacts] => [
         link.name,
-        canonicalJson({ link, ...rest, ...sharedBy(network) }),
+        { link, ends, switch: switches[at], limits, mtuBytes, subnet },
       ]),
-    ),
+      ...links.map(({ link, ...ends }): [string, LinkFacts] => [
+        link.name,
+        { link, ends, switch: undefined, limits: undefined, mtuBytes, subnet },
+      ]),
+    ]),
   );
 }
 
-/** What a network's links have of it. */
-function sharedBy({ mtuBytes, subnet }: NetworkPlan): Partial<NetworkPlan> {
-  return { mtuBytes, subnet };
+/** What of a link is not as it was: `out 10ms → 20ms, healed`. */
+function linkChange(before: LinkFacts, after: LinkFacts): string {
+  const differs = (key: keyof LinkFacts): boolean =>
+    canonicalJson(before[key] ?? null) !== canonicalJson(after[key] ?? null);
+  const shapes = (['out', 'in'] as const).flatMap((direction) => {
+    const [was, is] = [before.link[direction], after.link[direction]];
+    if (canonicalJson(was) === canonicalJson(is)) return [];
+    const [old, text] = [formatLinkShape(was), formatLinkShape(is)];
+    return [old === text ? `${direction} queue` : `${direction} ${old} → ${text}`];
+  });
+  const { capture, isCut } = after.link;
+  const captures = canonicalJson(before.link.capture ?? null) !== canonicalJson(capture ?? null);
+  return [
+    ...shapes,
+    ...(before.link.isCut === isCut ? [] : [isCut ? 'cut' : 'healed']),
+    ...(captures ? [capture === undefined ? 'no capture' : 'capture'] : []),
+    ...(differs('switch') ? [`switch ${before.switch} → ${after.switch}`] : []),
+    ...(differs('mtuBytes') ? [`mtu ${before.mtuBytes} → ${after.mtuBytes}`] : []),
+    ...(differs('subnet') ? [`subnet ${before.subnet} → ${after.subnet}`] : []),
+    ...(differs('limits') ? ['limits'] : []),
+    ...(differs('ends') ? ['its end'] : []),
+  ].join(', ');
 }
 
 /** All links of a fabric, those of ports first. */

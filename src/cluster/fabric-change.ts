@@ -1,9 +1,9 @@
 /** What is changed of a fabric while it runs, in its plan: so that it is the same after the host agent was killed. Pure. */
 
-import { nearest } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import type { DirectionName } from '../fabric/control.ts';
 import type { CapturePlan, FabricPlan, LinkPlan, PortPlan, Shape, SwitchLinkPlan } from '../fabric/plan.ts';
+import { nearest } from '../nearest.ts';
 
 export type FabricChange =
   | { kind: 'shape'; ask: { link: string; direction?: DirectionName; shape: Shape } }

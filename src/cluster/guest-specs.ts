@@ -1,9 +1,10 @@
 /** The guests of a cluster and their specs: ranges expanded, defaults and roles inherited. Pure. */
 
-import { checkValue, type Locate, type LocatedDocument, nearest } from '../document.ts';
+import { checkValue, type Locate, type LocatedDocument } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { type GuestSpec, guestNamePattern, guestSpecSchema } from '../guest/spec.ts';
 import { expandHostList, foldHostList, mostNames } from '../host-list.ts';
+import { nearest } from '../nearest.ts';
 import type { RouteSpec } from './routes.ts';
 import { type ClusterSpec, networkKeysSchema } from './spec.ts';
 
@@ -16,6 +17,8 @@ export interface SpecifiedGuest {
   routes: RouteSpec[];
   /** `file:line:column` of what names it. */
   where: string;
+  /** Locates a path within its keys, wherever it has them from; what is written nowhere is where it is named. */
+  locate: Locate;
 }
 
 /** What was written, as it stands after its check: keys without defaults. */
@@ -37,19 +40,18 @@ export function specifyGuests({ written, locate }: LocatedDocument<ClusterSpec>)
     const path = ['guests', pattern];
     const where = locate(path, 'key');
     const { role, ...keys } = own ?? {};
-    const inherited = role === undefined ? {} : roleOf(role, roles, locate([...path, 'role']));
-    const { forward, routes, ...merged }: Record<string, unknown> = {
-      ...(image === undefined ? {} : { image }),
-      ...defaults,
-      ...inherited,
-      ...keys,
-    };
+    const sources: Source[] = [
+      { path, keys },
+      ...(role === undefined
+        ? []
+        : [{ path: ['roles', role], keys: roleOf(role, roles, locate([...path, 'role'])) }]),
+      { path: ['defaults'], keys: defaults ?? {} },
+      { path: [], keys: image === undefined ? {} : { image } },
+    ];
+    const { forward, routes, ...merged } = Object.assign({}, ...sources.map((one) => one.keys).reverse());
+    const within = locateAmong(sources, locate, where);
     // One for all of the range: nothing in it depends on the name.
-    const spec = checkValue(
-      merged,
-      guestSpecSchema,
-      locateMerged(merged, { path, keys, role, locate, defaults }),
-    );
+    const spec = checkValue(merged, guestSpecSchema, within);
     const network = networkKeysSchema.parse({ forward, routes });
     for (const name of expandHostList(pattern, where)) {
       if (!guestNamePattern.test(name)) {
@@ -66,7 +68,7 @@ export function specifyGuests({ written, locate }: LocatedDocument<ClusterSpec>)
           fix: 'take it out of one of them',
         });
       }
-      found.set(name, { name, spec, ...network, where });
+      found.set(name, { name, spec, ...network, where, locate: within });
       if (found.size > mostNames) {
         throw new LodgeError('spec-value', `there are more than ${mostNames} guests`, {
           where,
@@ -103,24 +105,17 @@ function roleOf(
   });
 }
 
-/** Where a key of a merged spec was written. */
-function locateMerged(
-  merged: Record<string, unknown>,
-  from: {
-    path: string[];
-    keys: Record<string, unknown>;
-    role: string | undefined;
-    defaults: Record<string, unknown> | null | undefined;
-    locate: Locate;
-  },
-): Locate {
-  const { path, keys, role, defaults, locate } = from;
+/** What a guest has keys from. */
+interface Source {
+  path: string[];
+  keys: Record<string, unknown>;
+}
+
+/** @param sources those that win come first */
+function locateAmong(sources: readonly Source[], locate: Locate, named: string): Locate {
   return (at, part) => {
-    const key = String(at[0] ?? '');
-    if (at.length === 0 || !(key in merged) || key in keys) return locate([...path, ...at], part);
-    const inRole = role === undefined ? undefined : locate(['roles', role, ...at], part);
-    if (inRole !== undefined && inRole !== locate(['roles', role!])) return inRole;
-    return locate(defaults != null && key in defaults ? ['defaults', ...at] : [...at], part);
+    const source = sources.find(({ keys }) => Object.hasOwn(keys, String(at[0])));
+    return source === undefined ? named : locate([...source.path, ...at], part);
   };
 }
 

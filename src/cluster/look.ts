@@ -1,8 +1,9 @@
 /** Looks at what the plan of a cluster needs to know: its spec's files, and what each kind of guest gets on this host. */
 
 import { readFileSync, statSync } from 'node:fs';
-import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { type LocatedDocument, readDocument } from '../document.ts';
+import { LodgeError, retold } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
 import { lookAtBridges } from '../fabric/bridge/look.ts';
 import { requireBridges } from '../fabric/bridge/requirements.ts';
@@ -17,12 +18,14 @@ import type { Store } from '../image/store.ts';
 import { type AsGraph, parseAsGraph } from './as-graph.ts';
 import { canonicalJson, digestOf } from './canonical.ts';
 import { type Pressure, parsePressure } from './governor.ts';
+import { placedFault } from './placed-fault.ts';
 import {
   type ClusterOutline,
   type ClusterPlan,
   clusterNameOf,
   completeCluster,
   type FoundForGuest,
+  type OutlinedGuest,
   outlineCluster,
   type PlannedGuest,
   readClusterSpec,
@@ -81,12 +84,26 @@ export async function lookAtCluster(
   await checkBridges(outline.fabric, outline.bridges);
   const look = lookHere({ ...options, cwd: outline.cwd });
   const found = new Map<string, FoundForGuest>();
-  for (const guest of outline.guests.map(askedGuest)) {
-    const key = canonicalJson(guest);
-    if (!found.has(key)) found.set(key, await look.find(guest));
+  for (const guest of outline.guests) {
+    const asked = askedGuest(guest);
+    const key = canonicalJson(asked);
+    if (!found.has(key)) found.set(key, await placed(guest, look.find(asked)));
   }
   const plan = completeCluster(outline, (guest) => found.get(canonicalJson(askedGuest(guest)))!);
-  return { plan, guestPlan: (guest) => look.guestPlan(plan.name, guest) };
+  const outlined = new Map(outline.guests.map((guest) => [guest.name, guest]));
+  return {
+    plan,
+    guestPlan: (guest) => placed(outlined.get(guest.name)!, look.guestPlan(plan.name, guest)),
+  };
+}
+
+/** What is found for a guest; faults of the spec with their places. */
+async function placed<T>(guest: OutlinedGuest, finding: Promise<T>): Promise<T> {
+  try {
+    return await finding;
+  } catch (error) {
+    throw placedFault(error, guest);
+  }
 }
 
 /**
@@ -103,7 +120,7 @@ export async function readOutline(
   const document = extension?.document(written) ?? written;
   const path = resolve(file);
   await checkFilters(document);
-  const asGraphs = readAsGraphs(Object.values(document.value.fabric ?? {}), dirname(path));
+  const asGraphs = readAsGraphs(document, dirname(path));
   const cwd = cwdOf(clusterNameOf(document.value, path));
   const outline = outlineCluster({ document, file: path, asGraphs, guestsDir: guestsDir(), cwd });
   return extension?.outline(outline) ?? outline;
@@ -176,13 +193,28 @@ async function checkFilters({ value, locate }: LocatedDocument<ClusterSpec>): Pr
   for (const [filter, where] of places) await compileFilter(filter, anySnapBytes, where);
 }
 
-function readAsGraphs(networks: readonly { topology?: unknown }[], directory: string): Map<string, AsGraph> {
+/**
+ * The graphs that topologies name, by what was written after `as-graph:`.
+ * @param directory what their paths are relative to
+ * @throws LodgeError `usage`, `spec-value` at the topology that names a file which cannot be read, or is no graph
+ */
+export function readAsGraphs(
+  { value, locate }: LocatedDocument<ClusterSpec>,
+  directory: string,
+): Map<string, AsGraph> {
   const graphs = new Map<string, AsGraph>();
-  for (const { topology } of networks) {
-    const { kind, file } = (topology ?? {}) as { kind?: string; file?: string };
-    if (kind !== 'as-graph' || file === undefined || graphs.has(file)) continue;
-    const path = isAbsolute(file) ? file : join(directory, file);
-    graphs.set(file, parseAsGraph(readDocument(path, path), file));
+  for (const [network, { topology }] of Object.entries(value.fabric ?? {})) {
+    if (topology?.kind !== 'as-graph' || graphs.has(topology.file)) continue;
+    const path = resolve(directory, topology.file);
+    try {
+      graphs.set(topology.file, parseAsGraph(readDocument(path, path), path));
+    } catch (error) {
+      if (!(error instanceof LodgeError)) throw error;
+      throw retold(error, {
+        message: `the graph of network '${network}': ${error.where}: ${error.message}`,
+        where: locate(['fabric', network, 'topology']),
+      });
+    }
   }
   return graphs;
 }

@@ -22,7 +22,8 @@ export interface Member {
   spec: MemberSpec;
   address: number;
   mac: string;
-  where: string;
+  /** Locates a path within what the network says of it. */
+  locate: Locate;
 }
 
 export interface NetworkMembers {
@@ -84,19 +85,20 @@ export function planMembers(input: MembersInput): NetworkMembers {
   else if (hasOwnDhcp) claim(last, 'what answers DHCP (dhcp: false takes that away)', locate([]));
   const fixed = named.map((member) => {
     if (member.spec.address === undefined) return undefined;
-    const address = addressIn(member.spec.address, subnet, member.whereOf('address'));
-    claim(address, member.guest, member.whereOf('address'));
+    const where = member.locate(['address']);
+    const address = addressIn(member.spec.address, subnet, where);
+    claim(address, member.guest, where);
     return address;
   });
   let next = subnet.network + 1;
-  const members = named.map(({ guest, spec: own, whereOf }, i) => {
+  const members = named.map(({ guest, spec: own, locate: within }, i) => {
     let address = fixed[i];
     if (address === undefined) {
       while (owners.has(next)) next++;
       address = next;
       owners.set(address, guest);
     }
-    return { guest, spec: own, address, mac: own.mac ?? macOf(index, i + 1), where: whereOf() };
+    return { guest, spec: own, address, mac: own.mac ?? macOf(index, i + 1), locate: within };
   });
   const mac = macOf(index, uplinkPort);
   return {
@@ -106,11 +108,7 @@ export function planMembers(input: MembersInput): NetworkMembers {
   };
 }
 
-interface NamedMember {
-  guest: string;
-  spec: MemberSpec;
-  whereOf: (key?: string) => string;
-}
+type NamedMember = Pick<Member, 'guest' | 'spec' | 'locate'>;
 
 function namedMembers({ name, spec, guests, locate }: MembersInput): NamedMember[] {
   const isList = Array.isArray(spec.members);
@@ -121,13 +119,13 @@ function namedMembers({ name, spec, guests, locate }: MembersInput): NamedMember
   const seen = new Map<string, string>();
   entries.forEach(([pattern, own], i) => {
     const where = isList ? locate(['members', i]) : locate(['members', pattern], 'key');
-    const whereOf = (key?: string): string =>
-      key === undefined || isList ? where : locate(['members', pattern, key]);
+    const within: Locate = (path, part) =>
+      path.length === 0 || isList ? where : locate(['members', pattern, ...path], part);
     const names = expandHostList(pattern, where);
     for (const key of ['address', 'mac'] as const) {
       if (own?.[key] === undefined || names.length === 1) continue;
       throw new LodgeError('spec-value', `${names.length} members cannot have one ${key}`, {
-        where: whereOf(key),
+        where: within([key]),
         fix: 'leave it out, or give it to a single member',
       });
     }
@@ -151,7 +149,7 @@ function namedMembers({ name, spec, guests, locate }: MembersInput): NamedMember
         });
       }
       seen.set(guest, where);
-      named.push({ guest, spec: own ?? {}, whereOf });
+      named.push({ guest, spec: own ?? {}, locate: within });
     }
   });
   return named;

@@ -2,8 +2,7 @@
 
 import { isAbsolute, join } from 'node:path';
 import type { Locate, LocatedDocument } from '../document.ts';
-import { nearest } from '../document.ts';
-import { LodgeError } from '../errors.ts';
+import { LodgeError, retold } from '../errors.ts';
 import type {
   CapturePlan,
   DhcpPlan,
@@ -14,6 +13,7 @@ import type {
   SwitchLinkPlan,
 } from '../fabric/plan.ts';
 import { type InterfacePlan, interfaceSocket } from '../guest/interface.ts';
+import { nearest } from '../nearest.ts';
 import {
   defaultSubnet,
   formatAddress,
@@ -68,6 +68,12 @@ export function planNetworks(input: NetworksInput): PlannedNetworks {
       fix: `at most ${mostNetworks}`,
     });
   }
+  if (entries.length === 0) {
+    throw new LodgeError('spec-value', 'there is no network in fabric', {
+      where: document.locate(['fabric']),
+      fix: 'leave fabric out: all guests are then in one LAN; or name one: fabric: {lan: {members: […]}}',
+    });
+  }
   const names = new Set(guests.map((guest) => guest.name));
   const interfaces = new Map<string, InterfacePlan[]>(guests.map((guest) => [guest.name, []]));
   const subnets: { name: string; subnet: Prefix }[] = [];
@@ -79,12 +85,12 @@ export function planNetworks(input: NetworksInput): PlannedNetworks {
     const server = planned.gateway ?? planned.dhcp;
     if (server !== undefined)
       macs.set(server.mac, `${network}/${planned.gateway === undefined ? 'DHCP' : 'uplink'}`);
-    for (const { mac, guest, where } of planned.members) {
+    for (const { mac, guest, spec: own, locate: within } of planned.members) {
       const owner = `${network}/${guest}`;
       const other = macs.get(mac);
       if (other !== undefined) {
         throw new LodgeError('spec-value', `${mac} is the MAC address of both ${other} and ${owner}`, {
-          where,
+          where: within(own.mac === undefined ? [] : ['mac']),
           fix: 'give one of them another, or none',
         });
       }
@@ -171,7 +177,7 @@ function planNetwork(
     return {
       link: {
         name: `${network}/${member.guest}`,
-        ...memberShapes(spec, member.spec, isLan, member.where),
+        ...memberShapes(spec, member.spec, isLan, { network: locate, member: member.locate }),
         isCut: false,
         ...(capture === undefined ? {} : { capture }),
       },
@@ -184,7 +190,7 @@ function planNetwork(
     ([a, b]): SwitchLinkPlan => ({
       link: {
         name: `${network}/${graph.switches[a]}-${graph.switches[b]}`,
-        ...switchLinkShapes(spec, locate([])),
+        ...switchLinkShapes(spec, locate),
         isCut: false,
       },
       a,
@@ -259,13 +265,11 @@ function graphOf(
     const context = { network, members: members.length, seed: input.document.value.seed };
     graph = buildGraph(topology, { ...context, ...(asGraph === undefined ? {} : { asGraph }) });
   } catch (error) {
-    if (!(error instanceof LodgeError)) throw error;
-    const { fix } = error;
-    throw new LodgeError(error.code, error.message, { where, ...(fix === undefined ? {} : { fix }) });
+    throw error instanceof LodgeError ? retold(error, { where }) : error;
   }
   members.forEach((member, i) => {
     if (member.spec.switch !== undefined)
-      graph.seats[i] = switchIndex(member.spec.switch, graph, member.where);
+      graph.seats[i] = switchIndex(member.spec.switch, graph, member.locate(['switch']));
   });
   const parts = partsOf(graph);
   const first = graph.seats[0];

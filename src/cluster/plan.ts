@@ -5,11 +5,11 @@
  */
 
 import { basename, resolve } from 'node:path';
-import { type LocatedDocument, parseLocatedYaml } from '../document.ts';
+import { type Locate, type LocatedDocument, parseLocatedYaml } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
-import type { InterfacePlan, RoutePlan } from '../guest/interface.ts';
+import { type InterfacePlan, maxInterfaces, type RoutePlan } from '../guest/interface.ts';
 import { bridgeRefusal } from '../guest/planner.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
@@ -33,6 +33,8 @@ export interface OutlinedGuest {
   forward: boolean;
   /** `file:line:column` of what names it. */
   where: string;
+  /** Locates a path within its keys, wherever it has them from. */
+  locate: Locate;
 }
 
 export interface ClusterOutline {
@@ -141,6 +143,7 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
       routes: planRoutes(guest, interfaces, fabric),
       forward: guest.forward,
       where: guest.where,
+      locate: guest.locate,
     })),
     fabric,
     ...(document.value.ssh ? {} : { ssh: false }),
@@ -162,15 +165,24 @@ function onEndOf({ 'on-end': onEnd }: ClusterSpec, cwd: string): { onEnd?: OnEnd
   };
 }
 
-/** @throws LodgeError `driver-cannot` for a guest of a kind that can be on no bridge */
-function checkKind({ name, spec, where }: SpecifiedGuest, interfaces: readonly InterfacePlan[]): void {
+/** @throws LodgeError `driver-cannot` for a guest of a kind that can be on no bridge, or with too many interfaces */
+function checkKind(
+  { name, spec, where, locate }: SpecifiedGuest,
+  interfaces: readonly InterfacePlan[],
+): void {
+  if (interfaces.length > maxInterfaces) {
+    throw new LodgeError('driver-cannot', `'${name}' is in ${interfaces.length} networks`, {
+      where,
+      fix: `put it in at most ${maxInterfaces}`,
+    });
+  }
   const cannot = bridgeRefusal(spec.accelerator);
   const bridged = interfaces.find(({ bridge }) => bridge !== undefined);
   if (cannot === undefined || bridged === undefined) return;
   throw new LodgeError(
     'driver-cannot',
     `'${name}' is in network '${bridged.network}', and ${spec.accelerator} cannot give ${cannot.what}`,
-    { where, fix: cannot.fix },
+    { where: locate(['accelerator']), fix: cannot.fix },
   );
 }
 

@@ -39,14 +39,14 @@ export function planRoutes(
   fabric: FabricPlan,
 ): RoutePlan[] {
   const own = interfaces.get(guest.name)!;
-  const routes = guest.routes.map(({ destination, via }) => ({
+  const routes = guest.routes.map(({ destination, via }, i) => ({
     destination,
-    gateway: gatewayOf(via, guest, own, interfaces),
+    gateway: gatewayOf(via, { name: guest.name, where: guest.locate(['routes', i]) }, own, interfaces),
   }));
-  for (const { destination, gateway } of routes) {
+  for (const [i, { destination, gateway }] of routes.entries()) {
     const fault = (what: string, fix: string): LodgeError =>
       new LodgeError('spec-value', `'${guest.name}' has a route to ${destination} via ${gateway}, ${what}`, {
-        where: guest.where,
+        where: guest.locate(['routes', i]),
         fix,
       });
     if (own.some(({ address }) => address.split('/')[0] === gateway))
@@ -69,7 +69,7 @@ export function planRoutes(
 
 function gatewayOf(
   via: string,
-  guest: SpecifiedGuest,
+  guest: { name: string; where: string },
   own: readonly InterfacePlan[],
   interfaces: ReadonlyMap<string, InterfacePlan[]>,
 ): string {

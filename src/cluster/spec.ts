@@ -4,13 +4,12 @@
  */
 
 import * as z from 'zod';
-import { LodgeError } from '../errors.ts';
-import { guestName, guestSpecSchema, size, time, unit } from '../guest/spec.ts';
+import { guestName, guestSpecSchema, issueOf, size, time, unit } from '../guest/spec.ts';
 import { expandHostList } from '../host-list.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage } from '../units.ts';
 import { parseMac, parseSubnet } from './address.ts';
 import { parseRoute } from './routes.ts';
-import { parseTopology } from './topology.ts';
+import { parseTopology } from './topology-text.ts';
 import { parseUplinkRule } from './uplink-rule.ts';
 
 const percentage = unit(parsePercentage, 'a percentage such as 0.1%');
@@ -61,7 +60,7 @@ const guestWithRole = z
       .string()
       .min(1)
       .optional()
-      .describe('A key of `roles`: its keys hold where the guest has none itself.'),
+      .describe('A key of `roles`: its keys hold where the guest has none itself. Of guests alone.'),
     ...guestParts(),
     ...networkKeys,
   })
@@ -148,8 +147,7 @@ export const hostList = z.string().superRefine((text, context) => {
   try {
     expandHostList(text);
   } catch (error) {
-    if (!(error instanceof LodgeError)) throw error;
-    context.addIssue({ code: 'custom', message: `${error.message}; ${error.fix}` });
+    context.addIssue(issueOf(error));
   }
 });
 
@@ -166,9 +164,13 @@ const uplink = z.strictObject({
     .describe('Switch of the topology that it is joined to; the first by default.'),
 });
 
+const someMembers = z
+  .record(hostList, member)
+  .refine((members) => Object.keys(members).length > 0, { error: 'must not be empty' });
+
 const network = z.strictObject({
   members: z
-    .union([z.array(hostList).min(1), z.record(hostList, member)], {
+    .union([z.array(hostList).min(1), someMembers], {
       error: "must be a list of guests, or a mapping of guests to their links' keys",
     })
     .describe('Its guests: a list, or a mapping with keys for their links; ranges as in `v[01-04]`.'),

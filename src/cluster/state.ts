@@ -24,11 +24,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { nearest } from '../document.ts';
 import { hostIoError, LodgeError } from '../errors.ts';
 import type { ClusterHosts } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 import { type GuestView, listGuests, moveAway, runtimeDir } from '../guest/state.ts';
+import { nearest } from '../nearest.ts';
 import type { ActualGuest } from './diff.ts';
 import type { ClusterPlan } from './plan.ts';
 import { clusterNamePattern } from './spec.ts';

@@ -65,10 +65,14 @@ export function matrixRows(matrix: Matrix): string[][] {
   ];
 }
 
-/** Rows of a table with two rows for each link, `out` and `in`; the head first. */
+/**
+ * Rows of a table with two rows for each link, `out` and `in`; the head first. A busy link takes no more room than
+ * others: counts are rounded where they are long, and of the causes of drops only the first is named: {@link dropLines}
+ * has the others.
+ */
 export function linkRows(links: readonly LinkState[]): string[][] {
   return [
-    ['LINK', 'DIRECTION', 'STATE', 'FRAMES', 'BYTES', 'DELIVERED', 'DROPPED', 'WAITING', 'SHAPE'],
+    ['LINK', 'DIR', 'STATE', 'FRAMES', 'BYTES', 'DELIVERED', 'DROPPED', 'WAITING', 'SHAPE'],
     ...links.flatMap((link) => [directionRow(link, 'out'), directionRow(link, 'in')]),
   ];
 }
@@ -79,11 +83,11 @@ function directionRow(link: LinkState, direction: 'out' | 'in'): string[] {
     link.name,
     direction,
     stateWord(link, state),
-    String(state.frames),
+    formatCount(state.frames),
     formatBytes(state.bytes),
-    String(state.deliveredFrames),
+    formatCount(state.deliveredFrames),
     formatDrops(state),
-    state.heldFrames === 0 ? '-' : `${state.heldFrames} (${formatBytes(state.queueBytes)})`,
+    state.heldFrames === 0 ? '-' : `${formatCount(state.heldFrames)} (${formatBytes(state.queueBytes)})`,
     formatShape(state),
   ];
 }
@@ -93,12 +97,46 @@ function stateWord({ port, capturing }: LinkState, { isCut }: DirectionState): s
   return capturing ? `${word}, captured` : word;
 }
 
-/** Such as `12 (loss 10, queue 2)`. */
-export function formatDrops({ dropped }: DirectionState): string {
-  const reasons = Object.entries(dropped).filter(([, count]) => count > 0);
-  if (reasons.length === 0) return '0';
+/** Causes of drops with their counts, that of most first. */
+function causesOf({ dropped }: DirectionState): [cause: string, count: number][] {
+  return Object.entries(dropped)
+    .filter(([, count]) => count > 0)
+    .sort(([, a], [, b]) => b - a);
+}
+
+/** How many, and why most of them: `12 loss`; `12 loss…` where there are other causes too. */
+export function formatDrops(state: DirectionState): string {
+  const reasons = causesOf(state);
+  const [most] = reasons;
+  if (most === undefined) return '0';
   const sum = reasons.reduce((total, [, count]) => total + count, 0);
-  return `${sum} (${reasons.map(([reason, count]) => `${reason} ${count}`).join(', ')})`;
+  return `${formatCount(sum)} ${most[0]}${reasons.length > 1 ? '…' : ''}`;
+}
+
+const mostDropLines = 20;
+
+/** Of links that drop for several causes, a line each: `  lan/v01 out: loss 10, queue 2`; a head before them. */
+export function dropLines(links: readonly LinkState[]): string[] {
+  const lines = links.flatMap((link) =>
+    (['out', 'in'] as const).flatMap((direction) => {
+      const causes = causesOf(link[direction]);
+      if (causes.length < 2) return [];
+      const told = causes.map(([cause, count]) => `${cause} ${formatCount(count)}`).join(', ');
+      return [`  ${link.name} ${direction}: ${told}`];
+    }),
+  );
+  if (lines.length === 0) return [];
+  const more = lines.length - mostDropLines;
+  return [
+    'dropped for several causes:',
+    ...lines.slice(0, mostDropLines),
+    ...(more > 0 ? [`  and ${more} more, which --json tells`] : []),
+  ];
+}
+
+/** A count for people: whole up to six digits, then `1.2M`. */
+export function formatCount(count: number): string {
+  return count < 1e6 ? String(count) : scaled(count, ['', 'k', 'M', 'G', 'T', 'P']);
 }
 
 /** Such as `10Mbit/s, 20ms ± 2ms, loss 1%`. */

@@ -13,7 +13,7 @@ import type { DriverName, GuestPlan } from './plan.ts';
 import { planSetup, planVolumeSetup } from './setup.ts';
 import type { GuestSpec, Volume } from './spec.ts';
 import type { HostUser } from './user.ts';
-import type { DriverInput, DriverPlan } from './vmm/driver.ts';
+import type { DriverInput, DriverPlan, Refusal } from './vmm/driver.ts';
 import { netnsArguments, netnsRefusal } from './vmm/netns/arguments.ts';
 import { qemuArguments } from './vmm/qemu/arguments.ts';
 import { umlArguments, umlRefusal } from './vmm/uml/arguments.ts';
@@ -74,11 +74,12 @@ export function driverOf(accelerator: Accelerator): DriverName {
 }
 
 /** Why guests of a kind can be on no bridge of the kernel; undefined when they can. */
-export function bridgeRefusal(accelerator: Accelerator | 'auto'): { what: string; fix: string } | undefined {
+export function bridgeRefusal(accelerator: Accelerator | 'auto'): Refusal | undefined {
   if (accelerator === 'auto' || driverOf(accelerator) === 'qemu') return undefined;
   return {
     what: 'a network that is a bridge of the kernel',
     fix: 'accelerator kvm or tcg for its members, or leave out bridge: the user-space fabric joins all kinds',
+    key: 'accelerator',
   };
 }
 
@@ -95,7 +96,7 @@ export function refusal(
   spec: GuestSpec,
   image: Image,
   isOnBridge = false,
-): { what: string; fix: string } | undefined {
+): Refusal | undefined {
   const noBridge = isOnBridge ? bridgeRefusal(accelerator) : undefined;
   if (noBridge !== undefined) return noBridge;
   if (accelerator === 'uml') return umlRefusal({ spec, image });
@@ -105,6 +106,7 @@ export function refusal(
     return {
       what: `less than ${formatSize(leastLinuxBytes)} of memory`,
       fix: `--memory ${formatSize(leastLinuxBytes)}`,
+      key: 'memory',
     };
   }
   return undefined;
@@ -118,21 +120,25 @@ export function planGuest(input: PlanInput): GuestPlan {
   const { spec, image, accelerator } = input;
   const cannot = refusal(accelerator, spec, image, isOnBridge(input.member));
   if (cannot !== undefined) {
-    throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, { fix: cannot.fix });
+    const { what, fix, key } = cannot;
+    throw new LodgeError('driver-cannot', `${accelerator} cannot give ${what}`, { fix, key });
   }
   if (image.kind !== 'linux' && spec.volumes.length > 0) {
     throw new LodgeError('driver-cannot', `an image of kind '${image.kind}' has no agent to mount volumes`, {
       fix: 'leave out -v, or boot a Linux image',
+      key: 'volumes',
     });
   }
   if (image.kind !== 'linux' && spec['mount-type'] !== undefined) {
     throw new LodgeError('driver-cannot', `an image of kind '${image.kind}' has no agent to mount anything`, {
       fix: 'leave out --mount-type, or boot a Linux image',
+      key: 'mount-type',
     });
   }
   if (firmwareOf(image) === 'uefi' && input.uefi === undefined) {
     throw new LodgeError('missing-program', 'this image needs UEFI firmware, which is not installed', {
       fix: 'apt-get install ovmf, or --firmware bios',
+      key: 'image',
     });
   }
   const interfaces = [...(input.member?.interfaces ?? [])];

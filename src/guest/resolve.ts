@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
-import { LodgeError } from '../errors.ts';
+import { LodgeError, retold } from '../errors.ts';
 import type { Image, Kernel, Root } from '../image/image.ts';
 import { buildInitramfs } from '../image/initramfs.ts';
 import { defaultKernel, umlKernel } from '../image/kernel.ts';
@@ -85,9 +85,9 @@ export async function lookForGuest(
   { hasInterfaces, isOnBridge }: NetworkNeeds,
 ): Promise<GuestLook> {
   const { store } = options;
-  const image = withFirmware(await resolveImage(spec.image, store), spec);
+  const image = withFirmware(await askedBy('image', () => resolveImage(spec.image, store)), spec);
   const { accelerator, passedOver } = await chooseAccelerator(spec, image, options, isOnBridge);
-  const pci = spec.pci.map((address) => lookAtPci(address));
+  const pci = await askedBy('pci', () => spec.pci.map((address) => lookAtPci(address)));
   const boot =
     image.kind === 'linux' && accelerator !== 'netns'
       ? await bootOf(image, spec, accelerator, options, { hasInterfaces, pci })
@@ -118,6 +118,16 @@ export async function lookForGuest(
   };
 }
 
+/** What a key asked for: errors know the key. */
+async function askedBy<T>(key: keyof GuestSpec, action: () => T | Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (!(error instanceof LodgeError) || error.key !== undefined) throw error;
+    throw retold(error, { key });
+  }
+}
+
 function withFirmware(image: Image, spec: GuestSpec): Image {
   const asked = spec.firmware;
   if (asked === undefined) return image;
@@ -125,6 +135,7 @@ function withFirmware(image: Image, spec: GuestSpec): Image {
   throw new LodgeError('spec-value', `an image of kind '${image.kind}' is booted without firmware`, {
     where: 'firmware',
     fix: 'leave it out: it is for disks and ISOs',
+    key: 'firmware',
   });
 }
 
@@ -143,6 +154,7 @@ async function chooseAccelerator(
       if (asked !== 'auto') {
         throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, {
           fix: cannot.fix,
+          key: cannot.key,
         });
       }
       passedOver.push(`not ${accelerator}: it cannot give ${cannot.what}`);
@@ -161,6 +173,7 @@ async function chooseAccelerator(
     if (asked !== 'auto') {
       throw new LodgeError('accelerator-unusable', `${accelerator} is not usable here: ${verdict.reason}`, {
         fix: verdict.fix ?? 'lodge doctor shows what is',
+        key: 'accelerator',
       });
     }
     passedOver.push(`not ${accelerator}: ${verdict.reason}`);
@@ -168,6 +181,7 @@ async function chooseAccelerator(
   throw new LodgeError('accelerator-unusable', 'no accelerator here can boot this guest', {
     detail: passedOver.join('\n'),
     fix: 'lodge doctor says what is missing',
+    key: 'accelerator',
   });
 }
 
@@ -233,7 +247,8 @@ async function bootOf(
     const uml = await umlKernel(store);
     kernel = { ...uml, vmlinuxPath: uml.path, source: 'host' };
   } else if (spec.kernel !== undefined) {
-    kernel = await kernelFromFile(store, spec.kernel);
+    const { kernel: file } = spec;
+    kernel = await askedBy('kernel', () => kernelFromFile(store, file));
   } else {
     kernel = image.kernel ?? (await defaultKernel(store, { onProgress }));
   }
@@ -290,6 +305,7 @@ async function findVirtiofs(
   if (daemon !== undefined) return { virtiofs: { daemon, confinePath: builtFile('confine') } };
   throw new LodgeError(path === undefined ? 'missing-program' : 'share-unusable', reason, {
     where: '--mount-type virtiofs',
+    key: 'mount-type',
     fix: fix ?? 'leave it out: directories then come over 9p',
   });
 }
@@ -343,6 +359,7 @@ function checkTargets(volumes: readonly Volume[]): void {
     throw new LodgeError('share-unusable', `there is no directory '${target}' to mount on in the guest`, {
       where: `-v ${source}:${target}`,
       fix: 'without root, a guest of namespaces has the root of this host: share at a path that is there, or under /tmp',
+      key: 'volumes',
     });
   }
 }
@@ -354,6 +371,7 @@ function checkVolume(volume: Volume, plan: GuestPlan): void {
     throw new LodgeError('share-unusable', `there is no directory '${volume.source}' on this host`, {
       where,
       fix: `mkdir -p ${volume.source}`,
+      key: 'volumes',
     });
   }
   if (!stats.isDirectory()) {
@@ -363,6 +381,7 @@ function checkVolume(volume: Volume, plan: GuestPlan): void {
       {
         where,
         fix: 'share the directory it is in',
+        key: 'volumes',
       },
     );
   }

@@ -8,6 +8,13 @@ import { LodgeError } from '../errors.ts';
 import { parseCpuList, parseSizeBytes, parseTimeMs } from '../units.ts';
 import type { HostPages } from './layout.ts';
 
+/** The issue of what a parser refuses: its fix stays apart from what is wrong. */
+export function issueOf(error: unknown): { code: 'custom'; message: string; params?: { fix: string } } {
+  if (!(error instanceof LodgeError)) throw error;
+  const { message, fix } = error;
+  return { code: 'custom', message, ...(fix === undefined ? {} : { params: { fix } }) };
+}
+
 /** A value read by one of the parsers of units.ts; its error becomes the schema's. */
 export function unit<T>(parse: (text: string) => T, what: string) {
   return z
@@ -16,10 +23,7 @@ export function unit<T>(parse: (text: string) => T, what: string) {
       try {
         return parse(String(value));
       } catch (error) {
-        context.addIssue({
-          code: 'custom',
-          message: error instanceof LodgeError ? `${error.message}; ${error.fix}` : String(error),
-        });
+        context.addIssue(issueOf(error));
         return z.NEVER;
       }
     })

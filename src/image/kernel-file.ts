@@ -227,7 +227,10 @@ function statOf(file: string): Stats {
     if (stats.isFile()) return stats;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw hostIoError('reading', file, cause);
-    throw new LodgeError('kernel-not-found', 'there is no such kernel file', { where: file });
+    throw new LodgeError('kernel-not-found', 'there is no such kernel file', {
+      where: file,
+      fix: 'check the path',
+    });
   }
   throw new LodgeError('kernel-not-found', 'this is not a file', {
     where: file,

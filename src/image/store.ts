@@ -224,7 +224,7 @@ export class Store {
     if (id === undefined) {
       const known = (await this.names()).map((image) => image.name);
       // Loaded here because it brings the YAML parser, which no successful run needs.
-      const { nearest } = await import('../document.ts');
+      const { nearest } = await import('../nearest.ts');
       const near = nearest(name, [...known, ...reservedNames]);
       throw new LodgeError('image-not-found', `there is no image '${name}'`, {
         fix:

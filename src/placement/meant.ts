@@ -1,6 +1,6 @@
 /** What a person meant who wrote `KIND:…` with a slip in it. Pure. */
 
-import { nearest } from '../document.ts';
+import { nearest } from '../nearest.ts';
 
 /** @returns what to do, when there is a kind that is nearly what was written before the colon */
 export function meant(written: string, kinds: readonly string[]): string | undefined {

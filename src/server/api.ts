@@ -48,6 +48,8 @@ export interface ErrorBody {
   where?: string;
   fix?: string;
   detail?: string;
+  /** The key of a guest's spec that asked for what cannot be. */
+  key?: string;
 }
 
 /**
@@ -67,13 +69,14 @@ export type ExecServerMessage =
 
 export function bodyOfError(error: unknown): ErrorBody {
   if (!(error instanceof LodgeError)) return { code: 'internal', message: String(error) };
-  const { code, message, where, fix, detail } = error;
+  const { code, message, where, fix, detail, key } = error;
   return {
     code,
     message,
     ...(where === undefined ? {} : { where }),
     ...(fix === undefined ? {} : { fix }),
     ...(detail === undefined ? {} : { detail }),
+    ...(key === undefined ? {} : { key }),
   };
 }
 

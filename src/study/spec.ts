@@ -1,7 +1,7 @@
 /** What a person asks of a study: the keys of `study.yaml` and the flags of `lodge study` are the same. */
 
 import * as z from 'zod';
-import { LodgeError } from '../errors.ts';
+import { issueOf } from '../guest/spec.ts';
 import { parseTimeMs } from '../units.ts';
 import { benchmarkNames, type PageSize } from './cells.ts';
 
@@ -26,10 +26,7 @@ const time = z.string({ error: 'must be a time such as 30m or 2h' }).transform((
   try {
     return parseTimeMs(text);
   } catch (error) {
-    context.addIssue({
-      code: 'custom',
-      message: error instanceof LodgeError ? error.message : String(error),
-    });
+    context.addIssue(issueOf(error));
     return z.NEVER;
   }
 });

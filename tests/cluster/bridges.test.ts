@@ -66,7 +66,7 @@ describe('a network that is a bridge of the kernel', () => {
 
   it.each(['uml', 'netns'])('is refused to guests of %s, with their place', (kind) => {
     const fault = faultOf(() => outline(lab(', bridge: true').replace('tcg', kind)));
-    expect(fault).toMatchObject({ code: 'driver-cannot', where: 'lab.yaml:2:10' });
+    expect(fault).toMatchObject({ code: 'driver-cannot', where: 'lab.yaml:2:34' });
     expect(fault.message).toContain(`'v1' is in network 'lan', and ${kind} cannot`);
     expect(outline(lab('').replace('tcg', kind)).guests).toHaveLength(2);
   });

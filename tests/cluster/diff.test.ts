@@ -65,7 +65,10 @@ describe('the way from what is to what should be', () => {
   it('names the links whose shape changes, and leaves the guests alone', () => {
     const shaped = 'guests: {"v[1-3]": }\nfabric: {lan: {members: {v1: , v2: {delay: 1ms}, v3: }}}\n';
     const steps = diff(asPlanned(cluster(three)), shaped);
-    expect(steps[0]).toEqual({ kind: 'fabric', isNew: false, added: [], removed: [], changed: ['lan/v2'] });
+    expect(steps[0]).toEqual({
+      ...{ kind: 'fabric', isNew: false, added: [], removed: [], changed: ['lan/v2'] },
+      how: { 'lan/v2': 'out - → 1ms' },
+    });
     expect(kinds(steps.slice(1))).toEqual(['keep lab.v1', 'keep lab.v2', 'keep lab.v3']);
   });
   it('replaces a guest that changes or has ended, and waits for one that starts', () => {

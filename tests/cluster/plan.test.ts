@@ -159,7 +159,7 @@ describe('a spec of a cluster with a fault', () => {
       "no role 'computer'",
     ],
     ['a bad name', 'guests:\n  V1:\n', 'lab.yaml:2:3', "'V1' cannot be the name"],
-    ['a bad range', 'guests:\n  v[1-:\n', 'lab.yaml:2:3', 'names and ranges'],
+    ['a bad range', 'guests:\n  v[1-:\n', 'lab.yaml:2:3', 'its brackets do not match'],
     [
       'an unknown member',
       'guests: {v01: }\nfabric:\n  lan: {members: [v10]}\n',
@@ -223,7 +223,7 @@ describe('a spec of a cluster with a fault', () => {
     [
       'the MAC of the gateway',
       "guests: {v1: }\nfabric:\n  lan:\n    members:\n      v1: {mac: '02:4c:01:ff:ff:fe'}\n    uplink: {allow: ['icmp 192.0.2.1']}\n",
-      'lab.yaml:5:7',
+      'lab.yaml:5:17',
       'both lan/uplink and lan/v1',
     ],
     [
@@ -235,7 +235,7 @@ describe('a spec of a cluster with a fault', () => {
     [
       'a MAC twice',
       "guests: {v1: , v2: }\nfabric:\n  lan:\n    members:\n      v1: {mac: '02:00:00:00:00:01'}\n      v2: {mac: '02:00:00:00:00:01'}\n",
-      'lab.yaml:6:7',
+      'lab.yaml:6:17',
       'both lan/v1 and lan/v2',
     ],
     [
@@ -259,19 +259,19 @@ describe('a spec of a cluster with a fault', () => {
     [
       'a switch that is not there',
       'guests: {v1: }\nfabric:\n  a: {topology: "ring:4", members: {v1: {switch: s9}}}\n',
-      'lab.yaml:3:37',
+      'lab.yaml:3:50',
       "no switch 's9'",
     ],
     [
       'more jitter than delay',
       'guests: {v1: }\nfabric:\n  a: {members: [v1], delay: 1ms, jitter: 2ms}\n',
-      'lab.yaml:3:17',
+      'lab.yaml:3:42',
       'jitter (2ms)',
     ],
     [
       'a queue for nothing',
       'guests: {v1: }\nfabric:\n  a: {members: [v1], queue: 1M}\n',
-      'lab.yaml:3:17',
+      'lab.yaml:3:29',
       'queue without',
     ],
     [
@@ -309,13 +309,13 @@ describe('a spec of a cluster with a fault', () => {
     [
       'a route by oneself',
       'guests: {v1: {routes: [10.9.0.0/16 via v1]}}\n',
-      'lab.yaml:1:10',
+      'lab.yaml:1:24',
       'its own address',
     ],
     [
       'a route to where one is',
       'guests: {v1: {routes: [10.1.0.0/16 via v2]}, v2: }\n',
-      'lab.yaml:1:10',
+      'lab.yaml:1:24',
       'it is in lan itself',
     ],
     ['a guest that is everywhere', 'guests: {localhost: }\n', 'lab.yaml:1:10', 'named localhost'],

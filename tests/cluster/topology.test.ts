@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseAsGraph } from '../../src/cluster/as-graph.ts';
-import { buildGraph, type Graph, parseTopology, partsOf } from '../../src/cluster/topology.ts';
+import { buildGraph, type Graph, partsOf } from '../../src/cluster/topology.ts';
+import { parseTopology } from '../../src/cluster/topology-text.ts';
 import { faultOf } from './sample.ts';
 
 function graph(text: string, members: number, seed = 1): Graph {

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { table } from '../../src/cli/table.ts';
+import { dropReasons } from '../../src/fabric/drops.ts';
 import {
+  dropLines,
   formatBitRate,
   formatBytes,
+  formatCount,
+  formatDrops,
   linkRows,
   matrixRecord,
   matrixRows,
@@ -49,7 +54,7 @@ it('links have a row for each direction', () => {
       '12',
       '1.5kB',
       '9',
-      '3 (loss 2, queue 1)',
+      '3 loss…',
       '3 (1.5MB)',
       '1.5Mbit/s, 20ms ± 2ms, loss 0.1%, reorder 50%, queue 64kB',
     ],
@@ -57,6 +62,35 @@ it('links have a row for each direction', () => {
     ['lan/s1-s2', 'out', 'up', '0', '0B', '0', '0', '-', '-'],
     ['lan/s1-s2', 'in', 'up', '0', '0B', '0', '0', '-', '-'],
   ]);
+});
+
+it('a busy link fits on a line of a terminal, whatever it dropped', () => {
+  const dropped = Object.fromEntries(dropReasons.map((reason, i) => [reason, 1e9 + i]));
+  const busy = direction({ frames: 4e12, bytes: 5e15, deliveredFrames: 3.9e12, dropped });
+  const rows = table(linkRows([{ name: 'lan/v001', network: 'lan', out: busy, in: busy, capturing: false }]));
+  expect(rows.split('\n')[1]).toBe(
+    'lan/v001  out  up     4T      5PB    3.9T       15.0G denied…  -        -',
+  );
+  for (const line of rows.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+});
+
+it('drops are told with the cause of most of them', () => {
+  const told = (dropped: Record<string, number>) => formatDrops(direction({ dropped }));
+  expect([told({}), told({ cut: 0 }), told({ loss: 7 }), told({ loss: 7, queue: 9 })]).toEqual([
+    ...['0', '0', '7 loss', '16 queue…'],
+  ]);
+  const link = { name: 'lan/v1', network: 'lan', capturing: false, in: direction() };
+  const many = (count: number) =>
+    dropLines(
+      Array.from({ length: count }, () => ({
+        ...link,
+        out: direction({ dropped: { loss: 7, queue: 9e6 } }),
+      })),
+    );
+  expect(dropLines([{ ...link, out: direction({ dropped: { loss: 7 } }) }])).toEqual([]);
+  expect(many(1)).toEqual(['dropped for several causes:', '  lan/v1 out: queue 9M, loss 7']);
+  expect(many(25).at(-1)).toBe('  and 5 more, which --json tells');
+  expect([999_999, 1e6, 1_250_000].map(formatCount)).toEqual(['999999', '1M', '1.3M']);
 });
 
 it.each([

@@ -9,6 +9,15 @@ import type { Beside } from '../plan.ts';
 import type { MountSource, RootSource } from '../setup.ts';
 import type { GuestSpec, Volume } from '../spec.ts';
 
+/** Why a driver cannot give a guest. */
+export interface Refusal {
+  /** What it cannot give. */
+  what: string;
+  fix: string;
+  /** The key of the spec that asks for it. */
+  key: keyof GuestSpec;
+}
+
 export interface DriverInput {
   name: string;
   id: string;

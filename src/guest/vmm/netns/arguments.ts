@@ -4,7 +4,7 @@
  */
 
 import { hostTree, type MountSource, readOnlyHostTree } from '../../setup.ts';
-import type { DriverInput, DriverPlan } from '../driver.ts';
+import type { DriverInput, DriverPlan, Refusal } from '../driver.ts';
 
 export function netnsArguments(input: DriverInput): DriverPlan {
   const { agentPath, layered, hostMounts, ownFiles } = input.namespaces!;
@@ -41,25 +41,24 @@ export function netnsArguments(input: DriverInput): DriverPlan {
 }
 
 /** Why namespaces cannot give this guest; undefined when they can. */
-export function netnsRefusal({
-  spec,
-  image,
-}: Pick<DriverInput, 'spec' | 'image'>): { what: string; fix: string } | undefined {
+export function netnsRefusal({ spec, image }: Pick<DriverInput, 'spec' | 'image'>): Refusal | undefined {
   const fix = 'use --accelerator kvm, uml or tcg';
   if (image.kind !== 'linux')
-    return { what: `an image of kind '${image.kind}': it has no kernel of its own`, fix };
-  if (spec.kernel !== undefined) return { what: "another kernel: it runs on the host's", fix };
+    return { what: `an image of kind '${image.kind}': it has no kernel of its own`, fix, key: 'image' };
+  if (spec.kernel !== undefined) return { what: "another kernel: it runs on the host's", fix, key: 'kernel' };
   if (image.root.kind !== 'host')
-    return { what: "another root than the host's", fix: `--image host, or ${fix}` };
+    return { what: "another root than the host's", fix: `--image host, or ${fix}`, key: 'image' };
   if (spec['mount-type'] !== undefined) {
     return {
       what: `directories by ${spec['mount-type']}: the host's are there as they are`,
       fix: `leave out --mount-type, or ${fix}`,
+      key: 'mount-type',
     };
   }
-  if (spec.append !== '') return { what: 'a kernel command line', fix };
-  if (spec.pages.host !== 'any') return { what: `${spec.pages.host} pages`, fix };
-  if (spec.numa === 'mirror') return { what: 'NUMA nodes of its own', fix };
-  if (spec.pci.length > 0) return { what: 'PCI functions of the host', fix: 'use --accelerator kvm' };
+  if (spec.append !== '') return { what: 'a kernel command line', fix, key: 'append' };
+  if (spec.pages.host !== 'any') return { what: `${spec.pages.host} pages`, fix, key: 'pages' };
+  if (spec.numa === 'mirror') return { what: 'NUMA nodes of its own', fix, key: 'numa' };
+  if (spec.pci.length > 0)
+    return { what: 'PCI functions of the host', fix: 'use --accelerator kvm', key: 'pci' };
   return undefined;
 }

@@ -5,7 +5,7 @@ import { formatCpuList } from '../../../units.ts';
 import { outermost } from '../../confinement.ts';
 import { guestFiles } from '../../plan.ts';
 import type { MountSource } from '../../setup.ts';
-import type { DriverInput, DriverPlan } from '../driver.ts';
+import type { DriverInput, DriverPlan, Refusal } from '../driver.ts';
 import { lowerRoot } from '../driver.ts';
 
 export function umlArguments(input: DriverInput): DriverPlan {
@@ -70,26 +70,27 @@ export function umlArguments(input: DriverInput): DriverPlan {
 }
 
 /** Why user-mode Linux cannot give this guest; undefined when it can. */
-export function umlRefusal(
-  input: Pick<DriverInput, 'spec' | 'image'>,
-): { what: string; fix: string } | undefined {
+export function umlRefusal(input: Pick<DriverInput, 'spec' | 'image'>): Refusal | undefined {
   const { spec, image } = input;
   const fix = 'use --accelerator kvm or tcg';
   if (image.kind !== 'linux')
-    return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix };
-  if (spec.kernel !== undefined) return { what: 'another kernel: it runs its own only', fix };
+    return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix, key: 'image' };
+  if (spec.kernel !== undefined) return { what: 'another kernel: it runs its own only', fix, key: 'kernel' };
   if (spec['mount-type'] !== undefined) {
     return {
       what: `directories by ${spec['mount-type']}: it has hostfs, by which it reads the host's files itself`,
       fix: `leave out --mount-type, or ${fix}`,
+      key: 'mount-type',
     };
   }
-  if (spec.cpus > 1) return { what: `${spec.cpus} vCPUs: it has one`, fix: `--cpus 1, or ${fix}` };
-  if (spec.pages.host === '2M' || spec.pages.host === '1G') return { what: `${spec.pages.host} pages`, fix };
-  if (spec.numa === 'mirror') return { what: 'NUMA nodes', fix };
-  if (spec.pci.length > 0) return { what: 'PCI functions of the host', fix };
+  if (spec.cpus > 1)
+    return { what: `${spec.cpus} vCPUs: it has one`, fix: `--cpus 1, or ${fix}`, key: 'cpus' };
+  if (spec.pages.host === '2M' || spec.pages.host === '1G')
+    return { what: `${spec.pages.host} pages`, fix, key: 'pages' };
+  if (spec.numa === 'mirror') return { what: 'NUMA nodes', fix, key: 'numa' };
+  if (spec.pci.length > 0) return { what: 'PCI functions of the host', fix, key: 'pci' };
   if (spec.memory < umlLeastMemoryBytes)
-    return { what: 'less than 64M of memory', fix: `--memory 64M, or ${fix}` };
+    return { what: 'less than 64M of memory', fix: `--memory 64M, or ${fix}`, key: 'memory' };
   return undefined;
 }
 

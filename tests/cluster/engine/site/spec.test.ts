@@ -59,7 +59,7 @@ describe('a site file', () => {
   test.each([
     [siteText.replace(digest, 'abcd'), 'spec-value', 2, 'whole digest'],
     [siteText.replace('10.99.0.0/24', '10.99.0.1/24'), 'spec-value', 1, 'prefix'],
-    [siteText.replace("'v[01-04]'", "'v[04-01]'"), 'spec-value', 6, 'names and ranges'],
+    [siteText.replace("'v[01-04]'", "'v[04-01]'"), 'spec-value', 6, 'ends before it begins'],
     [siteText.replace("'v[01-04]'", "'V[01-04]'"), 'spec-value', 6, "'V01' cannot be the name"],
     [siteText.replace("'v[01-04]'", "'v01,v01'"), 'spec-value', 6, "'v01' is there twice"],
     [siteText.replace("'v[01-04]'", "'n[01-04]'"), 'spec-value', 6, "'n01' is a host and a v-node"],
