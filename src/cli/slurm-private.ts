@@ -278,7 +278,7 @@ async function joinGuest(guest: PlannedGuest, node: PrivateNode, dir: string, fi
     ...files.map((file): [string, ...string[]] => ['write', join(dir, file.name), '600', file.text]),
   ]);
   await runIn(guest, ['chown', '-R', `${uid}:${gid}`, dir], { uid: 0, gid: 0, groups: [0] });
-  await runIn(guest, ['/bin/sh', '-c', guestScript(dir, node.name)], { uid, gid, groups, user: name });
+  await runIn(guest, ['/bin/sh', '-c', guestScript(dir, node)], { uid, gid, groups, user: name });
 }
 
 async function runIn(

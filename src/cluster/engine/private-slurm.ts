@@ -160,15 +160,26 @@ export function mungeArgv(dir: string): string[] {
   ];
 }
 
-/** A shell script, run as the user in a guest: begins munge and slurmd, which go on by themselves. */
-export function guestScript(dir: string, node: string): string {
-  const pid = `slurmd-${node}.pid`;
-  return `cd ${dir} && mkdir -p spool-${node} || exit 1
+/**
+ * A shell script, run as the user in a guest: begins munge and slurmd, which go on by themselves. It ends when slurmd
+ * listens: to slurmctld a node that was there before is idle all the time.
+ */
+export function guestScript(dir: string, { name, port }: Pick<PrivateNode, 'name' | 'port'>): string {
+  const pid = `slurmd-${name}.pid`;
+  // As /proc/net/tcp has it: local address and port, then those of the other end, then the state LISTEN.
+  const listening = `:${port.toString(16).toUpperCase().padStart(4, '0')} [0-9A-F]*:0000 0A `;
+  return `cd ${dir} && mkdir -p spool-${name} || exit 1
 # One that runs already reads no new configuration.
 if [ -f ${pid} ] && kill "$(cat ${pid})" 2>/dev/null; then
   while kill -0 "$(cat ${pid} 2>/dev/null)" 2>/dev/null; do sleep 0.1; done
 fi
 if ! [ -S ${privateFiles.mungeSocket} ]; then ${mungeArgv(dir).join(' ')} || exit 1; fi
 command -v slurmd >/dev/null || PATH=$PATH:/usr/sbin:/sbin
-exec slurmd -N ${node} -f ${dir}/${privateFiles.conf} -L ${dir}/slurmd.log`;
+slurmd -N ${name} -f ${dir}/${privateFiles.conf} -L ${dir}/slurmd.log || exit
+for i in $(seq 600); do
+  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q '${listening}' && exit 0
+  sleep 0.1
+done
+echo 'slurmd does not listen' >&2
+exit 1`;
 }

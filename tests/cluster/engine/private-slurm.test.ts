@@ -1,3 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
   guestReaches,
@@ -7,6 +11,7 @@ import {
   privateConf,
 } from '../../../src/cluster/engine/private-slurm.ts';
 import { LodgeError } from '../../../src/errors.ts';
+import { temporaryDirectory } from '../../image/samples.ts';
 
 const slurm: PrivateSlurm = {
   name: 'lab',
@@ -30,7 +35,9 @@ test('hosts and guests are nodes side by side', () => {
   expect(lines).toContain('PartitionName=native Nodes=n01,n02 MaxTime=INFINITE State=UP');
   expect(lines).toContain('PartitionName=virtual Nodes=v01 MaxTime=INFINITE State=UP');
   expect(lines).toContain('AuthInfo=socket=/tmp/lodge-1-s-lab/munge.sock');
-  expect(guestScript(slurm.dir, 'v01')).toContain('slurmd -N v01 -f /tmp/lodge-1-s-lab/slurm.conf');
+  expect(guestScript(slurm.dir, slurm.guests[0]!)).toContain(
+    'slurmd -N v01 -f /tmp/lodge-1-s-lab/slurm.conf',
+  );
 });
 
 test('guests reach the daemons and the callers, each address by itself', () => {
@@ -51,4 +58,22 @@ test('ports are each other’s neighbours, never the same, and other ones for an
   expect(Math.max(...all)).toBeLessThanOrEqual(16_000);
   expect(planPorts(2, 3, 12_346).controller).not.toBe(plan.controller);
   expect(() => planPorts(1, 6000, 1)).toThrow(LodgeError);
+});
+
+test('a guest has joined when its slurmd listens, and not when that goes into the background', async () => {
+  const dir = temporaryDirectory();
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  const programs = join(dir, 'bin');
+  mkdirSync(programs);
+  const program = (name: string, text: string): void =>
+    writeFileSync(join(programs, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  const listen = `require('node:net').createServer().listen(${port}, '127.0.0.1', () => { require('node:fs').writeFileSync('told', 'listening'); setTimeout(() => process.exit(), 3000) })`;
+  program('munged', 'exit 0');
+  program('slurmd', `(sleep 0.5; exec node -e "${listen}") >/dev/null 2>&1 &`);
+  const env = { ...process.env, PATH: `${programs}:${process.env.PATH}` };
+  execFileSync('/bin/sh', ['-c', guestScript(dir, { name: 'v01', port })], { env });
+  expect(readFileSync(join(dir, 'told'), 'utf8')).toBe('listening');
 });
