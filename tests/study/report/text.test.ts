@@ -17,7 +17,12 @@ describe('escaped text', () => {
   });
 
   it('is well-formed XML that reads back as what was written, whatever it was', () => {
-    const parser = new XMLParser({ ignoreAttributes: false, trimValues: false, parseTagValue: false });
+    const parser = new XMLParser({
+      htmlEntities: true,
+      ignoreAttributes: false,
+      trimValues: false,
+      parseTagValue: false,
+    });
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 1 }), (text) => {
         const xml = `<t a="${escapeText(text)}">${escapeText(text)}</t>`;
@@ -27,6 +32,7 @@ describe('escaped text', () => {
         if (plain === '' || plain !== printable(text)) return;
         expect(parser.parse(`<t>${escapeText(plain)}</t>`).t).toBe(plain);
       }),
+      { examples: [["it's"], ['&#39;'], ['&amp;lt; "']] },
     );
   });
 });
