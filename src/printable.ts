@@ -10,3 +10,10 @@ export function printable(text: string): string {
       .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
   );
 }
+
+const longestQuoted = 60;
+
+/** A text in quotes, cut where it is long. */
+export function quoted(text: string): string {
+  return `'${text.length > longestQuoted ? `${text.slice(0, longestQuoted)}…` : text}'`;
+}

@@ -4,7 +4,7 @@ import type * as z from 'zod';
 import type { Locate } from './document.ts';
 import { LodgeError } from './errors.ts';
 import { nearest } from './nearest.ts';
-import { quoted } from './yaml-faults.ts';
+import { quoted } from './printable.ts';
 
 /**
  * The words for what is found where a schema has none of its own. Empty for what tells its fault within: unions by

@@ -14,6 +14,7 @@ import {
   type YAMLError,
   type YAMLMap,
 } from 'yaml';
+import { quoted } from './printable.ts';
 
 export interface YamlFault {
   message: string;
@@ -208,11 +209,4 @@ function faultyKey(map: YAMLMap): YamlFault | undefined {
     seen.set(name, key);
   }
   return undefined;
-}
-
-const longestQuoted = 60;
-
-/** A text in quotes, cut where it is long. */
-export function quoted(text: string): string {
-  return `'${text.length > longestQuoted ? `${text.slice(0, longestQuoted)}…` : text}'`;
 }

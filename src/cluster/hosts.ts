@@ -17,7 +17,7 @@ export interface HostPart {
 }
 
 /** What comes by a trunk was let in by the fabric of its host. */
-const trunkLimits = { macs: 65_536, broadcastsPerSecond: 1e6 };
+export const trunkLimits = { macs: 65_536, broadcastsPerSecond: 1e6 };
 
 /**
  * What a host has of a cluster: its guests, and its part of the fabric.

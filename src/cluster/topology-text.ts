@@ -2,7 +2,7 @@
 
 import { LodgeError } from '../errors.ts';
 import { nearest } from '../nearest.ts';
-import { quoted } from '../yaml-faults.ts';
+import { quoted } from '../printable.ts';
 import { mostSwitches, type Topology } from './topology.ts';
 
 type Kind = Topology['kind'] | 'star';

@@ -163,7 +163,8 @@ interface Step {
 
 /**
  * Stays with an agent and removes what is left of one that was killed: its directory on this host, and its word in the
- * job's. One that was told to end has removed both; what it was at meanwhile may have made an empty directory again. When it is killed itself, the agent is told to end; told to end, it tells the agent.
+ * job's. One that was told to end has removed both, but for empty directories that what it was at has made again. When
+ * it is killed itself, the agent is told to end; told to end, it tells the agent.
  */
 const watch = `dir=$1 place=$2.\${SLURMD_NODENAME:-$(hostname)}; shift 2
 trap 'kill "$agent" 2>/dev/null' TERM INT HUP

@@ -113,7 +113,14 @@ class FarPart<Request> {
     this.#closed = new Promise((resolve) => socket.once('close', () => resolve()));
     socket.once('open', () => this.tell({ type: 'begin', request }));
     socket.on('message', (data: Buffer) => {
-      const message = JSON.parse(data.toString()) as FromPart;
+      let message: FromPart;
+      try {
+        message = jsonOf(data.toString(), 'message') as FromPart;
+      } catch (error) {
+        // Thrown here it would end this agent, and its guests.
+        this.#fail(ofHost(this.#host, bodyOfError(error)));
+        return;
+      }
       if (message.type === 'progress') onProgress(`${this.#host}: ${message.text}`);
       else if (message.type === 'met') this.#meeting(message.meeting).resolve(message.told);
       else if (message.type === 'done') done(message.answer);

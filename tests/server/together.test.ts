@@ -1,9 +1,11 @@
 /** Several agents that do something as one: here each is an API in this process, behind a door of its own. */
 
 import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Server } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { LodgeError } from '../../src/errors.ts';
 import { openDoor } from '../../src/server/door.ts';
 import { createApi } from '../../src/server/http.ts';
@@ -130,5 +132,21 @@ describe('hosts that do something together', () => {
       code: 'spec-value',
     });
     expect(await doTogether([call], options({ meetings: [] }))).toEqual(['done']);
+  });
+
+  it('fail when one says what nobody understands, and nothing is thrown where it is heard', async () => {
+    told = [];
+    const api = createServer();
+    new WebSocketServer({ server: api }).on('connection', (client) => {
+      client.send('{"type":');
+      client.on('message', () => client.close());
+    });
+    const { port, server } = await openDoor(api, key, '127.0.0.1');
+    open.push(server);
+    const mad = { ...(await host('n2', good('n2'))), door: { host: 'n2', address: '127.0.0.1', port, key } };
+    await expect(doTogether([await host('n1', good('n1')), mad], options())).rejects.toMatchObject({
+      message: 'the message is not JSON',
+      where: 'n2',
+    });
   });
 });

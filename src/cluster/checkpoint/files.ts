@@ -157,7 +157,12 @@ export async function finishCheckpoint(part: string, dir: string, content: Check
     write(names.record, JSON.stringify(content.record, null, 2));
     const old = content.isReplacing === true && existsSync(dir) ? besideOf(dir, 'old') : undefined;
     if (old !== undefined) renameSync(dir, old);
-    renameSync(part, dir);
+    try {
+      renameSync(part, dir);
+    } catch (error) {
+      if (old !== undefined) renameSync(old, dir);
+      throw error;
+    }
     await syncDirectory(dirname(dir));
     if (old !== undefined) discardCheckpoint(old);
   } catch (error) {

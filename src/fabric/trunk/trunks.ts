@@ -18,6 +18,7 @@ import { Connection, type ConnectionOwner, type Fault } from './connection.ts';
 import { knock } from './knock.ts';
 import { type NetworkEnd, Peer } from './peer.ts';
 import { clientSecurity, connectionFault, serverSecurity } from './secure.ts';
+import { Strangers } from './strangers.ts';
 import { encodeHello, type Hello } from './wire.ts';
 
 export interface TrunkEvent {
@@ -45,9 +46,6 @@ export interface TrunksOptions {
 /** Connections that have not proved anything yet. */
 const mostStrangers = 64;
 const handshakeWithinMs = 5000;
-/** Between two events about strangers. */
-const strangersEveryMs = 10_000;
-
 /** To one that connects before this host was told who the others are. */
 const notYet = 'this host was not told of the others yet';
 /** To one that this host connects to. */
@@ -68,8 +66,7 @@ export class Trunks {
   #isTold = false;
   #helloIsDue = false;
   #isStopped = false;
-  #strangers = 0;
-  #toldOfStrangersAtMs = Number.NEGATIVE_INFINITY;
+  readonly #strangers = new Strangers((from, reason) => this.#tell('trunk-refused', from, reason));
   readonly #owner: ConnectionOwner;
 
   private constructor(options: TrunksOptions) {
@@ -97,7 +94,7 @@ export class Trunks {
     });
     this.#server.on('tlsClientError', (error, socket) => {
       socket.destroy();
-      this.#strangerFailed(socket.remoteAddress ?? 'somebody', error.message);
+      if (!this.#isStopped) this.#strangers.failed(socket.remoteAddress ?? 'somebody', error.message);
     });
     // A connection that was cut while it was taken is the other side's to make again.
     this.#server.on('error', () => {});
@@ -375,7 +372,7 @@ export class Trunks {
     const peer = this.#peerOf(connection) ?? this.#expected.get(connection);
     if (peer === undefined) {
       if (!this.#isStopped && reason !== notYet && reason !== knocked)
-        this.#strangerFailed('a host that connected', reason);
+        this.#strangers.failed('a host that connected', reason);
       return;
     }
     const wasUp = peer.connection === connection;
@@ -394,17 +391,6 @@ export class Trunks {
     if (this.#isStopped || peer.lastRefusal === reason) return;
     peer.lastRefusal = reason;
     this.#tell('trunk-refused', peer.host, reason);
-  }
-
-  /** Anybody can knock at the port, as often as they like: told now and then. */
-  #strangerFailed(from: string, reason: string): void {
-    this.#strangers++;
-    const nowMs = performance.now();
-    if (this.#isStopped || nowMs - this.#toldOfStrangersAtMs < strangersEveryMs) return;
-    this.#toldOfStrangersAtMs = nowMs;
-    const times = this.#strangers === 1 ? '' : ` (${this.#strangers} since the last time)`;
-    this.#strangers = 0;
-    this.#tell('trunk-refused', from, `${reason}${times}`);
   }
 
   #tell(kind: TrunkEvent['kind'], subject: string, text: string): void {

@@ -18,6 +18,7 @@ import {
   prefixSize,
 } from '../../address.ts';
 import { digestOf } from '../../canonical.ts';
+import { nameTrunk, trunkLimits } from '../../hosts.ts';
 import { fullNameOf } from '../../networks.ts';
 import type { Site, SiteSpec, VirtualNode } from './spec.ts';
 
@@ -115,7 +116,7 @@ export function withTrunks(fabric: FabricPlan, node: string, { nodes }: SiteFabr
     .filter(({ name }) => name !== node)
     .map(
       ({ name, mac }): PortPlan => ({
-        link: { name: `${fabricNetwork}/trunk.${name}`, out: {}, in: {}, isCut: false },
+        link: { name: nameTrunk(fabricNetwork, name), out: {}, in: {}, isCut: false },
         switch: 0,
         end: {
           kind: 'trunk',
@@ -123,16 +124,13 @@ export function withTrunks(fabric: FabricPlan, node: string, { nodes }: SiteFabr
           members: [{ mac, link: `${fabricNetwork}/${name}`, guest: fullNameOf(nodeCluster, name) }],
         },
         // Nothing is behind it but that v-node, with its own address.
-        limits: { macs: 1, broadcastsPerSecond: trunkBroadcastsPerSecond },
+        limits: { ...trunkLimits, macs: 1 },
       }),
     );
   const joined = (network: NetworkPlan): NetworkPlan =>
     network.name === fabricNetwork ? { ...network, ports: [...network.ports, ...trunks] } : network;
   return { ...fabric, networks: fabric.networks.map(joined), digest: digestOf(nodes) };
 }
-
-/** What comes by a trunk was let in by the fabric of its v-node. */
-const trunkBroadcastsPerSecond = 1e6;
 
 /** Lines of `/etc/hosts` by which a v-node knows the others; its own name it has already. */
 export function fabricHosts(node: string, { nodes }: SiteFabric): string {
