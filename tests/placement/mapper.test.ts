@@ -6,7 +6,7 @@ import { deadlineIn, noDeadline } from '../../src/placement/mapper/deadline.ts';
 import { findGrid } from '../../src/placement/mapper/heavy-edges.ts';
 import { mapRanks } from '../../src/placement/mapper/mapper.ts';
 import { costOf, type Placement, type Problem, problemOf } from '../../src/placement/mapper/problem.ts';
-import { recursivePlacement } from '../../src/placement/mapper/recursive.ts';
+import { halveAgain, recursivePlacement } from '../../src/placement/mapper/recursive.ts';
 import { anneal, improve } from '../../src/placement/mapper/search.ts';
 import { type PlaceOptions, place } from '../../src/placement/place.ts';
 import { generateTraffic } from '../../src/placement/traffic/generate.ts';
@@ -65,6 +65,10 @@ test('every way keeps the room of each place, and says what it costs', () => {
       expect(mapped.cost).toBeCloseTo(costOf(problem, mapped.placement), 6);
       const { placement: halved } = recursivePlacement(problem, seededRandom(seed), noDeadline);
       expectFits(problem, halved);
+      const first = costOf(problem, halved);
+      const saved = halveAgain(problem, halved, seededRandom(seed), noDeadline);
+      expectFits(problem, halved);
+      expect(first - costOf(problem, halved)).toBeCloseTo(saved, 6);
       const before = costOf(problem, halved);
       const fallen = improve(problem, halved, seededRandom(seed), noDeadline);
       expectFits(problem, halved);
@@ -194,6 +198,24 @@ describe('what structure gives', () => {
     const { metrics } = await place(generateTraffic(pattern, 3), parseNetworkText(form), options);
     expect(metrics.hopsPerByte).toBeLessThanOrEqual(hops + 1e-9);
   });
+});
+
+test('small parts are halved anew as long as it gains', () => {
+  const problem = problemFor(generateTraffic('cg:256', 1), 'torus:4x4x4/slots:4');
+  const random = seededRandom(1);
+  const { placement } = recursivePlacement(problem, random, noDeadline);
+  const fallen = [0, 1, 2].map(() => halveAgain(problem, placement, random, noDeadline));
+  expect(fallen[0]).toBeGreaterThan(0);
+  expect(Math.min(...fallen)).toBeGreaterThanOrEqual(0);
+});
+
+test('without time nothing is halved anew, and what there was stays', () => {
+  const problem = problemFor(generateTraffic('cg:64', 1), 'torus:4x4x4');
+  const { placement } = recursivePlacement(problem, seededRandom(1), noDeadline);
+  const before = placement.slice();
+  const over = deadlineIn(0, () => 1);
+  expect(() => halveAgain(problem, placement, seededRandom(1), over)).toThrow('the time limit is over');
+  expect(placement).toEqual(before);
 });
 
 test('the same seed gives the same placement', async () => {

@@ -21,6 +21,21 @@ export interface HalvingGraph {
   lean: Float64Array;
 }
 
+/** What refinement works with, used again for each graph: to make it anew for each small one takes as long as the rest. */
+export interface Bench {
+  gains: Float64Array;
+  heaps: readonly [GainHeap, GainHeap];
+  isLocked: Uint8Array;
+  moved: Int32Array;
+}
+
+/** @param count vertices of the largest graph */
+export function benchFor(count: number): Bench {
+  const gains = new Float64Array(count);
+  const heaps = [new GainHeap(gains), new GainHeap(gains)] as const;
+  return { gains, heaps, isLocked: new Uint8Array(count), moved: new Int32Array(count) };
+}
+
 /** Graphs of fewer vertices are not coarsened further. */
 const smallEnough = 80;
 const starts = 8;
@@ -35,6 +50,7 @@ const checkEvery = 4096;
 export function halve(
   graph: HalvingGraph,
   firstSize: number,
+  bench: Bench,
   random: Random,
   deadline: Deadline,
 ): Uint8Array {
@@ -42,22 +58,22 @@ export function halve(
   const coarser = graph.count > smallEnough ? coarsen(graph, random, deadline) : undefined;
   // A graph that hardly shrinks, as that of a star, is better cut as it is.
   if (coarser === undefined || coarser.graph.count > 0.95 * graph.count)
-    return halveSmall(graph, firstSize, random);
-  const coarseSides = halve(coarser.graph, firstSize, random, deadline);
+    return halveSmall(graph, firstSize, bench, random);
+  const coarseSides = halve(coarser.graph, firstSize, bench, random, deadline);
   const sides = new Uint8Array(graph.count);
   for (let vertex = 0; vertex < graph.count; vertex++) sides[vertex] = coarseSides[coarser.of[vertex]!]!;
-  refine(graph, sides, firstSize, random, deadline);
+  refine(graph, sides, firstSize, bench, random, deadline);
   return sides;
 }
 
 /** Grows the first half from several vertices, and keeps the best result. */
-function halveSmall(graph: HalvingGraph, firstSize: number, random: Random): Uint8Array {
+function halveSmall(graph: HalvingGraph, firstSize: number, bench: Bench, random: Random): Uint8Array {
   let best: Uint8Array | undefined;
   let bestCost = Number.POSITIVE_INFINITY;
   const tries = graph.count <= 8 ? 2 : graph.count <= 40 ? 4 : starts;
   for (let attempt = 0; attempt < tries; attempt++) {
-    const sides = grow(graph, firstSize, random, attempt === 0);
-    refine(graph, sides, firstSize, random);
+    const sides = grow(graph, firstSize, bench, random, attempt === 0);
+    refine(graph, sides, firstSize, bench, random);
     const cost =
       cutOf(graph, sides) + 1e6 * Math.max(0, offBalance(graph, sides, firstSize) - largestSize(graph));
     if (cost < bestCost) [best, bestCost] = [sides, cost];
@@ -90,11 +106,16 @@ export function cutOf({ count, starts: from, ends, weights, lean }: HalvingGraph
 }
 
 /** All in the second half but what is next to those already in the first, the most drawn one next. */
-function grow(graph: HalvingGraph, firstSize: number, random: Random, byLean: boolean): Uint8Array {
+function grow(
+  graph: HalvingGraph,
+  firstSize: number,
+  { gains, heaps: [heap] }: Bench,
+  random: Random,
+  byLean: boolean,
+): Uint8Array {
   const { count, starts: from, ends, weights, sizes, lean } = graph;
   const sides = new Uint8Array(count).fill(1);
-  const gains = new Float64Array(count);
-  const heap = new GainHeap(gains);
+  heap.clear();
   let left = firstSize;
   let next = random.below(count);
   if (byLean) for (let vertex = 0; vertex < count; vertex++) if (lean[vertex]! > lean[next]!) next = vertex;
@@ -219,14 +240,11 @@ export function refine(
   graph: HalvingGraph,
   sides: Uint8Array,
   firstSize: number,
+  { gains, heaps, isLocked, moved }: Bench,
   random: Random,
   deadline?: Deadline,
 ): void {
   const { count, starts: from, ends, weights, sizes, lean } = graph;
-  const gains = new Float64Array(count);
-  const heaps = [new GainHeap(gains), new GainHeap(gains)] as const;
-  const isLocked = new Uint8Array(count);
-  const moved = new Int32Array(count);
   const largest = largestSize(graph);
   const slack = largest === 1 ? 0 : largest;
   let first = 0;
@@ -237,7 +255,7 @@ export function refine(
     deadline?.check();
     heaps[0].clear();
     heaps[1].clear();
-    isLocked.fill(0);
+    isLocked.fill(0, 0, count);
     const isOff = Math.abs(first - firstSize) > slack;
     for (let i = 0, vertex = offset; i < count; i++) {
       const side = sides[vertex]!;

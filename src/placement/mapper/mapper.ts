@@ -9,7 +9,7 @@ import { type Deadline, TimeIsUp } from './deadline.ts';
 import { embed } from './embed.ts';
 import { findGrid } from './heavy-edges.ts';
 import { costOf, linearPlacement, type Placement, type Problem, shortestStep } from './problem.ts';
-import { recursivePlacement } from './recursive.ts';
+import { halveAgain, recursivePlacement } from './recursive.ts';
 import { anneal, improve } from './search.ts';
 
 /** How much work is done; each about ten times as long as the one before. */
@@ -66,7 +66,7 @@ function leastCost(problem: Problem): number {
 
 /** Swaps tried for each rank, by how many ranks there are, where each talks with a few. */
 function triesPerRank(ranks: number, isShared: boolean): number {
-  if (ranks <= 1024) return 1000;
+  if (ranks <= fewRanks) return 1000;
   if (ranks > 8192) return 250;
   // With several in a place there is more to find, and a try takes less.
   return isShared ? 1100 : 600;
@@ -76,15 +76,21 @@ function triesPerRank(ranks: number, isShared: boolean): number {
 const fewNeighbours = 10;
 /** Problems of so few ranks are searched from several beginnings. */
 const smallProblem = 128;
+/** Those of so few are halved several times: it takes less than starting lodge. */
+const fewRanks = 1024;
 const rounds = 20;
 
 interface Plan {
   halvings: number;
   /** Halvings that are tried beside where heat does no good. */
   otherHalvings: number;
+  /** How often small parts are halved anew, at most. */
+  timesAgain: number;
   annealings: number;
   /** Swaps tried in each annealing. */
   tries: number;
+  /** And in each that shows how much heat does good. */
+  trial: number;
   /** Whether it goes on where little more is likely to be found. */
   isThorough: boolean;
 }
@@ -94,15 +100,23 @@ function planFor(problem: Problem, effort: Effort): Plan {
   const isShared = room.some((slots) => slots > 1);
   const factor = { fast: 0.1, normal: 1, best: 12 }[effort];
   const degree = neighbours.length / ranks;
-  const tries = Math.min(
-    2e9,
-    factor * triesPerRank(ranks, isShared) * ranks * Math.min(1, fewNeighbours / degree),
-  );
+  const full = Math.min(2e9, factor * triesPerRank(ranks, isShared) * ranks);
   const annealings = ranks <= smallProblem ? 4 : effort === 'best' ? 2 : 1;
+  const tries = Math.ceil((full * Math.min(1, fewNeighbours / degree)) / annealings);
+  const trial = Math.min(mostOfTrial * tries, (shareOfTrial * full) / annealings);
   const isThorough = effort === 'best' || ranks <= smallProblem;
-  const halvings = isThorough ? 4 : ranks <= 1024 ? 3 : ranks <= 8192 && isShared ? 2 : 1;
-  const otherHalvings = ranks <= 8192 ? 4 : 1;
-  return { halvings, tries: Math.ceil(tries / annealings), annealings, otherHalvings, isThorough };
+  const halvings = isThorough ? 4 : 1;
+  const otherHalvings = isThorough ? 2 : ranks <= fewRanks || ranks > 8192 ? 1 : 0;
+  const timesAgain = isThorough ? 8 : ranks <= 8192 ? 4 : 0;
+  return {
+    halvings,
+    timesAgain,
+    annealings,
+    tries,
+    trial,
+    otherHalvings,
+    isThorough,
+  };
 }
 
 function search(
@@ -124,11 +138,21 @@ function search(
   }
   // What the structure gives is seldom found by halving, but costs as much time.
   const isLaid = best.way === 'grid' && grid?.isComplete !== true;
-  const halvings = isLaid && options.effort !== 'best' ? 0 : plan.halvings;
+  // Rows and columns that talk among themselves are many connections: to halve them takes as long as all else.
+  const isDear = best.way === 'grid' && problem.ranks > fewRanks;
+  const halvings = (isLaid || isDear) && options.effort !== 'best' ? 0 : plan.halvings;
   const halved = (): Placement => {
     const { placement, isCut } = recursivePlacement(problem, random, deadline);
-    keep(placement, 'halving');
+    let cost = keep(placement, 'halving');
     if (isCut) throw new TimeIsUp();
+    for (let again = 0; again < plan.timesAgain; again++) {
+      try {
+        const fallen = halveAgain(problem, placement, random, deadline);
+        if (fallen < worthAgain * cost) break;
+      } finally {
+        cost = keep(placement, 'halving');
+      }
+    }
     return placement;
   };
   for (let i = 0; i < halvings; i++) halved();
@@ -156,7 +180,7 @@ function search(
     // Small problems are begun anew from chance now and then: from some placements no small change leads on.
     const isAnew = problem.ranks <= smallProblem && again % 2 === 1;
     const start = isAnew ? Int32Array.from(shuffle(Array.from(best.placement), random)) : best.placement;
-    const [tries, trial, before] = [plan.tries, plan.tries * shareOfTrial, best.cost];
+    const [{ tries, trial }, before] = [plan, best.cost];
     const gentle = annealed(start, trial, 0);
     // Heat finds more, but some structures melt in it and do not come back.
     const hot = annealed(best.placement, trial, warm);
@@ -170,6 +194,10 @@ function search(
 
 /** Of each annealing, what is taken to see how much heat does good, twice. */
 const shareOfTrial = 0.1;
+/** Where rows are long, and tries few, up to so much: from fewer for each rank nothing would be learnt. */
+const mostOfTrial = 0.3;
+/** What halving small parts anew must save of the cost, to be done once more. */
+const worthAgain = 0.002;
 /** Growth of the cost up to which it is warmed where nothing melts. */
 const warm = 0.05;
 /** What both trials leave of the cost, where more of them is not worth the time. */

@@ -8,13 +8,8 @@
 
 import type { Random } from '../../random.ts';
 import { type Deadline, TimeIsUp } from './deadline.ts';
-import { type HalvingGraph, halve, refine } from './halves.ts';
+import { type Bench, benchFor, type HalvingGraph, halve, refine } from './halves.ts';
 import type { Placement, Problem } from './problem.ts';
-
-/** Memory for graphs of parts, used again and again. */
-interface Scratch {
-  local: Int32Array;
-}
 
 /** A placement by halving. Where the time does not suffice, ranks are shared out by their order below some level. */
 export function recursivePlacement(
@@ -22,15 +17,40 @@ export function recursivePlacement(
   random: Random,
   deadline: Deadline,
 ): { placement: Placement; isCut: boolean } {
-  const { ranks, hierarchy, room } = problem;
-  const { order, low, high, left, right, centre } = hierarchy;
-  const sums = new Float64Array(order.length + 1);
-  for (let at = 0; at < order.length; at++) sums[at + 1] = sums[at]! + room[order[at]!]!;
-  const roomOf = (part: number): number => sums[high[part]!]! - sums[low[part]!]!;
+  const { ranks, hierarchy } = problem;
+  const at = new Int32Array(ranks).fill(hierarchy.centre[0]!);
+  const all = Int32Array.from({ length: ranks }, (_, rank) => rank);
+  const isCut = descend(halvingOf(problem, at, ranks, random), 0, all, deadline);
+  return { placement: at, isCut };
+}
+
+interface Halving {
+  problem: Problem;
   /** The place by which each rank's distance to others is measured. */
-  const at = new Int32Array(ranks).fill(centre[0]!);
-  const scratch: Scratch = { local: new Int32Array(ranks).fill(-1) };
-  let open = new Map<number, Int32Array>([[0, Int32Array.from({ length: ranks }, (_, rank) => rank)]]);
+  at: Int32Array;
+  /** Room in the places of the hierarchy before each. */
+  sums: Float64Array;
+  /** Index of each rank in the part that is being halved, else -1. */
+  local: Int32Array;
+  bench: Bench;
+  random: Random;
+}
+
+/** @param largest ranks of the largest part that is halved */
+function halvingOf(problem: Problem, at: Int32Array, largest: number, random: Random): Halving {
+  const { ranks, hierarchy, room } = problem;
+  const { order } = hierarchy;
+  const sums = new Float64Array(order.length + 1);
+  for (let i = 0; i < order.length; i++) sums[i + 1] = sums[i]! + room[order[i]!]!;
+  return { problem, at, sums, local: new Int32Array(ranks).fill(-1), bench: benchFor(largest), random };
+}
+
+/** Halves a part down to its places. @returns whether the time did not suffice */
+function descend(halving: Halving, top: number, all: Int32Array, deadline: Deadline): boolean {
+  const { problem, at, sums } = halving;
+  const { low, high, left, right, centre } = problem.hierarchy;
+  const roomOf = (part: number): number => sums[high[part]!]! - sums[low[part]!]!;
+  let open = new Map<number, Int32Array>([[top, all]]);
   let isCut = false;
   while (open.size > 0) {
     const next = new Map<number, Int32Array>();
@@ -45,7 +65,7 @@ export function recursivePlacement(
       let sides: Uint8Array;
       try {
         const cut = { members, firstSize, one: centre[one]!, other: centre[other]! };
-        sides = splitMembers(problem, cut, at, scratch, random, deadline);
+        sides = splitMembers(halving, cut, deadline);
       } catch (thrown) {
         isCut = noted(thrown);
         fillInOrder(problem, part, members, at);
@@ -62,7 +82,75 @@ export function recursivePlacement(
     }
     open = next;
   }
-  return { placement: at, isCut };
+  return isCut;
+}
+
+/** Parts of more ranks are not halved anew: it takes longer, and of what is large the first halving is good. */
+const mostAnew = 256;
+
+/**
+ * Small parts halved anew, one after the other: in the first halving it was known of all others only about where they
+ * would be, now it is known in which place. What comes out worse is taken back.
+ * @param placement changed in place, better at every moment
+ * @returns what the cost has fallen by
+ * @throws TimeIsUp
+ */
+export function halveAgain(
+  problem: Problem,
+  placement: Placement,
+  random: Random,
+  deadline: Deadline,
+): number {
+  const { order, low, high, left, right, centre } = problem.hierarchy;
+  const halving = halvingOf(problem, placement, mostAnew, random);
+  const positions = new Int32Array(order.length);
+  for (let i = 0; i < order.length; i++) positions[order[i]!] = i;
+  let fallen = 0;
+  const anew = (part: number, members: Int32Array): void => {
+    const before = members.map((rank) => placement[rank]!);
+    const costBefore = costOfMembers(halving, members);
+    for (const rank of members) placement[rank] = centre[part]!;
+    const isCut = descend(halving, part, members, deadline);
+    const gain = costBefore - costOfMembers(halving, members);
+    if (gain > 0) fallen += gain;
+    else for (let i = 0; i < members.length; i++) placement[members[i]!] = before[i]!;
+    if (isCut) throw new TimeIsUp();
+  };
+  // Larger parts before those that they consist of.
+  const open: [part: number, members: Int32Array][] = [
+    [0, Int32Array.from({ length: problem.ranks }, (_, rank) => rank)],
+  ];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const [part, members] = next;
+    // Pairs are better off with swaps.
+    if (left[part]! < 0 || members.length <= 2) continue;
+    if (members.length <= mostAnew) anew(part, members);
+    for (const half of [left[part]!, right[part]!]) {
+      const inside = members.filter((rank) => {
+        const position = positions[placement[rank]!]!;
+        return position >= low[half]! && position < high[half]!;
+      });
+      open.push([half, inside]);
+    }
+  }
+  return fallen;
+}
+
+/** What all connections of some ranks cost, each pair of them once. */
+function costOfMembers({ problem, at, local }: Halving, members: Int32Array): number {
+  const { offsets, neighbours, weights, metric, power } = problem;
+  for (const rank of members) local[rank] = 0;
+  let sum = 0;
+  for (const rank of members) {
+    for (let arc = offsets[rank]!; arc < offsets[rank + 1]!; arc++) {
+      const other = neighbours[arc]!;
+      const distance = metric.distance(at[rank]!, at[other]!);
+      const cost = weights[arc]! * (power === 1 ? distance : distance ** 4);
+      sum += local[other] === 0 ? cost / 2 : cost;
+    }
+  }
+  for (const rank of members) local[rank] = -1;
+  return sum;
 }
 
 /** Ranks into the places of a part as they come. */
@@ -97,11 +185,8 @@ interface Cut {
 }
 
 function splitMembers(
-  problem: Problem,
+  { problem, at, local, bench, random }: Halving,
   { members, firstSize, one, other }: Cut,
-  at: Int32Array,
-  { local }: Scratch,
-  random: Random,
   deadline: Deadline,
 ): Uint8Array {
   const count = members.length;
@@ -151,8 +236,8 @@ function splitMembers(
     graph.starts[i + 1] = filled;
   }
   for (let i = 0; i < count; i++) local[members[i]!] = -1;
-  const sides = halve(graph, firstSize, random, deadline);
-  settle(graph, sides, firstSize, random);
+  const sides = halve(graph, firstSize, bench, random, deadline);
+  settle(graph, sides, firstSize, bench, random);
   return sides;
 }
 
@@ -176,11 +261,17 @@ function leanOf(
 }
 
 /** What refinement could not bring to the exact sizes. */
-function settle(graph: HalvingGraph, sides: Uint8Array, firstSize: number, random: Random): void {
+function settle(
+  graph: HalvingGraph,
+  sides: Uint8Array,
+  firstSize: number,
+  bench: Bench,
+  random: Random,
+): void {
   let first = 0;
   for (const side of sides) if (side === 0) first++;
   if (first === firstSize) return;
-  refine(graph, sides, firstSize, random);
+  refine(graph, sides, firstSize, bench, random);
   first = 0;
   for (const side of sides) if (side === 0) first++;
   for (let i = 0; first !== firstSize && i < sides.length; i++) {
