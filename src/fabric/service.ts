@@ -58,6 +58,8 @@ export class FabricService {
   readonly #io: SocketIo;
   readonly #means: Means;
   #plan: FabricPlan | undefined;
+  /** The captures that were opened last, by their links. */
+  readonly #captured = new Map<string, CapturePlan>();
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -128,9 +130,15 @@ export class FabricService {
     'capture-start': async ({ link: name, capture: plan }) => {
       const link = this.graph.link(name);
       const filter = await this.#means.filterOf(plan, name);
+      const before = this.graph.captures.has(name) ? this.#captured.get(name) : undefined;
       // The one that runs may write the same files: it ends first.
       await this.graph.takeCapture(link)?.close();
-      this.graph.setCapture(link, this.#openCapture(name, plan, filter));
+      try {
+        this.graph.setCapture(link, this.#openCapture(name, plan, filter));
+      } catch (error) {
+        if (before !== undefined) this.#captureAgain(link, before);
+        throw error;
+      }
       return null;
     },
     'capture-stop': async ({ link }) => {
@@ -176,6 +184,15 @@ export class FabricService {
     openCapture: (link) => this.#openCapture(link.name, link.capture!),
   };
 
+  /** Goes on with a capture that made room for one that could not be begun. */
+  #captureAgain(link: Link, plan: CapturePlan): void {
+    try {
+      this.graph.setCapture(link, this.#openCapture(link.name, plan));
+    } catch (error) {
+      this.graph.tell(link.name, { kind: 'capture-failed', detail: (error as Error).message }, false);
+    }
+  }
+
   #openCapture(name: string, plan: CapturePlan, filter?: BpfProgram) {
     const failed = (error: Error): void => {
       const link = this.graph.links.get(name);
@@ -186,7 +203,9 @@ export class FabricService {
         .catch(() => {});
       this.graph.tell(name, { kind: 'capture-failed', detail: error.message }, false);
     };
-    return this.#means.openCapture(plan, name, failed, filter);
+    const capture = this.#means.openCapture(plan, name, failed, filter);
+    this.#captured.set(name, plan);
+    return capture;
   }
 
   #ends(): PortEnd[] {

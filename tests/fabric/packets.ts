@@ -82,17 +82,26 @@ export function udp({ from, to, fromPort, toPort, data = Buffer.alloc(0) }: Port
 export const tcpFlags = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16 } as const;
 
 export function tcp(
-  options: PortsOptions & { flags?: number; sequence?: number; acknowledged?: number },
+  options: PortsOptions & {
+    flags?: number;
+    sequence?: number;
+    acknowledged?: number;
+    window?: number;
+    /** TCP options, whole words of 4 bytes. */
+    extra?: Buffer;
+  },
 ): Buffer {
   const { from, to, fromPort, toPort, data = Buffer.alloc(0), flags = tcpFlags.syn } = options;
-  const header = Buffer.alloc(20);
+  const { window = 65_535, extra = Buffer.alloc(0) } = options;
+  const header = Buffer.alloc(20 + extra.length);
+  extra.copy(header, 20);
   header.writeUInt16BE(fromPort, 0);
   header.writeUInt16BE(toPort, 2);
   header.writeUInt32BE(options.sequence ?? 0, 4);
   header.writeUInt32BE(options.acknowledged ?? 0, 8);
-  header[12] = 5 << 4;
+  header[12] = (header.length / 4) << 4;
   header[13] = flags;
-  header.writeUInt16BE(65_535, 14);
+  header.writeUInt16BE(window, 14);
   const payload = Buffer.concat([header, data]);
   payload.writeUInt16BE(checksum(pseudoHeader(6, from, to, payload.length), payload), 16);
   return ipv4({ protocol: 6, from, to, payload });

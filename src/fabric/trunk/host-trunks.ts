@@ -39,7 +39,8 @@ export function hostTrunks(tell: (event: FabricEvent) => void): HostTrunks {
           digest,
           key: readTrunkKey(request.keyFile),
           io,
-          onEvent: ({ kind, subject, text }) => tell({ atMs: Date.now(), link: subject, kind, detail: text }),
+          onEvent: ({ kind, subject, text }) =>
+            tell({ atMs: Date.now(), link: subject, kind, ...(text === '' ? {} : { detail: text }) }),
         });
         joined = { trunks, request };
         return { port: trunks.port };

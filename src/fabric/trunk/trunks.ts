@@ -25,7 +25,7 @@ export interface TrunkEvent {
   kind: 'trunk-up' | 'trunk-down' | 'trunk-refused';
   /** The other host; an address while it is not known who it is. */
   subject: string;
-  /** For people. What the other side said of itself may be in it. */
+  /** For people; empty where the kind says all. What the other side said of itself may be in it. */
   text: string;
 }
 
@@ -358,11 +358,11 @@ export class Trunks {
       }
       peer.isGood();
     }
-    const other = hello.digest === this.#digest ? '' : '; it has another plan of the cluster';
+    const other = hello.digest === this.#digest ? '' : 'it has another plan of the cluster';
     if (isNew) {
       // Who connected has said it before; but what changed since then was not told, while nobody was known to be there.
       connection.sayHello();
-      this.#tell('trunk-up', hello.host, `connected${other}`);
+      this.#tell('trunk-up', hello.host, other);
     }
     peer.setPaused();
     peer.joinEnds();

@@ -28,8 +28,9 @@ import {
   write32,
 } from '../ipv4.ts';
 import type { UplinkEnd } from '../plan.ts';
-import { Flows, firstPort, flowStates } from './flows.ts';
+import { Flows, firstPort, flowStates, mostFlows } from './flows.ts';
 import { compileRules, type Destinations, protocolNumbers } from './rules.ts';
+import { windowShiftOf } from './window-scale.ts';
 
 /** What becomes of a frame. The first are about all frames, those from `denied` on are reasons. */
 export const verdicts = [
@@ -85,6 +86,8 @@ interface Published {
 
 /** So many callers of a published port are remembered. */
 const mostCallers = 4096;
+/** What the port of a guest takes at once is four times this: some connections have room beside each other. */
+const mostWindowBytes = 131_072;
 
 /** Below 2^53: 32 bits of address and 16 of port. */
 function endpointKey(address: number, port: number): number {
@@ -96,6 +99,8 @@ export class UplinkFilter {
   readonly bytes: Buffer;
   length = 0;
   readonly flows = new Flows();
+  /** By flow: a guest's windows are told in units of 2 to the power of this many bytes. */
+  readonly #windowShifts = new Uint8Array(mostFlows);
   readonly #destinations: Destinations;
   readonly #isHostAddress: (address: number) => boolean;
   readonly #gateway: number;
@@ -184,6 +189,7 @@ export class UplinkFilter {
       this.flows.touch(flow, nowMs);
       this.#follow(flow, flags, tcpSyn);
     }
+    if (protocol === protocolNumbers.tcp) this.#limitWindow(flow, flags);
     bytes.set(this.#passtMac, 0);
     bytes.set(insideMac, 6);
     this.#replaceAddress(26, this.#gateway);
@@ -251,6 +257,21 @@ export class UplinkFilter {
     else if (state[flow] === flowStates.closing && reopens !== 0 && (flags & reopens) !== 0) {
       state[flow] = flowStates.opening;
     } else if (state[flow] === flowStates.opening && (flags & tcpAck) !== 0) state[flow] = flowStates.open;
+  }
+
+  /**
+   * Says no larger window than the way to the guest has room for, in the guest's segment that lies in `bytes`. passt
+   * knows of no congestion: it sends as much as the window says, and after a loss all of that again.
+   */
+  #limitWindow(flow: number, flags: number): void {
+    const shifts = this.#windowShifts;
+    if ((flags & tcpSyn) !== 0) shifts[flow] = windowShiftOf(this.bytes, this.#transport);
+    if ((flags & (tcpSyn | tcpAck | tcpRst)) !== tcpAck) return;
+    const at = this.#transport;
+    const window = read16(this.bytes, at + 14);
+    const told = Math.min(window, Math.max(1, mostWindowBytes >>> shifts[flow]!));
+    write16(this.bytes, at + 14, told);
+    this.#adjustTransport(at + 16, window, told);
   }
 
   /** Copies a frame with an IPv4 packet, checked, into `bytes`. @returns what is wrong with it, if anything */

@@ -42,6 +42,7 @@ export function openUplinkEnd(
   const program = findPasst();
   const argv = passtArguments(end.gateway, subnet, end.publish);
   const filter = new UplinkFilter({ end, subnet, mtuBytes, isHostAddress: hostAddresses() });
+  const incoming = Buffer.alloc(filter.bytes.length);
   const counts = new Map<Verdict, number>();
   const { pool } = io.fabric;
   let sink: PortSink | undefined;
@@ -65,7 +66,11 @@ export function openUplinkEnd(
   function take(buffer: Buffer, offset: number, length: number): void {
     const verdict = filter.incoming(buffer, offset, length, performance.now());
     count(verdict);
-    if (verdict === 'pass') sink?.frame(filter.bytes, 0, filter.length);
+    if (verdict !== 'pass') return;
+    // While the fabric takes it, frames may come the other way, through the filter and its memory.
+    const { length: passed } = filter;
+    filter.bytes.copy(incoming, 0, 0, passed);
+    sink?.frame(incoming, 0, passed);
   }
 
   const parser = new FrameParser(
