@@ -195,7 +195,7 @@ export interface AgentOptions {
 export class AgentClient {
   readonly process: ChildProcess;
   readonly #socket: Socket;
-  readonly #parser: FrameParser;
+  #parser = this.#newParser();
   readonly #ring: AgentOptions['ring'];
   readonly waiters = new Waiters();
   /** Frames of no session, in their order. */
@@ -228,7 +228,15 @@ export class AgentClient {
     this.process.on('exit', () => this.waiters.changed());
     this.#socket = this.process.stdio[3] as Socket;
     this.#socket.on('error', () => {});
-    const parser = new FrameParser(
+    this.#socket.on('data', (bytes: Buffer) => {
+      const fromHello = this.#expects === undefined ? bytes : this.#findHello(bytes);
+      if (fromHello !== undefined) this.#parser.push(fromHello);
+      this.waiters.changed();
+    });
+  }
+
+  #newParser(): FrameParser {
+    return new FrameParser(
       (frame) => {
         try {
           this.#take(frame);
@@ -240,12 +248,6 @@ export class AgentClient {
         this.fault ??= new Error(reason);
       },
     );
-    this.#parser = parser;
-    this.#socket.on('data', (bytes: Buffer) => {
-      const fromHello = this.#expects === undefined ? bytes : this.#findHello(bytes);
-      if (fromHello !== undefined) parser.push(fromHello);
-      this.waiters.changed();
-    });
   }
 
   /** What comes before a HELLO may be cut off anywhere. */
@@ -254,7 +256,7 @@ export class AgentClient {
     const at = this.#unread.indexOf(this.#expects!);
     if (at < headerBytes) return undefined;
     this.#expects = undefined;
-    this.#parser.reset();
+    this.#parser = this.#newParser();
     this.#sessions.clear();
     return this.#unread.subarray(at - headerBytes);
   }

@@ -214,8 +214,11 @@ class Link {
     });
     this.#parser = new FrameParser(
       (frame) => this.#take(frame),
-      (reason) => this.#onBroken(reason),
+      (reason) => this.broken(reason),
     );
+    // Until the HELLO, only that counts: what an earlier host left half-read on the line may be cut anywhere, and a
+    // serial line of user-mode Linux gives back the doorbells that came before the agent made it raw.
+    this.#parser.passesOverGarbage = true;
     transport.onData((bytes) => this.#parser.push(bytes));
     transport.onClose(() => this.fail(new LodgeError('channel-broken', 'the guest closed its channel')));
   }
@@ -309,12 +312,6 @@ class Link {
     this.fail(new LodgeError('channel-broken', 'the channel was closed by this host'));
   }
 
-  #onBroken(reason: string): void {
-    // What an earlier host left half-read on the line may be cut anywhere: until the HELLO, only that counts.
-    if (!this.#isSynchronised) this.#parser.reset();
-    else this.broken(reason);
-  }
-
   #take(frame: Frame): void {
     if (frame.type === frameTypes.CONSUMED && frame.payload.length === 8) {
       this.#transport.consumed(frame.payload.readBigUInt64LE());
@@ -357,6 +354,7 @@ class Link {
       return;
     }
     this.#isSynchronised = true;
+    this.#parser.passesOverGarbage = false;
     this.#hello?.resolve(textOf(payload.subarray(12)));
   }
 }

@@ -131,9 +131,11 @@ export interface Frame {
  * Cuts a byte stream into frames, however it was split. A DATA frame may be handed on in several parts as its
  * bytes come, so that nothing is copied; all other frames are whole.
  *
- * What breaks the rules is told once, by `onBroken`; after that the parser takes nothing until `reset`.
+ * What breaks the rules is told once, by `onBroken`; after that the parser takes nothing.
  */
 export class FrameParser {
+  /** While true, what is no frame is passed over, byte by byte, instead of breaking the rules. */
+  passesOverGarbage = false;
   readonly #onFrame: (frame: Frame) => void;
   readonly #onBroken: (reason: string) => void;
   /** Bytes of a frame that is not whole yet, and how many are needed before it is worth looking again. */
@@ -147,12 +149,6 @@ export class FrameParser {
   constructor(onFrame: (frame: Frame) => void, onBroken: (reason: string) => void) {
     this.#onFrame = onFrame;
     this.#onBroken = onBroken;
-  }
-
-  reset(): void {
-    this.#keep(Buffer.alloc(0), headerBytes);
-    this.#data.leftBytes = 0;
-    this.#isBroken = false;
   }
 
   push(piece: Buffer): void {
@@ -179,15 +175,17 @@ export class FrameParser {
         continue;
       }
       if (bytes[at] !== firstByte) {
-        this.#break(`a frame starts with byte ${bytes[at]}`);
-        break;
+        if (this.#isEndedBy(`a frame starts with byte ${bytes[at]}`)) break;
+        at++;
+        continue;
       }
       if (bytes.length - at < headerBytes) break;
       const type = bytes[at + 1]!;
       const payloadBytes = bytes.readUInt32LE(at + 8);
       if (payloadBytes > maxPayloadBytes) {
-        this.#break(`a frame of ${payloadBytes} bytes`);
-        break;
+        if (this.#isEndedBy(`a frame of ${payloadBytes} bytes`)) break;
+        at++;
+        continue;
       }
       const stream = bytes.readUInt16LE(at + 2);
       const session = bytes.readUInt32LE(at + 4);
@@ -212,8 +210,10 @@ export class FrameParser {
     this.#neededBytes = neededBytes;
   }
 
-  #break(reason: string): void {
+  #isEndedBy(reason: string): boolean {
+    if (this.passesOverGarbage) return false;
     this.#isBroken = true;
     this.#onBroken(reason);
+    return true;
   }
 }

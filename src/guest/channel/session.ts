@@ -2,6 +2,7 @@
 
 import { getSystemErrorMap } from 'node:util';
 import { LodgeError } from '../../errors.ts';
+import { fixWith, key } from '../../fix.ts';
 import {
   encodeFrame,
   encodeHeader,
@@ -181,8 +182,14 @@ export class Session {
         notFound ? 'command-not-found' : 'command-not-executable',
         `the guest could not start the command: ${refusedParts[stage] ?? ''}'${text}': ${reasonOf(errno)}`,
         stage === 'cwd'
-          ? { fix: 'share the directory with -v, or choose one with --cwd that the user may enter' }
-          : {},
+          ? {
+              fix: fixWith`share the directory (${key('volumes')}), or choose one with --cwd that the user may enter`,
+            }
+          : stage === 'user'
+            ? {
+                fix: 'in namespaces that an ordinary user has made, nobody but that user exists: leave out --user',
+              }
+            : {},
       ),
     );
     return undefined;

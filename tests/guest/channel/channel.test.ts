@@ -139,9 +139,13 @@ describe('a channel', () => {
 });
 
 /** A guest that answers the SYNC rightly and then sends what it likes. */
-function hostileGuest(after: (socket: Socket, session: number) => void): (socket: Socket) => void {
+function hostileGuest(
+  after: (socket: Socket, session: number) => void,
+  before = '',
+): (socket: Socket) => void {
   return (socket) => {
     socket.on('error', () => {});
+    socket.write(before);
     socket.on('data', (bytes: Buffer) => {
       const sync = bytes.indexOf('lodge-sync-v1');
       if (sync >= 0) {
@@ -203,6 +207,12 @@ describe('a hostile guest', () => {
     const all = await greeting;
     expect(all.findIndex((byte) => byte !== 0)).toBe(zeros);
     await expect(connecting).rejects.toMatchObject({ code: 'boot-timeout' });
+  });
+
+  it('is spoken with also when its line says something before it does', async () => {
+    // As a serial line gives back what comes before it is made raw.
+    guestSide = hostileGuest(() => {}, '^A^A');
+    expect((await connect()).kernelRelease).toBe('6.1');
   });
 
   it('that never answers is given up in time', async () => {

@@ -13,12 +13,13 @@ interface Parsed {
   broken: string[];
 }
 
-function parse(pieces: readonly Uint8Array[]): Parsed {
+function parse(pieces: readonly Uint8Array[], passesOverGarbage = false): Parsed {
   const parsed: Parsed = { frames: [], broken: [] };
   const parser = new FrameParser(
     (frame) => parsed.frames.push({ ...frame, payload: Buffer.from(frame.payload) }),
     (reason) => parsed.broken.push(reason),
   );
+  parser.passesOverGarbage = passesOverGarbage;
   for (const piece of pieces) parser.push(Buffer.from(piece));
   return parsed;
 }
@@ -76,6 +77,21 @@ describe('frames', () => {
     const { frames, broken } = parse([bytes, encodeFrame(frameTypes.PONG, 0)]);
     expect(frames).toEqual([]);
     expect(broken).toHaveLength(1);
+  });
+  it('are found behind garbage where that is passed over', () => {
+    const frame = encodeFrame(frameTypes.HELLO, 0, Buffer.from('x'));
+    const tooLong = Buffer.concat([encodeFrame(9, 1).subarray(0, 8), Buffer.from([1, 0, 1, 0])]);
+    const noByteOfFrames = fc
+      .uint8Array({ maxLength: 40 })
+      .map((bytes) => bytes.filter((byte) => byte !== 0x4c));
+    fc.assert(
+      fc.property(fc.array(fc.oneof(noByteOfFrames, fc.constant(tooLong))), (garbage) => {
+        const { frames, broken } = parse([...garbage, frame, ...garbage, frame], true);
+        expect(frames.map(({ type }) => type)).toEqual([frameTypes.HELLO, frameTypes.HELLO]);
+        expect(broken).toEqual([]);
+      }),
+      { examples: [[[Buffer.from('^A^A')]]] },
+    );
   });
   it('never make the parser throw, whatever comes', () => {
     fc.assert(fc.property(fc.array(fc.uint8Array({ maxLength: 200 })), (pieces) => void parse(pieces)));
