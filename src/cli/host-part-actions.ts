@@ -3,23 +3,26 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { applySteps, stepsTo } from '../cluster/apply.ts';
+import { requireSeen } from '../cluster/checkpoint/files.ts';
 import { requireSavable } from '../cluster/checkpoint/plan.ts';
 import type { Step } from '../cluster/diff.ts';
 import { bootRoom, usableCpuCount } from '../cluster/governor.ts';
 import { clusterKeys, planSetUps } from '../cluster/guest-setup.ts';
 import { lockCluster } from '../cluster/lock.ts';
-import { checkBridges, lookHere, readPressure } from '../cluster/look.ts';
+import { checkBridges, type HostLook, lookHere, planPlaced, readPressure } from '../cluster/look.ts';
+import { namedFault } from '../cluster/placed-fault.ts';
 import type { ClusterPlan, FoundForGuest } from '../cluster/plan.ts';
 import { makeClusterDir, writeClusterSecret } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import type { GuestPlan } from '../guest/plan.ts';
-import { listGuests } from '../guest/state.ts';
+import { listGuests, viewGuest } from '../guest/state.ts';
 import { sweep } from '../guest/sweep.ts';
-import { openStore, type Store } from '../image/store.ts';
+import { requireSources } from '../guest/volume-sources.ts';
+import { openStore } from '../image/store.ts';
 import { probeLimits } from '../machine/basics.ts';
 import type { MachineBasics } from '../machine/machine.ts';
 import { bodyOfError, type ErrorBody } from '../server/api.ts';
-import { actionsFor, checkMemory, endCluster, residentBytes } from './cluster-actions.ts';
+import { actionsFor, checkMemory, endCluster, residentBytes, startingIn } from './cluster-actions.ts';
 import type { HostPartRequest } from './host-part.ts';
 
 export interface LookAnswer {
@@ -42,6 +45,8 @@ export interface LookAnswer {
 
 export interface StepsAnswer {
   steps: Step[];
+  /** What of a guest that is to be started cannot be had here. */
+  fault?: { guest: string; error: ErrorBody };
 }
 
 export async function hostPartVerb(): Promise<void> {
@@ -122,7 +127,9 @@ async function apply({
   whole,
   part,
   secret,
+  trial,
 }: HostPartRequest & { op: 'check' | 'apply' }): Promise<StepsAnswer> {
+  if (trial !== undefined) requireSeen(trial);
   await checkBridges(part.fabric);
   const store = openStore();
   await sweep(store);
@@ -131,18 +138,29 @@ async function apply({
   const steps = stepsTo(part, setUps);
   checkMemory(part, steps);
   if (op === 'check') {
-    if (whole.onEnd !== undefined) await requireSavableHere(part, store);
+    const fault = sourceFault(part, steps);
+    if (fault !== undefined) return { steps, fault };
+  }
+  const here = lookHere({ store, onProgress: op === 'check' ? tell : () => {}, cwd: part.cwd });
+  const guestPlan = await planPlaced(part.guests, steps, async (guest) => {
+    try {
+      return await here.guestPlan(part.name, guest);
+    } catch (error) {
+      throw namedFault(error, guest.name);
+    }
+  });
+  if (op === 'check') {
+    if (whole.onEnd !== undefined) await requireSavableHere(part, steps, here);
     return { steps };
   }
   makeClusterDir(part.name);
   writeClusterSecret(part.name, secret);
   const basics = probeLimits();
-  const here = lookHere({ store, onProgress: () => {}, cwd: part.cwd });
   await applySteps({
     plan: part,
     steps,
     setUps,
-    guestPlan: (guest) => here.guestPlan(part.name, guest),
+    guestPlan,
     actions: actionsFor(whole, keys, store),
     room: () => bootRoom(usableCpuCount(basics), readPressure()),
     onProgress: ({ doing, ready }) => tell(`${ready} ${doing}`),
@@ -150,11 +168,28 @@ async function apply({
   return { steps };
 }
 
+/** The first guest that is to be started and does not find the directories that it shares. */
+function sourceFault({ guests, cwd }: ClusterPlan, steps: readonly Step[]): StepsAnswer['fault'] {
+  const starting = startingIn(steps);
+  for (const { name, spec } of guests.filter(({ fullName }) => starting.has(fullName))) {
+    try {
+      requireSources(spec, cwd);
+    } catch (error) {
+      // Who asks has the spec, and tells the place.
+      return { guest: name, error: bodyOfError(error) };
+    }
+  }
+  return undefined;
+}
+
 /** Whether all guests can be saved at the end of the job. @throws LodgeError `checkpoint` */
-async function requireSavableHere(part: ClusterPlan, store: Store): Promise<void> {
-  const here = lookHere({ store, onProgress: tell, cwd: part.cwd });
+async function requireSavableHere(part: ClusterPlan, steps: readonly Step[], here: HostLook): Promise<void> {
+  const starting = startingIn(steps);
   const plans = new Map<string, GuestPlan>();
-  for (const guest of part.guests) plans.set(guest.name, await here.guestPlan(part.name, guest));
+  for (const guest of part.guests) {
+    const there = starting.has(guest.fullName) ? undefined : viewGuest(guest.fullName)?.plan;
+    plans.set(guest.name, there ?? (await here.alonePlan(part.name, guest)));
+  }
   requireSavable(plans);
 }
 

@@ -9,7 +9,14 @@ export type HostPartRequest =
   /** What these guests get here, and what there is for them. */
   | { op: 'look'; cwd: string; guests: AskedGuest[] }
   /** The steps to make the part so, and, with `apply`, their doing. */
-  | { op: 'check' | 'apply'; whole: ClusterPlan; part: ClusterPlan; secret: string }
+  | {
+      op: 'check' | 'apply';
+      whole: ClusterPlan;
+      part: ClusterPlan;
+      secret: string;
+      /** A checkpoint begun where the cluster is to be saved, for this host to see. */
+      trial?: string;
+    }
   | { op: 'down'; name: string; graceMs: number }
   /** Holds the lock of a cluster until standard input ends. */
   | { op: 'lock'; name: string };

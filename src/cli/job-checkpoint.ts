@@ -1,5 +1,6 @@
 /** What `checkpoint` and `restore` do in a job: the agents of its hosts do it together. */
 
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readRecord, readSecret } from '../cluster/checkpoint/files.ts';
 import { matchHosts } from '../cluster/checkpoint/hosts.ts';
@@ -13,15 +14,18 @@ import {
 } from '../cluster/engine/rendezvous.ts';
 import type { SlurmJob } from '../cluster/engine/slurm-job.ts';
 import { clusterOnHost } from '../cluster/hosts.ts';
-import { LodgeError } from '../errors.ts';
+import { LodgeError, retold } from '../errors.ts';
 import { guestsDir } from '../guest/state.ts';
 import { foldHostList } from '../host-list.ts';
+import { openStore } from '../image/store.ts';
+import { requireImagesHere } from '../server/checkpoints.ts';
 import { callDoorWithProgress } from '../server/client.ts';
 import { ensureJob, openJob } from '../server/job.ts';
 import { type PartRequest, restoreMeetings } from '../server/job-checkpoints.ts';
 import { thisJobId } from '../server/locate.ts';
 import { doTogether } from '../server/together.ts';
-import { endLimitOf, endOnHosts, joinTrunks, lockOn, roomsOfJob } from './job-cluster.ts';
+import { endLimitOf, endOnHosts, lockOn, roomsOfJob } from './job-cluster.ts';
+import { joinTrunks } from './job-trunks.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 
@@ -42,7 +46,20 @@ export async function checkpointInJob(
   const unlock = await lockOn(hosts[0]!, plan.name);
   try {
     const path = `/v1/clusters/${plan.name}/checkpoint`;
-    return (await callDoorWithProgress<{ taken: Taken }>(first.door, path, { dir }, onProgress)).taken;
+    try {
+      return (await callDoorWithProgress<{ taken: Taken }>(first.door, path, { dir }, onProgress)).taken;
+    } catch (error) {
+      // Nothing was at this place before: what is there is whole, and its agent went away after that.
+      const isGone = error instanceof LodgeError && error.code === 'host-agent' && existsSync(dir);
+      const taken = isGone ? readRecord(dir).taken : undefined;
+      if (taken !== undefined) return taken;
+      if (!(error instanceof LodgeError) || error.code !== 'host-agent') throw error;
+      throw retold(error, {
+        message: `the agent on ${first.name}, which brought the hosts together, went away: ${error.message}`,
+        where: dir,
+        fix: `nothing is left of this checkpoint, and guests on other hosts go on; lodge apply ${plan.file} starts it and its guests again`,
+      });
+    }
   } finally {
     unlock();
   }
@@ -57,6 +74,9 @@ export async function restoreInJob(
 ): Promise<void> {
   const progress = openProgress(globals);
   try {
+    // The store is shared, as the job's directory in it is. Of files outside of it, each host sees its own.
+    const { guests, objects } = readRecord(dir);
+    await requireImagesHere(Object.values(guests), objects, openStore(), () => true);
     const job = await ensureJob(slurm, progress.show);
     const unlock = await lockOn(job.hosts[0]!, name);
     try {

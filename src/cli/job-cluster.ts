@@ -1,13 +1,18 @@
 /** What `up`, `apply` and `down` do in a job of several hosts: each host's agent does its part. */
 
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { describeSteps } from '../cluster/apply.ts';
 import { canonicalJson } from '../cluster/canonical.ts';
-import { requireReplaceable } from '../cluster/checkpoint/files.ts';
+import {
+  beginCheckpoint,
+  discardCheckpoint,
+  requireNoneLeft,
+  requireReplaceable,
+} from '../cluster/checkpoint/files.ts';
 import { isNothing, type Step } from '../cluster/diff.ts';
 import {
   type JobCluster,
+  noteSaving,
   readJobClusters,
   removeJobCluster,
   writeJobCluster,
@@ -25,10 +30,8 @@ import {
 } from '../cluster/plan.ts';
 import { neededBytes } from '../cluster/resources.ts';
 import { describeError, LodgeError, retold } from '../errors.ts';
-import type { ClusterHosts, FabricStatus } from '../fabric/control.ts';
 import { foldHostList } from '../host-list.ts';
 import { type ErrorBody, errorOfBody } from '../server/api.ts';
-import { call } from '../server/client.ts';
 import {
   ensureJob,
   type Job,
@@ -44,12 +47,10 @@ import { thisJobId } from '../server/locate.ts';
 import { otherFile, requireOwner, type UpOptions } from './cluster-actions.ts';
 import type { HostPartRequest } from './host-part.ts';
 import type { LookAnswer, StepsAnswer } from './host-part-actions.ts';
+import { joinTrunks, untilTrunksAreUp } from './job-trunks.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress, progressBar } from './progress.ts';
 import { printClusterPlan } from './show-cluster.ts';
-
-/** How long trunks may take to be up after all hosts know of one another. */
-const trunksWithinMs = 20_000;
 
 export async function upInJob(file: string, slurm: SlurmJob, options: UpOptions): Promise<void> {
   const progress = openProgress(options);
@@ -72,7 +73,7 @@ export async function upInJob(file: string, slurm: SlurmJob, options: UpOptions)
     const lock = options.dryRun ? undefined : await lockOn(job.hosts[0]!, outline.name);
     try {
       const made = await planOver(job, outline, knownOf(outline.name), progress.show);
-      const steps = await stepsOf(made);
+      const steps = await stepsOf(job, made, outline, !options.dryRun);
       progress.clear();
       if (options.dryRun) {
         printClusterPlan(made.plan, steps, options.json, made.hostOfGuest);
@@ -176,6 +177,7 @@ async function planOver(
   if (plan.onEnd !== undefined) {
     requireNoSlurm(plan);
     requireReplaceable(plan.onEnd.checkpoint, plan.name);
+    requireNoneLeft(plan.onEnd.checkpoint);
   }
   const used = new Set(hostOfGuest.values());
   const had = new Set(Object.values(before?.hostOfGuest ?? {}));
@@ -211,6 +213,14 @@ export async function roomsOfJob(job: Job): Promise<HostRoom[]> {
   return roomsOf(job, await Promise.all(job.hosts.map((host) => onHost<LookAnswer>(host, ask))));
 }
 
+/** A checkpoint where the cluster is to be saved when its job ends: what cannot be then is told now. */
+function beginTrial({ dir }: Job, { name, onEnd }: ClusterPlan): string | undefined {
+  if (onEnd === undefined) return undefined;
+  const trial = beginCheckpoint(onEnd.checkpoint, { replaces: name });
+  noteSaving(dir, name, trial);
+  return trial;
+}
+
 /** Ends a cluster, or what is left of it, on some hosts of a job. @returns how many guests */
 export async function endOnHosts(hosts: readonly JobHost[], name: string, graceMs: number): Promise<number> {
   const answers = await Promise.all(
@@ -236,11 +246,33 @@ function onHost<Answer>(
   return verbOn<Answer>(host, ['host-part'], { cwd: '/', input: `${JSON.stringify(request)}\n`, onStderr });
 }
 
-/** The steps of all hosts; each checks that its part fits there. */
-async function stepsOf({ plan, parts, secret }: Made): Promise<Step[]> {
-  const answers = await Promise.all(
-    parts.map(({ host, part }) => onHost<StepsAnswer>(host, { op: 'check', whole: plan, part, secret })),
-  );
+/** The steps of all hosts; each checks that its part fits there, and that it can be saved where it is to be. */
+async function stepsOf(
+  job: Job,
+  { plan, parts, secret }: Made,
+  { guests }: ClusterOutline,
+  isTried: boolean,
+): Promise<Step[]> {
+  const trial = isTried ? beginTrial(job, plan) : undefined;
+  const saving = trial === undefined ? {} : { trial };
+  let answers: StepsAnswer[];
+  try {
+    answers = await Promise.all(
+      parts.map(({ host, part }) =>
+        onHost<StepsAnswer>(host, { op: 'check', whole: plan, part, secret, ...saving }),
+      ),
+    );
+  } finally {
+    if (trial !== undefined) {
+      discardCheckpoint(trial);
+      noteSaving(job.dir, plan.name, undefined);
+    }
+  }
+  answers.forEach(({ fault }, i) => {
+    if (fault === undefined) return;
+    const guest = guests.find(({ name }) => name === fault.guest)!;
+    throw placedFault(faultOnHost(fault.error, parts[i]!.host.name), guest);
+  });
   return answers.flatMap(({ steps }) => steps);
 }
 
@@ -294,68 +326,6 @@ export async function endLimitOf({ onEnd }: ClusterPlan): Promise<Pick<JobCluste
   return {
     onEndWithinMs: onEnd.withinMs ?? Math.max(1000, (await killWaitOfSlurm()) - endMarginMs),
   };
-}
-
-/** Has the fabrics of all hosts with guests know of one another. Those that stay are not disturbed. */
-export async function joinTrunks(
-  job: Job,
-  { plan, parts, before }: Pick<Made, 'plan' | 'parts' | 'before'>,
-): Promise<JobCluster['trunks']> {
-  const known = before?.trunks ?? {};
-  if (parts.length < 2 && Object.keys(known).length === 0) return {};
-  const join = async ({ name, door, agent }: JobHost, peers: ClusterHosts['peers'], port: number) => {
-    const listen = { address: agent.address, port };
-    const hosts: ClusterHosts = { host: name, listen, keyFile: job.keyFile, peers };
-    return JSON.parse(await call(door, 'POST', `/v1/clusters/${plan.name}/hosts`, hosts)) as { port: number };
-  };
-  const trunks: JobCluster['trunks'] = {};
-  await Promise.all(
-    parts.map(async ({ host }) => {
-      const there = known[host.name];
-      const { pid } = host.agent;
-      trunks[host.name] = there?.pid === pid ? there : { port: (await join(host, [], 0)).port, pid };
-    }),
-  );
-  await Promise.all(
-    parts.map(({ host }) => {
-      const peers = parts
-        .filter((other) => other.host !== host)
-        .map(({ host: { name, agent } }) => ({
-          host: name,
-          address: agent.address,
-          port: trunks[name]!.port,
-        }));
-      return join(host, peers, trunks[host.name]!.port);
-    }),
-  );
-  return trunks;
-}
-
-/** @throws LodgeError `fabric-unavailable` with what is wrong with those that are not */
-async function untilTrunksAreUp({ plan, parts }: Made): Promise<void> {
-  const deadline = Date.now() + trunksWithinMs;
-  for (;;) {
-    const down = (await Promise.all(parts.map(({ host }) => trunkFaults(host, plan.name)))).flat();
-    if (down.length === 0) return;
-    if (Date.now() > deadline) {
-      throw new LodgeError('fabric-unavailable', 'the hosts of the cluster do not reach one another', {
-        detail: down.join('\n'),
-        fix: 'a firewall between them must let TCP through; then: lodge apply',
-      });
-    }
-    await delay(100);
-  }
-}
-
-/** What is wrong with the trunks of a host, a line for each. */
-export async function trunkFaults({ name, door }: JobHost, cluster: string): Promise<string[]> {
-  const path = `/v1/clusters/${cluster}/ask`;
-  const status = JSON.parse(await call(door, 'POST', path, { kind: 'status', ask: {} })) as FabricStatus;
-  return status.trunks
-    .filter(({ state }) => state !== 'up')
-    .map(
-      (trunk) => `${name} to ${trunk.host} (${trunk.address}:${trunk.port}): ${trunk.reason ?? trunk.state}`,
-    );
 }
 
 export async function downInJob(

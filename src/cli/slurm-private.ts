@@ -1,13 +1,12 @@
 /** What `lodge slurm up` and `down` do: a cluster, and a Slurm of the user's own over its hosts and guests. */
 
-import { hkdfSync } from 'node:crypto';
+import { createHash, hkdfSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   guestReaches,
-  guestScript,
   mungeArgv,
   type PortPlan,
   type PrivateNode,
@@ -18,6 +17,7 @@ import {
   privateFiles,
 } from '../cluster/engine/private-slurm.ts';
 import { withSlurmNetwork } from '../cluster/engine/slurm-network.ts';
+import { linesInto, linesOutOf } from '../cluster/engine/slurm-shell.ts';
 import { forEachBounded, usableCpuCount } from '../cluster/governor.ts';
 import { readOutline } from '../cluster/look.ts';
 import type { ClusterPlan, PlannedGuest } from '../cluster/plan.ts';
@@ -25,14 +25,15 @@ import { clusterSecret, readClusterPlan, whichCluster } from '../cluster/state.t
 import { formatUplinkRule } from '../cluster/uplink-rule.ts';
 import { LodgeError } from '../errors.ts';
 import { thisUser } from '../guest/user.ts';
+import { foldHostList } from '../host-list.ts';
 import { probeLimits } from '../machine/basics.ts';
 import { missingProgram, runProgram } from '../process.ts';
 import type { ProcessIdentity } from '../process-identity.ts';
-import { call, configureGuest, ensureHostAgent, execInGuest, stopServices } from '../server/client.ts';
+import { call, ensureHostAgent, stopServices } from '../server/client.ts';
 import { type Door, ownAddress } from '../server/door.ts';
 import { ensureJob, type Job, jobForClusters, openJob, stepProcess, verbOn } from '../server/job.ts';
 import type { ServiceGroup, ServiceProgram } from '../server/services.ts';
-import { shellWord } from '../shell-words.ts';
+import { joinGuest } from '../server/slurm-guest.ts';
 import { downVerb, upVerb } from './cluster-actions.ts';
 import { hasDefaultRoute, type LookAnswer, lastingMemoryBytes } from './host-part-actions.ts';
 import { jobClusterNamed } from './job-names.ts';
@@ -64,7 +65,8 @@ export async function slurmUpVerb(file: string, options: GlobalOptions): Promise
     const job = slurmJob === undefined ? undefined : await ensureJob(slurmJob, progress.show);
     const hosts = await hostsOf(job);
     const uid = process.getuid!();
-    const seed = uid * 131 + Number(job?.id ?? 0) * 17 + digestNumber(outline.name);
+    const apart = job === undefined ? digestNumber(apartFromOthers()) : Number(job.id);
+    const seed = uid * 131 + apart * 17 + digestNumber(outline.name);
     const ports = planPorts(hosts.length, outline.guests.length, seed);
     requireWayOut(hosts);
     const natives = hosts.map(
@@ -110,10 +112,11 @@ export async function slurmUpVerb(file: string, options: GlobalOptions): Promise
     await startDaemons(hosts, slurm, files);
     await startFrontend(job, hosts, slurm, files);
     let ready = 0;
+    if (!options.quiet) tellOthers(plan, slurm);
     await forEachBounded(slurmGuests(plan), mostAtOnce, async (guest) => {
       const node = slurm.guests.find(({ name }) => name === guest.name)!;
       await joinGuest(guest, node, dir, files);
-      progress.show(`${++ready} of ${plan.guests.length} guests have joined`);
+      progress.show(`${++ready} of ${slurm.guests.length} guests have joined`);
     });
     progress.show('waiting for the nodes');
     await untilIdle(join(dir, privateFiles.conf), [...slurm.natives, ...slurm.guests]);
@@ -157,7 +160,14 @@ function digestNumber(text: string): number {
 
 /** The same on all hosts and in all guests, short, and on no shared file system. */
 function placeOf(uid: number, job: Job | undefined, name: string): string {
-  return `/tmp/lodge-${uid}-s${job?.id ?? ''}-${name}`;
+  return `/tmp/lodge-${uid}-s${job?.id ?? apartFromOthers()}-${name}`;
+}
+
+/** Outside of jobs clusters of one name may be in several runtime directories, each with a Slurm of its own. */
+function apartFromOthers(): string {
+  const { LODGE_RUNTIME_DIR: place } = process.env;
+  if (place === undefined || place === '') return '';
+  return `r${createHash('sha256').update(resolve(place)).digest('hex').slice(0, 8)}`;
 }
 
 async function hostsOf(job: Job | undefined): Promise<Host[]> {
@@ -204,6 +214,15 @@ function planNow(name: string): ClusterPlan {
 /** Guests that can be nodes. */
 function slurmGuests(plan: ClusterPlan): PlannedGuest[] {
   return plan.guests.filter(({ hasAgent, accelerator }) => hasAgent && accelerator !== 'netns');
+}
+
+/** Guests that are in the cluster and that srun does not know. */
+function tellOthers(plan: ClusterPlan, { guests }: PrivateSlurm): void {
+  const others = plan.guests.filter(({ name }) => !guests.some((node) => node.name === name));
+  if (others.length === 0) return;
+  process.stderr.write(
+    `lodge: no nodes of this Slurm, as guests of namespaces and those without an agent cannot be: ${foldHostList(others.map(({ name }) => name))}\n`,
+  );
 }
 
 /** The address of the host with the way out of the guests, which leads to them: that of the first one (hosts.ts). */
@@ -270,51 +289,6 @@ async function startFrontend(
   await startGroup(await ensureHostAgent(), slurm, files, [], stepProcess(job.dir));
 }
 
-/** Has a guest begin its daemons. */
-async function joinGuest(guest: PlannedGuest, node: PrivateNode, dir: string, files: Files): Promise<void> {
-  const { uid, gid, groups, name } = thisUser();
-  await configureGuest(guest.fullName, [
-    ['mkdir', dir, '700'],
-    ...files.map((file): [string, ...string[]] => ['write', join(dir, file.name), '600', file.text]),
-  ]);
-  await runIn(guest, ['chown', '-R', `${uid}:${gid}`, dir], { uid: 0, gid: 0, groups: [0] });
-  await runIn(guest, ['/bin/sh', '-c', guestScript(dir, node)], { uid, gid, groups, user: name });
-}
-
-async function runIn(
-  guest: PlannedGuest,
-  argv: string[],
-  who: { uid: number; gid: number; groups: number[]; user?: string },
-): Promise<void> {
-  const { user: _, ...ids } = who;
-  const session = await execInGuest(guest.fullName, {
-    ...{ argv, cwd: '/', umask: 0o022, ...ids },
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
-  });
-  let said = '';
-  const collect = (bytes: Buffer): void => {
-    if (said.length < 4096) said += bytes.toString();
-  };
-  session.output('stdout', collect);
-  session.output('stderr', collect);
-  session.endInput();
-  const { code, signal } = await session.end;
-  if (code === 0 && signal === 0) return;
-  const isMissing = code === 127;
-  throw new LodgeError(
-    'guest-setup',
-    isMissing
-      ? `the image of '${guest.name}' has no slurmd or munged`
-      : `Slurm's daemons do not start in '${guest.name}'`,
-    {
-      ...(said === '' ? {} : { detail: said.trim() }),
-      fix: isMissing
-        ? 'boot it from an image that has slurmd and munge'
-        : `look at it: lodge exec ${guest.fullName} -- cat ${argv.join(' ').match(/-L (\S+)/)?.[1] ?? '/tmp'}`,
-    },
-  );
-}
-
 async function untilIdle(conf: string, nodes: readonly PrivateNode[]): Promise<void> {
   const deadline = Date.now() + nodesWithinMs;
   const { SLURM_CONF: _, ...rest } = process.env;
@@ -338,7 +312,6 @@ async function untilIdle(conf: string, nodes: readonly PrivateNode[]): Promise<v
   }
 }
 
-/** What a shell needs: the outer job's variables would have srun look for that job here. */
 function tellShell(slurm: PrivateSlurm, job: Job | undefined, json: boolean): void {
   const conf = join(slurm.dir, privateFiles.conf);
   const nodes = {
@@ -349,18 +322,8 @@ function tellShell(slurm: PrivateSlurm, job: Job | undefined, json: boolean): vo
     process.stdout.write(`${JSON.stringify({ name: slurm.name, conf, ...nodes })}\n`);
     return;
   }
-  const outer = Object.keys(process.env).filter(
-    (name) => /^(SLURM|SALLOC|SBATCH)_/.test(name) && name !== 'SLURM_CONF',
-  );
-  const siteConf = process.env.LODGE_JOB === undefined ? process.env.SLURM_CONF : process.env.LODGE_JOB_CONF;
-  const lines = [
-    `export SLURM_CONF=${shellWord(conf)}`,
-    ...(job === undefined
-      ? []
-      : [`export LODGE_JOB=${shellWord(`${job.id}:${process.env.SLURM_JOB_NODELIST ?? jobList()}`)}`]),
-    ...(job === undefined || siteConf === undefined ? [] : [`export LODGE_JOB_CONF=${shellWord(siteConf)}`]),
-    ...(outer.length === 0 ? [] : [`unset ${outer.join(' ')}`]),
-  ];
+  const hosts = jobList() || (process.env.SLURM_JOB_NODELIST ?? '');
+  const lines = linesInto(process.env, conf, job === undefined ? undefined : { id: job.id, hosts });
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
@@ -369,6 +332,24 @@ function jobList(): string {
 }
 
 export async function slurmDownVerb(
+  asked: string | undefined,
+  options: GlobalOptions & { graceMs: number },
+): Promise<void> {
+  const lines = options.json || options.quiet ? [] : linesOutOf(process.env);
+  const tellShellBack = (): void => {
+    if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`);
+  };
+  try {
+    await endSlurm(asked, options);
+  } catch (error) {
+    // Of one that has ended already, the shell is still to be told.
+    if (error instanceof LodgeError && error.code === 'no-such-cluster') tellShellBack();
+    throw error;
+  }
+  tellShellBack();
+}
+
+async function endSlurm(
   asked: string | undefined,
   options: GlobalOptions & { graceMs: number },
 ): Promise<void> {

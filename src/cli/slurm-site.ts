@@ -16,6 +16,7 @@ import { failNodes, lookAtSite, reasonOf, resumeNodes, suspendNodes } from '../c
 import { readSite, type Site } from '../cluster/engine/site/spec.ts';
 import { readDocument } from '../document.ts';
 import { LodgeError } from '../errors.ts';
+import { trunkKeyBytes } from '../fabric/trunk/secure.ts';
 import { foldHostList } from '../host-list.ts';
 import { installationDir } from '../installation.ts';
 import { type Finding, findingMaker } from '../machine/doctor-checks/finding.ts';
@@ -96,8 +97,16 @@ function hereFaults(site: Site, file: string): ConfFault[] {
     faults.push({ what: error.message, fix: error.fix! });
   }
   for (const key of [spec['munge-key'], ...(spec.fabric === undefined ? [] : [spec.fabric.key])]) {
-    const mode = statSync(key, { throwIfNoEntry: false })?.mode;
-    if (mode !== undefined && (mode & 0o077) !== 0) {
+    const stats = statSync(key, { throwIfNoEntry: false });
+    if (stats === undefined) continue;
+    if (!stats.isFile()) {
+      faults.push({ what: `${key} is no file, and so no key`, fix: 'name the file in the site file' });
+    } else if (key === spec.fabric?.key && stats.size !== trunkKeyBytes) {
+      faults.push({
+        what: `${key} has ${stats.size} bytes, and a key of the network between v-nodes has ${trunkKeyBytes}`,
+        fix: `head -c ${trunkKeyBytes} /dev/urandom >FILE, once; then on each host: install -D -o SLURMUSER -m 400 FILE ${key}`,
+      });
+    } else if ((stats.mode & 0o077) !== 0) {
       faults.push({ what: `others than its owner may read ${key}`, fix: `chmod 400 ${key}` });
     }
   }

@@ -1,5 +1,6 @@
 /** `lodge slurm`: a Slurm of one's own, and guests as nodes of the site's. */
 
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { defaultSiteFile } from '../cluster/engine/site/place.ts';
 import { parseTimeMs } from '../units.ts';
@@ -22,7 +23,9 @@ export function defineSlurm(program: Command): void {
     });
   slurm
     .command('down')
-    .description('End the Slurm, its jobs and its cluster. Nothing is left of them.')
+    .description(
+      'End the Slurm, its jobs and its cluster. Nothing is left of them. Prints what makes a shell as it was before: eval "$(lodge slurm down)".',
+    )
     .argument('[name]', 'The cluster; the only one by default.')
     .option('--grace <time>', 'Between asking guests to go down and ending them by force.', '5s')
     .action(async (name: string | undefined, flags: { grace: string }) => {
@@ -69,7 +72,7 @@ export function defineSlurm(program: Command): void {
       await holderEnded(node, job);
     });
   slurm.command('hold', { hidden: true }).action(async () => {
-    const { slurmHoldVerb } = await import('./slurm-hold.ts');
-    await slurmHoldVerb(globals());
+    const { holdNode } = await import('../server/slurm-holder.ts');
+    await holdNode(readFileSync(0, 'utf8'));
   });
 }

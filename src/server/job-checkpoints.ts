@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import {
   beginCheckpoint,
   discardCheckpoint,
@@ -12,17 +12,24 @@ import {
   finishCheckpoint,
   readCheckpoint,
   readSecret,
+  requireSeen,
 } from '../cluster/checkpoint/files.ts';
 import { renameTrunks } from '../cluster/checkpoint/hosts.ts';
-import { planRestore } from '../cluster/checkpoint/plan.ts';
-import { type SaveMeeting, savePart, type Taken } from '../cluster/checkpoint/take.ts';
+import { describeObjects } from '../cluster/checkpoint/images.ts';
+import { type SavedPart, type SaveMeeting, savePart, type Taken } from '../cluster/checkpoint/take.ts';
 import { type JobCluster, noteSaving, readJobClusters } from '../cluster/engine/rendezvous.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
 import { LodgeError } from '../errors.ts';
 import type { GuestPlan } from '../guest/plan.ts';
-import { guestDir } from '../guest/state.ts';
 import { foldHostList } from '../host-list.ts';
-import { type CheckpointContext, goOnFrom, newGuestId, requireFreeName, whatToSave } from './checkpoints.ts';
+import { openStore } from '../image/store.ts';
+import {
+  type CheckpointContext,
+  goOnFrom,
+  requireFreeName,
+  whatToRestore,
+  whatToSave,
+} from './checkpoints.ts';
 import { jobDoors } from './locate.ts';
 import { doTogether, type PartSession } from './together.ts';
 
@@ -56,7 +63,7 @@ const loaded = 'loaded';
 export const restoreMeetings = [loaded];
 
 /** What a host tells when its part is written. */
-interface WrittenPart extends Taken {
+interface WrittenPart extends SavedPart {
   guests: Record<string, GuestPlan>;
 }
 
@@ -77,22 +84,17 @@ async function saveHostPart(
   { part, host, mark }: PartRequest & { op: 'save' },
   context: CheckpointContext,
   { meet, signal, onProgress }: PartSession,
-): Promise<Taken> {
-  if (!existsSync(part)) {
-    throw new LodgeError('checkpoint', 'this host does not see the directory of the checkpoint', {
-      where: part,
-      fix: 'name one on a file system that all hosts of the job share',
-    });
-  }
+): Promise<null> {
+  requireSeen(part);
   const { fabric, guests, askFabric, markFrozen } = await whatToSave(name, part, context);
   try {
-    const taken = await savePart({
+    const saved = await savePart({
       ...{ part, fabric, guests, askFabric, markFrozen, onProgress },
       together: { host, mark, meet, signal, staysStill: () => context.isEnding?.() === true },
     });
     const plans = Object.fromEntries(guests.map((guest) => [guest.name, guest.plan]));
-    await meet(written, { ...taken, guests: plans } satisfies WrittenPart);
-    return taken;
+    await meet(written, { ...saved, guests: plans } satisfies WrittenPart);
+    return null;
   } catch (error) {
     // Whoever asked may be gone: the last one to give up removes what is left.
     if (signal.aborted) discardCheckpoint(part);
@@ -109,7 +111,7 @@ async function restoreHostPart(
   requireFreeName(name, dir);
   const checkpoint = readCheckpoint(dir, saved);
   const names = new Map(hosts);
-  const plan = planRestore({ checkpoint, name, guestDir, newId: newGuestId, hosts: names });
+  const plan = await whatToRestore(checkpoint, name, names);
   const { digest } = cluster.fabric;
   await goOnFrom(
     {
@@ -174,8 +176,9 @@ export async function checkpointJobCluster(
   });
   noteSaving(jobDir, plan.name, part);
   const mark = randomBytes(8).toString('hex');
+  let whole: Taken | undefined;
   try {
-    const taken = await doTogether<PartRequest, Taken>(
+    await doTogether<PartRequest, null>(
       hosts.map((host) => ({
         door: doors.get(host)!,
         request: { op: 'save', part, mark, ...(isOverSeveral ? { host } : {}) },
@@ -189,12 +192,20 @@ export async function checkpointJobCluster(
           if (meeting !== written) return;
           const parts = told as WrittenPart[];
           const names = parts.map(({ guests }) => Object.keys(guests));
+          const taken = {
+            bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
+            stillMs: Math.max(...parts.map(({ stillMs }) => stillMs)),
+          };
+          const plans = Object.assign({}, ...parts.map(({ guests }) => guests)) as Record<string, GuestPlan>;
           await finishCheckpoint(part, dir, {
             record: {
               version: isOverSeveral ? 2 : 1,
               takenAt: new Date().toISOString(),
               cluster: plan,
-              guests: Object.assign({}, ...parts.map(({ guests }) => guests)) as Record<string, GuestPlan>,
+              guests: plans,
+              states: Object.assign({}, ...parts.map(({ states }) => states)) as SavedPart['states'],
+              objects: await describeObjects(Object.values(plans), openStore()),
+              taken,
               ...(isOverSeveral
                 ? { hosts: Object.fromEntries(hosts.map((host, i) => [host, names[i]!])) }
                 : {}),
@@ -202,14 +213,14 @@ export async function checkpointJobCluster(
             secret: Buffer.from(secret, 'hex'),
             isReplacing,
           });
+          whole = taken;
         },
       },
     );
-    return {
-      bytes: taken.reduce((sum, { bytes }) => sum + bytes, 0),
-      stillMs: Math.max(...taken.map(({ stillMs }) => stillMs)),
-    };
+    return whole!;
   } catch (error) {
+    // A host that goes away now takes nothing of the checkpoint with it: `lodge status` tells of its guests.
+    if (whole !== undefined) return whole;
     discardCheckpoint(part);
     throw error;
   } finally {

@@ -5,6 +5,8 @@ import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { agentWatch } from '../cluster/engine/agent-watch.ts';
+import { livingJobs } from '../cluster/engine/living-jobs.ts';
 import {
   type AgentEntry,
   discardJob,
@@ -161,34 +163,6 @@ interface Step {
   stop(): void;
 }
 
-/**
- * Stays with an agent and removes what is left of one that was killed: its directory on this host, and its word in the
- * job's. One that was told to end has removed both, but for empty directories that what it was at has made again. When
- * it is killed itself, the agent is told to end; told to end, it tells the agent.
- */
-const watch = `dir=$1 place=$2.\${SLURMD_NODENAME:-$(hostname)}; shift 2
-trap 'kill "$agent" 2>/dev/null' TERM INT HUP
-setpriv --pdeathsig TERM -- "$@" &
-agent=$!
-while kill -0 "$agent" 2>/dev/null; do wait "$agent"; done
-mine() { [ -f "$1" ] && grep -q "\\"pid\\":$agent[,}]" "$1"; }
-if mine "$place/agent.json"; then
-  services="$(dirname "$place")/lodge-$(id -u)-s$(basename "$dir")-"
-  for process in /proc/[0-9]*; do
-    [ "$(readlink "$process/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] || continue
-    { tr '\\0' '\\n' <"$process/environ"; } 2>/dev/null | grep -q "^LODGE_SERVICES=$services" || continue
-    pkill -KILL -P "\${process#/proc/}"
-    kill -KILL "\${process#/proc/}"
-  done 2>/dev/null
-  rm -rf "$services"*
-  for i in 1 2 3 4 5 6 7 8 9; do rm -rf "$place" 2>/dev/null && break; sleep 0.2; done
-else
-  rmdir "$place/making" "$place/guests" "$place" 2>/dev/null
-fi
-word=$dir/hosts/\${SLURMD_NODENAME:-$(hostname)}.json
-if mine "$word"; then rm -f "$word"; rmdir "$dir/hosts" 2>/dev/null && rm -rf "$dir"; fi
-exit 0`;
-
 /** Has Slurm start agents. The step outlives this process: it ends with the job. */
 function startStep(job: string, dir: string, hosts: readonly string[]): Step {
   const logs = ['agents.log', 'srun.log'].map((name) => join(dir, name)) as [string, string];
@@ -196,7 +170,8 @@ function startStep(job: string, dir: string, hosts: readonly string[]): Step {
   const argv = [
     'sh',
     '-c',
-    watch,
+    // What an agent ended with is told by its log: srun would complain of a code.
+    `${agentWatch}\nexit 0`,
     'lodge',
     dir,
     place,
@@ -283,12 +258,8 @@ async function sweepJobs(own: string): Promise<void> {
   // Of those of another cluster, this one's Slurm knows nothing.
   const others = listJobs(process.env.SLURM_CLUSTER_NAME).filter((id) => id !== own);
   if (others.length === 0) return;
-  const asked = await runProgram(['squeue', '--noheader', '--me', '--format=%A'], {
-    env: siteEnvironment(process.env),
-    timeoutMs: 10_000,
-  }).catch(() => undefined);
-  if (asked?.code !== 0) return;
-  const living = new Set(asked.stdout.split('\n').map((line) => line.trim()));
+  const living = await livingJobs();
+  if (living === undefined) return;
   for (const id of others) if (!living.has(id)) discardJob(jobDir(id));
 }
 

@@ -52,7 +52,12 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
       });
       if (files !== '') found.push(...files.split('\n').map((file) => `${host}: ${file}`));
     }
-    const jobs = await ground.output('ls -A .local/share/lodge/jobs 2>/dev/null || true', { user });
+    const jobs = await ground.output(
+      'cd .local/share/lodge/jobs 2>/dev/null && find . -mindepth 1 -ls || true',
+      {
+        user,
+      },
+    );
     if (jobs !== '') found.push(`jobs: ${jobs}`);
     return found;
   }
@@ -106,11 +111,12 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
       echo '== shape'; lodge fabric shape lan/n2 --delay 5ms; lodge --json fabric links lan/n2
       echo '== step'; srun -N1 -n1 --overlap lodge exec n2 -- hostname
       echo '== prove'; lodge --json fabric prove
-      lodge fabric events -f --kind link-cut >followed & following=$!
+      lodge fabric events -f >followed & following=$!
       lodge fabric cut lan/n3 lan/n4
-      for i in $(seq 200); do [ "$(wc -l <followed)" -ge 2 ] && break; sleep 0.1; done
+      for i in $(seq 200); do [ "$(grep -c link-cut followed)" -ge 2 ] && break; sleep 0.1; done
       kill $following; wait $following || true
-      echo '== followed'; cut -d' ' -f3-7 followed | sort; lodge fabric heal lan/n3 lan/n4
+      echo '== past'; grep -v link-cut followed | cut -d' ' -f1,3
+      echo '== followed'; grep link-cut followed | cut -d' ' -f3-7 | sort; lodge fabric heal lan/n3 lan/n4
       echo '== rm'; lodge rm -f n2; lodge --json status
       echo '== down'; lodge down; lodge ps | wc -l`);
     expect(told.get('up')).toBe('net: 4 to start; on n[01-02]\n');
@@ -154,6 +160,9 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
         found: 'reached net.n1 in lan, as it should',
       }),
     );
+    const past = told.get('past')!.trim().split('\n');
+    expect(past).toEqual(past.toSorted());
+    expect(new Set(past.map((line) => line.split(' ')[1]))).toEqual(new Set(['n01', 'n02']));
     expect(told.get('followed')).toBe('n01  link-cut  lan/n3\nn02  link-cut  lan/n4\n');
     const left = JSON.parse(told.get('rm')!) as { guests: { status: string }[] };
     expect(left.guests.map(({ status }) => status)).toEqual(['running', 'missing', 'running', 'running']);
@@ -172,7 +181,8 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
       echo '== mpi'; lodge run --cluster own -- mpiexec.openmpi --hostfile /etc/lodge/hostfile --map-by node hostname | sort
       echo '== apply'; lodge apply own.yaml 2>&1 || true
       echo '== again'; lodge -q slurm up own.yaml >again.sh; grep ^export env.sh | cmp - again.sh; srun -Q -w v01 hostname
-      echo '== down'; lodge slurm down; ls /tmp`);
+      echo '== down'; eval "$(lodge slurm down)"; ls /tmp
+      echo '== outer'; srun -Q -N2 hostname | sort`);
     expect(told.get('nodes')).toBe('n01 idle\nn02 idle\nv01 idle\nv02 idle\n');
     expect(told.get('native')).toBe('n02\n');
     expect(told.get('guest')!.split('\n')).toEqual(['v02', expect.any(String), 'alice', '']);
@@ -182,6 +192,7 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
     expect(told.get('apply')).toContain('lodge slurm up');
     expect(told.get('again')).toBe('v01\n');
     expect(told.get('down')).not.toContain('-own');
+    expect(told.get('outer')).toBe('n01\nn02\n');
   });
 
   test('a guest in a step has what its task has, and its exit code', async () => {

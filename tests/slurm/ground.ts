@@ -187,7 +187,8 @@ export async function startSlurmGround({
       ...[installationDir, hostNames.join(' '), String(hostCpus), String(hostMemoryMiB)],
       slurmUser,
     ],
-    { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' },
+    // A Slurm of one's own, in whose shell this is started, is another one.
+    { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', env: withoutSlurm(process.env) },
   );
   child.stderr.on('data', (text: Buffer) => {
     complaints = (complaints + text.toString()).slice(-4000);
@@ -229,6 +230,10 @@ function childrenOf(pid: number): number[] {
   } catch {
     return [];
   }
+}
+
+function withoutSlurm(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !/^(SLURM|SALLOC|SBATCH)_/.test(name)));
 }
 
 function environmentOf(pid: number): Map<string, string> {

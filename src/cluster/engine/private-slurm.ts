@@ -173,8 +173,11 @@ export function guestScript(dir: string, { name, port }: Pick<PrivateNode, 'name
 if [ -f ${pid} ] && kill "$(cat ${pid})" 2>/dev/null; then
   while kill -0 "$(cat ${pid} 2>/dev/null)" 2>/dev/null; do sleep 0.1; done
 fi
-if ! [ -S ${privateFiles.mungeSocket} ]; then ${mungeArgv(dir).join(' ')} || exit 1; fi
-command -v slurmd >/dev/null || PATH=$PATH:/usr/sbin:/sbin
+PATH=$PATH:/usr/sbin:/sbin
+# A socket alone tells nothing: that of one that was killed stays.
+if ! { [ -S ${privateFiles.mungeSocket} ] && [ "$(cat "/proc/$(cat munged.pid)/comm")" = munged ]; } 2>/dev/null; then
+  ${mungeArgv(dir).join(' ')} || exit
+fi
 slurmd -N ${name} -f ${dir}/${privateFiles.conf} -L ${dir}/slurmd.log || exit
 for i in $(seq 600); do
   cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q '${listening}' && exit 0

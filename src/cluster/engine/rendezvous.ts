@@ -167,8 +167,13 @@ interface JobRecord {
   cluster?: string;
 }
 
-/** A directory whose making was cut short does not say of which Slurm it is; nobody is at it any more after so long. */
-const makingLimitMs = 60_000;
+/** The name of the Slurm that a job is of, where that is known. */
+export function clusterOfJob(dir: string): string | undefined {
+  return readJson<JobRecord>(join(dir, 'slurm.json'))?.cluster;
+}
+
+/** A directory whose making was cut short does not say whose it is; nobody is at it any more after so long. */
+export const makingLimitMs = 60_000;
 
 /** Jobs that have a directory here: those of this Slurm, and those that were never made whole. */
 export function listJobs(cluster: string | undefined): string[] {

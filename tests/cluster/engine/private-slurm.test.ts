@@ -60,8 +60,9 @@ test('ports are each other’s neighbours, never the same, and other ones for an
   expect(() => planPorts(1, 6000, 1)).toThrow(LodgeError);
 });
 
+const dir = temporaryDirectory();
+
 test('a guest has joined when its slurmd listens, and not when that goes into the background', async () => {
-  const dir = temporaryDirectory();
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
@@ -71,9 +72,15 @@ test('a guest has joined when its slurmd listens, and not when that goes into th
   const program = (name: string, text: string): void =>
     writeFileSync(join(programs, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
   const listen = `require('node:net').createServer().listen(${port}, '127.0.0.1', () => { require('node:fs').writeFileSync('told', 'listening'); setTimeout(() => process.exit(), 3000) })`;
-  program('munged', 'exit 0');
+  // Its socket is there, as that of one that was killed is, and its number is another's.
+  program('munged', 'echo begun >munge-told');
+  const socket = createServer();
+  await new Promise<void>((resolve) => socket.listen(join(dir, 'munge.sock'), resolve));
+  writeFileSync(join(dir, 'munged.pid'), `${process.pid}\n`);
   program('slurmd', `(sleep 0.5; exec node -e "${listen}") >/dev/null 2>&1 &`);
   const env = { ...process.env, PATH: `${programs}:${process.env.PATH}` };
   execFileSync('/bin/sh', ['-c', guestScript(dir, { name: 'v01', port })], { env });
+  await new Promise((resolve) => socket.close(resolve));
   expect(readFileSync(join(dir, 'told'), 'utf8')).toBe('listening');
+  expect(readFileSync(join(dir, 'munge-told'), 'utf8')).toBe('begun\n');
 });

@@ -7,7 +7,7 @@ import type { UplinkEnd } from '../../../src/fabric/plan.ts';
 function outlined(text: string, allow = ['tcp 192.0.2.1/32:10000', 'tcp 192.0.2.2/32:10000-10100']) {
   const extension = withSlurmNetwork(allow, [10_001, 10_002]);
   const document = extension.document(readClusterSpec(text, 'lab.yaml'));
-  const input = { file: '/x/lab.yaml', asGraphs: new Map(), guestsDir: '/run/guests', cwd: '/x' };
+  const input = { file: '/x/lab.yaml', asGraphs: new Map(), guestsDir: '/run/guests', cwd: '/x', home: '/x' };
   return extension.outline(outlineCluster({ ...input, document }));
 }
 

@@ -217,7 +217,7 @@ function partitionConf(site: Site, found: SiteFound | undefined): ConfLine {
     line: partitionLine(site),
     reason: [
       'the v-nodes. Power saving is of this partition alone: no other node is ever powered down by these lines.',
-      `With SLURM_PARTITION=HOSTS,${spec.partition} the same line of srun goes to a host and to a guest`,
+      `With SLURM_PARTITION=${spec.partition},HOSTS the same line of srun goes to a host and to a guest`,
     ].join('\n'),
   };
   const is = found?.partitions.get(spec.partition);
@@ -303,17 +303,33 @@ function faultsOf(site: Site, { config, nodes: known }: SiteFound): ConfFault[] 
   return faults;
 }
 
-/** What srun takes for itself may be a port at which a v-node is to be reached, and is open to all v-nodes. */
+/** What Slurm takes on hosts may be a port at which a v-node is to be reached, and is open to all v-nodes. */
 function portFaults(site: Site, config: ReadonlyMap<string, string>): ConfFault[] {
-  const ports = siteFabric(site)?.nodes.map(({ port }) => port) ?? [];
-  const srun = portsOf(config.get('SrunPortRange')) ?? portsOf(srunPortRange)!;
-  if (!ports.some((port) => port >= srun[0] && port <= srun[1])) return [];
-  return [
+  const ofNodes = [
     {
-      what: `ports of the network between v-nodes, from ${ports[0]} on, are among those of srun (${srun[0]}-${srun[1]})`,
-      fix: "set 'first-port' of 'fabric' to others in the site file",
+      what: 'the network between v-nodes',
+      ports: siteFabric(site)?.nodes.map(({ port }) => port) ?? [],
+      key: "'first-port' of 'fabric'",
     },
+    { what: 'slurmd in v-nodes', ports: site.nodes.map(({ port }) => port), key: "'first-port'" },
   ];
+  const ofSlurm = [
+    { whose: 'srun', range: portsOf(config.get('SrunPortRange')) ?? portsOf(srunPortRange)! },
+    { whose: 'slurmd on hosts', range: portsOf(config.get('SlurmdPort')) },
+    { whose: 'slurmctld', range: portsOf(config.get('SlurmctldPort')) },
+  ];
+  return ofNodes.flatMap(({ what, ports, key }) =>
+    ofSlurm.flatMap(({ whose, range }) => {
+      if (range === undefined || !ports.some((port) => port >= range[0] && port <= range[1])) return [];
+      const told = range[0] === range[1] ? range[0] : `${range[0]}-${range[1]}`;
+      return [
+        {
+          what: `ports of ${what}, from ${Math.min(...ports)} on, are among those of ${whose} (${told})`,
+          fix: `set ${key} to others in the site file`,
+        },
+      ];
+    }),
+  );
 }
 
 /** What the process of a guest has beside its memory, with the agent and the fabric that serve it. */

@@ -10,6 +10,8 @@ import { shellWord } from '../../../shell-words.ts';
 import { parsePrefix, prefixesOverlap } from '../../address.ts';
 import type { ClusterExtension } from '../../look.ts';
 import { formatUplinkRule, parseUplinkRule } from '../../uplink-rule.ts';
+import { agentWatch } from '../agent-watch.ts';
+import { jobRuntimePrefix } from '../rendezvous.ts';
 import { withSlurmNetwork } from '../slurm-network.ts';
 import { holderMemoryMiB } from './conf.ts';
 import {
@@ -139,6 +141,11 @@ export function holderArgv({ spec }: Pick<Site, 'spec'>, node: VirtualNode): str
   ];
 }
 
+/** What slurmctld runs when a holder job has ended, as a trigger. */
+export function endedProgram(lodge: string, node: string): string {
+  return `${lodge.replace(/[^/]*$/, '')}scripts/slurm/ended ${node}`;
+}
+
 /**
  * The script of the job. Its shell outlives lodge: when that is killed, the node is marked down at once.
  * @param lodge path of the program, the same on all hosts
@@ -161,10 +168,16 @@ if ! mkdir -p "\${log%/*}" || ! : >"$log" || ! [ -x ${shellWord(lodge)} ]; then
 fi
 exec >"$log" 2>&1
 trap : TERM INT HUP
-${shellWord(lodge)} -q slurm hold <<'END-OF-ORDER'
+# Whoever asked for this job may have been killed before slurmctld knew whom to tell of its end.
+{ strigger --get --noheader --jobid="$SLURM_JOB_ID" | grep -q . ||
+  strigger --set --jobid="$SLURM_JOB_ID" --fini --program=${shellWord(endedProgram(lodge, node))}; } </dev/null &
+sh -c ${shellWord(`${agentWatch}\nexit $code`)} lodge \\
+  "$LODGE_DATA_DIR/jobs/$SLURM_JOB_ID" ${jobRuntimePrefix('')}"$SLURM_JOB_ID" ${shellWord(lodge)} -q slurm hold <<'END-OF-ORDER'
 ${JSON.stringify(order)}
 END-OF-ORDER
 code=$?
+# Slurm knows: by the time the trigger told it, the node may be on its way up again.
+[ $code != 0 ] || strigger --clear --jobid="$SLURM_JOB_ID"
 [ $code = 0 ] || { ${down(`lodge: holder job $SLURM_JOB_ID on $SLURMD_NODENAME ended with code $code`)}; }
 exit $code
 `;
@@ -276,14 +289,18 @@ export function hostsLines(addresses: ReadonlyMap<string, string>): string {
   return [...addresses].map(([name, address]) => `${address} ${name}\n`).join('');
 }
 
-/** Names that a guest must be able to resolve: of controllers and nodes. */
+/**
+ * Names that a guest must be able to resolve: of controllers and nodes. What a v-node calls itself leads nowhere by
+ * itself, and a name service that does not answer is waited for long: only where Slurm reaches it counts.
+ */
 export function namesToResolve(
   controllers: readonly { name: string }[],
   nodes: Iterable<ReadonlyMap<string, string>>,
 ): string[] {
   const names = new Set(controllers.map(({ name }) => name));
   for (const node of nodes) {
-    for (const key of ['NodeAddr', 'NodeHostName']) {
+    const isVirtual = /\bCLOUD\b/.test(node.get('State') ?? '');
+    for (const key of isVirtual ? ['NodeAddr'] : ['NodeAddr', 'NodeHostName']) {
       const name = node.get(key);
       if (name !== undefined && /^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(name)) names.add(name);
     }

@@ -13,6 +13,7 @@ import { forEachBounded } from '../../governor.ts';
 import { knownSlurmFault, siteEnvironment } from '../slurm-job.ts';
 import type { SiteFound } from './conf.ts';
 import {
+  endedProgram,
   holderArgv,
   holderName,
   holderOrder,
@@ -66,12 +67,12 @@ export async function lookAtSite(): Promise<SiteFound> {
     return new Map(parseRecords(text).map((record) => [record.get(key)!, record]));
   };
   const hasTree = /tree/.test(config.get('TopologyPlugin') ?? '');
-  return {
-    config,
-    nodes: await byKey('node', 'NodeName'),
-    partitions: await byKey('partition', 'PartitionName'),
-    topology: hasTree ? await ask(['scontrol', 'show', 'topology', '--oneliner']) : '',
-  };
+  const [nodes, partitions, topology] = await Promise.all([
+    byKey('node', 'NodeName'),
+    byKey('partition', 'PartitionName'),
+    hasTree ? ask(['scontrol', 'show', 'topology', '--oneliner']) : '',
+  ]);
+  return { config, nodes, partitions, topology };
 }
 
 export interface Holder {
@@ -142,24 +143,32 @@ export async function resumeNodes(readSite: () => Site, list: string): Promise<s
     for (const node of expandHostList(list, 'NODELIST')) await markDown(node, reasonOf(error));
     throw error;
   }
-  const config = await readConfig();
-  requireSlurmUser(config);
   const { known, unknown } = nodesOf(site, list);
   const fail = async (node: string, reason: string): Promise<void> => {
     faults.push(`${node}: ${reason}`);
     await markDown(node, reason);
   };
+  const [config, holders] = await Promise.all([readConfig(), holdersOf(known.map(({ name }) => name))]);
+  requireSlurmUser(config);
   for (const node of unknown) await fail(node, `'${node}' is not in ${site.file}`);
-  const holders = await holdersOf(known.map(({ name }) => name));
   const waiting = known.filter(({ name }) => holders.get(name)!.length === 0);
+  const begun = new Set<string>();
   await forEachBounded(waiting, mostAtOnce, async (node) => {
     try {
-      await beginHolder(site, node, config);
+      begun.add(await beginHolder(site, node, config));
     } catch (error) {
       await fail(node.name, reasonOf(error));
     }
   });
+  // Who was asked at the same moment has seen none either: the first holder stays, and whoever came later ends his own.
+  const all = await holdersOf(waiting.map(({ name }) => name));
+  await cancel([...all.values()].flatMap((of) => laterOf(of).filter(({ id }) => begun.has(id))));
   return faults;
+}
+
+/** All holders of a v-node but the one that was asked for first. */
+function laterOf(holders: readonly Holder[]): Holder[] {
+  return [...holders].sort((a, b) => Number(a.id) - Number(b.id)).slice(1);
 }
 
 /** Whoever else asks would leave a job that nobody can end as a holder's. @throws LodgeError `slurm-setup` */
@@ -171,18 +180,20 @@ function requireSlurmUser(config: ReadonlyMap<string, string>): void {
   });
 }
 
+/** @returns the id of the job */
 async function beginHolder(
   site: Site,
   node: VirtualNode,
   config: ReadonlyMap<string, string>,
-): Promise<void> {
+): Promise<string> {
   const lodge = join(installationDir, 'lodge');
   const order = holderOrder(site, node, sitePorts(config), controllersOf(config));
   const script = holderScript(order, site.spec.store, lodge);
   const id = (await ask(holderArgv(site, node), script)).trim().split(';')[0]!;
   // Tells when the job has ended and nothing on its host could: the host is gone, or all of the job was killed at once.
-  const ended = `${join(installationDir, 'scripts/slurm/ended')} ${node.name}`;
-  await ask(['strigger', '--set', `--jobid=${id}`, '--fini', `--program=${ended}`]);
+  const program = endedProgram(lodge, node.name);
+  await ask(['strigger', '--set', `--jobid=${id}`, '--fini', `--program=${program}`]);
+  return id;
 }
 
 /** Cancels the holder jobs of v-nodes; names that are not of the site are passed over. */
@@ -191,8 +202,12 @@ export async function suspendNodes(site: Site, list: string): Promise<void> {
   await cancel([...holders.values()].flat());
 }
 
+/** Nothing is to be told of their ends: by then, the nodes may be on their way up again. */
 async function cancel(holders: readonly Holder[]): Promise<void> {
-  if (holders.length > 0) await ask(['scancel', '--quiet', ...holders.map(({ id }) => id)]);
+  if (holders.length === 0) return;
+  await ask(['scancel', '--quiet', ...holders.map(({ id }) => id)]);
+  // One that has none yet, or has told already, has nothing to be cleared.
+  for (const { id } of holders) await ask(['strigger', '--clear', `--jobid=${id}`]).catch(() => {});
 }
 
 /**

@@ -30,7 +30,7 @@ NodeName=v03 NodeAddr=n01 Port=17003 CPUs=2 RealMemory=1638 Feature=lodge,on-n01
 # a guest on n02, whose slurmd is reached there at port 17004
 NodeName=v04 NodeAddr=n02 Port=17004 CPUs=2 RealMemory=1638 Feature=lodge,on-n02,el9 State=CLOUD
 # the v-nodes. Power saving is of this partition alone: no other node is ever powered down by these lines.
-# With SLURM_PARTITION=HOSTS,virtual the same line of srun goes to a host and to a guest
+# With SLURM_PARTITION=virtual,HOSTS the same line of srun goes to a host and to a guest
 PartitionName=virtual Nodes=v[01-04] DefMemPerCPU=819 MaxTime=INFINITE SuspendTime=600 SuspendTimeout=30 ResumeTimeout=120 State=UP
 `;
 
@@ -121,6 +121,14 @@ NodeName=v01 NodeAddr=n01 Port=17001 CPUs=2 RealMemory=1638 Feature=lodge,on-n01
     // Also where srun is yet to be told which are its own.
     expect(stateOfLines(text).faults[0]!.what).toContain('are among those of srun (30001-32000)');
     expect(stateOfLines(text, withConfig({ SrunPortRange: '60001-63000' })).faults).toEqual([]);
+    // Nor of the daemons on hosts.
+    const daemons = withConfig({ SlurmdPort: '17002', SlurmctldPort: '6810-6817' });
+    expect(
+      stateOfLines(`${siteText}fabric: {first-port: 6817}\n`, daemons).faults.map(({ what }) => what),
+    ).toEqual([
+      'ports of the network between v-nodes, from 6817 on, are among those of slurmctld (6810-6817)',
+      'ports of slurmd in v-nodes, from 17001 on, are among those of slurmd on hosts (17002)',
+    ]);
   });
 
   test("a site's own ResumeProgram is told, not lost", () => {

@@ -31,7 +31,7 @@ function orderOf(index: number, from = text): HolderOrder {
 function fabricOf(order: HolderOrder): FabricPlan {
   const extension = holderNetwork(order);
   const document = extension.document(readClusterSpec(holderClusterText(order), 'v.yaml'));
-  const input = { file: '/x/v.yaml', asGraphs: new Map(), guestsDir: '/run/guests', cwd: '/x' };
+  const input = { file: '/x/v.yaml', asGraphs: new Map(), guestsDir: '/run/guests', cwd: '/x', home: '/x' };
   const outline = extension.outline(outlineCluster({ ...input, document }));
   const plan = completeCluster(outline, () => ({ accelerator: 'uml', imageId: 'x', hasAgent: true }));
   const part = { host: 'n01', guestsDir: '/tmp/guests' };

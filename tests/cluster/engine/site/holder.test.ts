@@ -91,8 +91,14 @@ test('names that guests resolve are those of Slurm, and nothing else', () => {
       ['NodeHostName', 'n01'],
     ]),
     new Map([['NodeAddr', 'n02\n10.0.0.1 evil']]),
+    // Where a v-node is reached, but not what it calls itself.
+    new Map([
+      ['State', 'IDLE+CLOUD+POWERED_DOWN'],
+      ['NodeAddr', 'n03'],
+      ['NodeHostName', 'v03'],
+    ]),
   ];
-  expect(namesToResolve([{ name: 'ctl' }], nodes)).toEqual(['ctl', 'n01']);
+  expect(namesToResolve([{ name: 'ctl' }], nodes)).toEqual(['ctl', 'n01', 'n03']);
 });
 
 test('a reason is one line that Slurm takes as it is', () => {
