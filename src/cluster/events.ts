@@ -1,6 +1,8 @@
 /** What happened in a cluster, as lines of one log: the form of an event, written and read. Pure. */
 
+import { LodgeError } from '../errors.ts';
 import type { FabricEvent } from '../fabric/control.ts';
+import { parseTimeMs } from '../units.ts';
 
 export const eventKinds = [
   'fabric-started',
@@ -99,6 +101,25 @@ export function eventRow({ timeNs, kind, subject, text }: ClusterEvent): string[
 export function eventTime(timeNs: bigint): string {
   const seconds = new Date(Number(timeNs / 1_000_000_000n) * 1000).toISOString().slice(0, 19);
   return `${seconds}.${String((timeNs % 1_000_000_000n) / 1000n).padStart(6, '0')}Z`;
+}
+
+/**
+ * Reads a moment: nanoseconds since 1970, a time as {@link eventTime} shows it (with or without its fraction), or how
+ * long ago it was (`10m`).
+ * @throws LodgeError `spec-value`
+ */
+export function parseMomentNs(text: string, nowNs: bigint, where: string): bigint {
+  if (/^(?:0|\d{16,20})$/.test(text)) return BigInt(text);
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$/.exec(text);
+  const seconds = match === null ? Number.NaN : Date.parse(`${match[1]}Z`) / 1000;
+  if (!Number.isNaN(seconds))
+    return BigInt(seconds) * 1_000_000_000n + BigInt((match![2] ?? '').padEnd(9, '0'));
+  if (/^\d+(?:\.\d+)?\s*(?:ms|s|m|h)$/.test(text))
+    return nowNs - BigInt(parseTimeMs(text, where)) * 1_000_000n;
+  throw new LodgeError('spec-value', `'${text}' is no time`, {
+    where,
+    fix: `write how long ago (10m), or a time as events show it: ${eventTime(nowNs)}`,
+  });
 }
 
 /** Texts may hold what a guest sent: nothing in them may act on a terminal. */

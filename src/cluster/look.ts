@@ -9,14 +9,19 @@ import { lookAtBridges } from '../fabric/bridge/look.ts';
 import { requireBridges } from '../fabric/bridge/requirements.ts';
 import { compileFilter } from '../fabric/capture/filter.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
+import { aloneOnHost } from '../guest/alone.ts';
+import type { Membership } from '../guest/interface.ts';
 import type { GuestPlan } from '../guest/plan.ts';
 import { asksPlacement, isOnBridge } from '../guest/planner.ts';
-import { type GuestLook, lookForGuest, planFromLook } from '../guest/resolve.ts';
+import { checkLook, type GuestLook, lookForGuest, planFromLook } from '../guest/resolve.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import { guestsDir } from '../guest/state.ts';
+import { thisUser } from '../guest/user.ts';
+import { requireSources } from '../guest/volume-sources.ts';
 import type { Store } from '../image/store.ts';
 import { type AsGraph, parseAsGraph } from './as-graph.ts';
 import { canonicalJson, digestOf } from './canonical.ts';
+import type { Step } from './diff.ts';
 import { type Pressure, parsePressure } from './governor.ts';
 import { placedFault } from './placed-fault.ts';
 import {
@@ -60,14 +65,22 @@ export function askedGuest({ spec, interfaces }: Pick<PlannedGuest, 'spec' | 'in
 export interface HostLook {
   /** Which accelerator and image such a guest gets here. */
   find(guest: AskedGuest): Promise<FoundForGuest>;
-  /** The plan of a guest; each call is another guest. */
+  /** The plan of a guest to be started; each call is another guest, and gets CPUs of its own where it is pinned. */
   guestPlan(cluster: string, guest: PlannedGuest): Promise<GuestPlan>;
+  /** What it would be if no other guest were there. */
+  alonePlan(cluster: string, guest: PlannedGuest): Promise<GuestPlan>;
 }
 
 export interface ClusterLook {
   plan: ClusterPlan;
   /** The plan of one of its guests; each call is another guest. */
   guestPlan(guest: PlannedGuest): Promise<GuestPlan>;
+  /**
+   * Whether guests that are to be started find the directories that they share; one that runs has them.
+   * @param starting full names
+   * @throws LodgeError `share-unusable` with its place in the spec
+   */
+  requireSources(starting: ReadonlySet<string>): void;
 }
 
 /**
@@ -94,6 +107,15 @@ export async function lookAtCluster(
   return {
     plan,
     guestPlan: (guest) => placed(outlined.get(guest.name)!, look.guestPlan(plan.name, guest)),
+    requireSources(starting) {
+      for (const guest of plan.guests.filter(({ fullName }) => starting.has(fullName))) {
+        try {
+          requireSources(guest.spec, plan.cwd);
+        } catch (error) {
+          throw placedFault(error, outlined.get(guest.name)!);
+        }
+      }
+    },
   };
 }
 
@@ -122,7 +144,8 @@ export async function readOutline(
   await checkFilters(document);
   const asGraphs = readAsGraphs(document, dirname(path));
   const cwd = cwdOf(clusterNameOf(document.value, path));
-  const outline = outlineCluster({ document, file: path, asGraphs, guestsDir: guestsDir(), cwd });
+  const { home } = thisUser();
+  const outline = outlineCluster({ document, file: path, asGraphs, guestsDir: guestsDir(), cwd, home });
   return extension?.outline(outline) ?? outline;
 }
 
@@ -139,24 +162,67 @@ export function lookHere(options: LookOptions): HostLook {
     if (!asksPlacement(spec)) looks.set(key, look);
     return look;
   };
+  const givenCpus: number[] = [];
+  let last: Promise<unknown> = Promise.resolve();
   return {
     async find(guest) {
       const { spec } = guest;
-      const { accelerator, image } = await lookFor(guest);
+      const look = await lookFor(guest);
+      checkLook(look);
+      const { accelerator, image } = look;
       return {
         accelerator,
         imageId: image.kind === 'linux' ? image.id : digestOf([image, filesOf(spec)]),
         hasAgent: image.kind === 'linux',
       };
     },
-    async guestPlan(clusterName, guest) {
-      const { fullName, name, interfaces, routes, forward, digest } = guest;
-      const look = await lookFor(askedGuest(guest));
-      const cluster = { name: clusterName, digest };
-      const member = { name: fullName, hostname: name, interfaces, hosts: [], routes, forward, cluster };
-      return planFromLook(look, { member });
+    guestPlan(clusterName, guest) {
+      const plan = async (): Promise<GuestPlan> => {
+        const look = await lookFor(askedGuest(guest));
+        const takenCpus = [...look.takenCpus, ...givenCpus];
+        const planned = planFromLook({ ...look, takenCpus }, memberOf(clusterName, guest));
+        givenCpus.push(...planned.layout.vcpus.flatMap(({ hostCpus }) => hostCpus));
+        return planned;
+      };
+      if (!asksPlacement(guest.spec)) return plan();
+      // One after the other: guests are started at once, and nobody knows of another's CPUs before it is.
+      const planned = last.then(plan);
+      last = planned.catch(() => {});
+      return planned;
+    },
+    async alonePlan(clusterName, guest) {
+      return planFromLook(aloneOnHost(await lookFor(askedGuest(guest))), memberOf(clusterName, guest));
     },
   };
+}
+
+function memberOf(
+  clusterName: string,
+  { fullName, name, interfaces, routes, forward, digest }: PlannedGuest,
+): { member: Membership } {
+  const cluster = { name: clusterName, digest };
+  return { member: { name: fullName, hostname: name, interfaces, hosts: [], routes, forward, cluster } };
+}
+
+/**
+ * Plans guests that are pinned or want pages of their own before the first of them is started: so what is not there
+ * for all of them is refused in time. Where guests are ended first, what these hold is not free yet, and is looked at
+ * when it is.
+ * @throws LodgeError for what cannot be had
+ */
+export async function planPlaced(
+  guests: readonly PlannedGuest[],
+  steps: readonly Step[],
+  guestPlan: (guest: PlannedGuest) => Promise<GuestPlan>,
+): Promise<(guest: PlannedGuest) => Promise<GuestPlan>> {
+  const plans = new Map<string, GuestPlan>();
+  const isFirst = !steps.some(({ kind }) => kind === 'remove' || kind === 'replace');
+  const starting = new Set(steps.flatMap((step) => (step.kind === 'start' ? [step.guest] : [])));
+  for (const guest of guests) {
+    if (!isFirst || !starting.has(guest.fullName) || !asksPlacement(guest.spec)) continue;
+    plans.set(guest.fullName, await guestPlan(guest));
+  }
+  return async (guest) => plans.get(guest.fullName) ?? (await guestPlan(guest));
 }
 
 /**

@@ -1,50 +1,28 @@
 /** What cannot be had for a guest of a cluster, told at the key of the spec that asked for it. Pure. */
 
-import { type ErrorCode, LodgeError, retold } from '../errors.ts';
+import { LodgeError, retold } from '../errors.ts';
 import type { OutlinedGuest } from './plan.ts';
 
-/** Errors that the spec of a guest has brought about, also where no key is known. */
-const ofSpec: ReadonlySet<ErrorCode> = new Set([
-  'spec-value',
-  'driver-cannot',
-  'accelerator-unusable',
-  'placement-unmet',
-  'image-not-found',
-  'image-unreadable',
-  'kernel-not-found',
-  'share-unusable',
-  'pci-unusable',
-]);
-
 /**
- * The error with its place in the spec, where the spec is at fault; any other as it is.
+ * The error with its place in the spec, where something in the spec has brought it about; any other as it is.
  * @param guest for whom something was looked for
  */
 export function placedFault(
   error: unknown,
   { name, where, locate }: Pick<OutlinedGuest, 'name' | 'where' | 'locate'>,
 ): unknown {
-  if (!(error instanceof LodgeError) || !ofSpec.has(error.code)) return error;
-  const { key, message, where: found, fix } = error;
-  const about = found === undefined || found === key || found.startsWith('-') ? '' : `${found}: `;
-  return retold(error, {
-    message: `${key === undefined ? '' : `'${key}' of `}guest '${name}': ${about}${message}`,
-    where: key === undefined ? where : locate([key]),
-    ...(fix === undefined ? {} : { fix: inKeys(fix) }),
-  });
+  if (!(error instanceof LodgeError) || error.asked === undefined) return error;
+  const { asked, message, where: path } = error;
+  const withPath = path === undefined ? error : retold(error, { message: `${path}: ${message}` });
+  return retold(namedFault(withPath, name), { where: asked.length === 0 ? where : locate(asked) });
 }
 
-/** Flags of `lodge run` are keys of a guest's spec. */
-const flags =
-  /--(accelerator|cpus|firmware|image|kernel|memory|mount-type|numa|pages|pin)\b(?:(?= or\b)|( ))?/g;
-
-/** A fix in keys, where it is told in flags; that of a command line of its own stays. */
-function inKeys(fix: string): string {
-  if (/\blodge /.test(fix)) return fix;
-  return fix
-    .replaceAll(
-      flags,
-      (_, key: string, space: string | undefined) => `${key}${space === undefined ? '' : ': '}`,
-    )
-    .replaceAll(/(^|\s)-v\b/g, '$1volumes');
+/** The same where the spec is not at hand: with the names of key and guest. */
+export function namedFault(error: LodgeError, name: string): LodgeError;
+export function namedFault(error: unknown, name: string): unknown;
+export function namedFault(error: unknown, name: string): unknown {
+  if (!(error instanceof LodgeError) || error.asked === undefined) return error;
+  const { asked, message } = error;
+  const key = asked[0] === undefined ? '' : `'${asked[0]}' of `;
+  return retold(error, { message: `${key}guest '${name}': ${message}` });
 }

@@ -12,6 +12,7 @@ import type { FabricPlan } from '../fabric/plan.ts';
 import { type InterfacePlan, maxInterfaces, type RoutePlan } from '../guest/interface.ts';
 import { bridgeRefusal } from '../guest/planner.ts';
 import type { GuestSpec } from '../guest/spec.ts';
+import { expandHome } from '../guest/volumes.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
 import type { AsGraph } from './as-graph.ts';
 import { digestOf } from './canonical.ts';
@@ -122,6 +123,8 @@ export interface OutlineInput {
   asGraphs: ReadonlyMap<string, AsGraph>;
   guestsDir: string;
   cwd: string;
+  /** What `~` stands for in the spec, but in what guests do with it themselves. */
+  home: string;
 }
 
 /** @throws LodgeError `spec-value` with file, line and column */
@@ -147,7 +150,7 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
     })),
     fabric,
     ...(document.value.ssh ? {} : { ssh: false }),
-    ...onEndOf(document.value, input.cwd),
+    ...onEndOf(document.value, input),
     bridges: new Map(
       onlyBridges(fabric).networks.map(({ name: network }) => [
         network,
@@ -157,11 +160,17 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
   };
 }
 
-function onEndOf({ 'on-end': onEnd }: ClusterSpec, cwd: string): { onEnd?: OnEnd } {
+function onEndOf(
+  { 'on-end': onEnd }: ClusterSpec,
+  { cwd, home }: Pick<OutlineInput, 'cwd' | 'home'>,
+): { onEnd?: OnEnd } {
   if (onEnd === undefined) return {};
   const { checkpoint, within } = onEnd;
   return {
-    onEnd: { checkpoint: resolve(cwd, checkpoint), ...(within === undefined ? {} : { withinMs: within }) },
+    onEnd: {
+      checkpoint: resolve(cwd, expandHome(checkpoint, home)),
+      ...(within === undefined ? {} : { withinMs: within }),
+    },
   };
 }
 

@@ -18,6 +18,9 @@ const allKeys = [...bothWays, ...oneWay];
 
 type ShapeKey = keyof ShapeSpec;
 
+/** Of Ethernet, without its check sequence. */
+const leastFrameBytes = 60;
+
 /** What is said of a shape in one place. Later ones win over earlier ones. */
 interface Layer {
   spec: ShapeSpec | undefined;
@@ -125,6 +128,12 @@ function shapeOfLayers(layers: readonly Layer[]): Shape {
       'reorder without a delay does nothing',
       'give a delay too: frames go before those that wait for it',
     );
+  }
+  if (queue !== undefined && queue < leastFrameBytes) {
+    throw new LodgeError('spec-value', `a queue of ${queue} bytes holds no frame`, {
+      where: placeOf('queue'),
+      fix: 'give room for some frames of 1514 bytes, such as 64K, or leave out queue',
+    });
   }
   if (queue !== undefined && bandwidth === undefined) {
     throw contradiction(

@@ -222,6 +222,7 @@ const onEnd = z.strictObject({
   checkpoint: z
     .string()
     .min(1)
+    .regex(/^[^\0]*$/, { error: 'must be a path' })
     .describe(
       'Where the cluster is saved, as by `lodge checkpoint`; relative to the working directory. A checkpoint of the same cluster that is there already is replaced.',
     ),

@@ -5,6 +5,7 @@
 
 import { type ErrorCode, LodgeError } from '../errors.ts';
 import type { Requests } from '../fabric/control.ts';
+import type { Fix, SpecPath } from '../fix.ts';
 import type { Step } from '../guest/channel/channel.ts';
 import type { CommandRequest } from '../guest/named-user.ts';
 import type { GuestPlan } from '../guest/plan.ts';
@@ -48,8 +49,10 @@ export interface ErrorBody {
   where?: string;
   fix?: string;
   detail?: string;
-  /** The key of a guest's spec that asked for what cannot be. */
-  key?: string;
+  /** What in a guest's spec asked for what cannot be: a key, and what is within it. */
+  asked?: SpecPath;
+  /** What `fix` is made of, where it speaks of keys of a spec. */
+  fixWords?: Fix;
 }
 
 /**
@@ -69,18 +72,19 @@ export type ExecServerMessage =
 
 export function bodyOfError(error: unknown): ErrorBody {
   if (!(error instanceof LodgeError)) return { code: 'internal', message: String(error) };
-  const { code, message, where, fix, detail, key } = error;
+  const { code, message, where, fix, fixWords, detail, asked } = error;
   return {
     code,
     message,
     ...(where === undefined ? {} : { where }),
     ...(fix === undefined ? {} : { fix }),
     ...(detail === undefined ? {} : { detail }),
-    ...(key === undefined ? {} : { key }),
+    ...(asked === undefined ? {} : { asked }),
+    ...(fixWords === undefined || typeof fixWords === 'string' ? {} : { fixWords }),
   };
 }
 
 export function errorOfBody(body: ErrorBody): LodgeError {
-  const { code, message, ...details } = body;
-  return new LodgeError(code, message, details);
+  const { code, message, fixWords, ...details } = body;
+  return new LodgeError(code, message, fixWords === undefined ? details : { ...details, fix: fixWords });
 }

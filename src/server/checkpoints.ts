@@ -1,9 +1,18 @@
 /** Checkpoints of clusters, taken and gone on from by the host agent: it has the fabrics and the guests' channels. */
 
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { discardCheckpoint, fabricStateOf, readCheckpoint, readSecret } from '../cluster/checkpoint/files.ts';
+import {
+  type Checkpoint,
+  type CheckpointRecord,
+  discardCheckpoint,
+  fabricStateOf,
+  readCheckpoint,
+  readSecret,
+} from '../cluster/checkpoint/files.ts';
+import type { HostNames } from '../cluster/checkpoint/hosts.ts';
+import { requireImages } from '../cluster/checkpoint/images.ts';
 import { planRestore, type RestorePlan } from '../cluster/checkpoint/plan.ts';
 import { goOnAfterDeath, type TakeInput, type Taken, takeCheckpoint } from '../cluster/checkpoint/take.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
@@ -24,6 +33,7 @@ import { LodgeError } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
 import type { GuestPlan } from '../guest/plan.ts';
 import { guestDir } from '../guest/state.ts';
+import { openStore, type Store } from '../image/store.ts';
 import type { Fabrics } from './fabrics.ts';
 
 /** What of the host agent is needed. */
@@ -116,15 +126,50 @@ export async function restoreCluster(
   onProgress: (text: string) => void,
 ): Promise<void> {
   const checkpoint = readCheckpoint(dir);
-  const plan = planRestore({ checkpoint, name, guestDir, newId: newGuestId });
   requireFreeName(name, dir);
+  const plan = await whatToRestore(checkpoint, name);
   const saved = { plan, secret: readSecret(dir), fabricState: readFileSync(fabricStateOf(dir)) };
   await goOnFrom(saved, context, onProgress);
   context.fabrics.note(name, { kind: 'fabric-thawed', subject: name, text: `goes on from ${dir}` });
 }
 
-export function newGuestId(): string {
-  return randomBytes(8).toString('hex');
+/**
+ * What goes on on this host of what was saved.
+ * @param hosts of a host's part: see {@link planRestore}
+ * @throws LodgeError `image-not-found` when what guests run from is not there any more
+ */
+export async function whatToRestore(
+  checkpoint: Checkpoint,
+  name: string,
+  hosts?: HostNames,
+): Promise<RestorePlan> {
+  const store = openStore();
+  const newId = (): string => randomBytes(8).toString('hex');
+  const objectPath = (id: string): string => store.objectPath(id);
+  const plan = planRestore({
+    ...{ checkpoint, name, guestDir, objectPath, newId },
+    ...(hosts === undefined ? {} : { hosts }),
+  });
+  await requireImagesHere(plan.guests, checkpoint.objects, store);
+  return plan;
+}
+
+/**
+ * @param hasFile whether an image is there that is no object of the store
+ * @throws LodgeError `image-not-found` naming all that is missing of what guests run from
+ */
+export async function requireImagesHere(
+  plans: readonly GuestPlan[],
+  objects: CheckpointRecord['objects'],
+  store: Store,
+  hasFile: (path: string) => boolean = existsSync,
+): Promise<void> {
+  const names = new Map((await store.names()).map((image) => [image.name, image.id]));
+  requireImages(new Map(plans.map((plan) => [plan.hostname, plan])), objects ?? {}, {
+    hasObject: (id) => store.isPresent(id),
+    hasFile,
+    contentOf: (image) => names.get(image),
+  });
 }
 
 /** @throws LodgeError `name-taken` */

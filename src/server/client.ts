@@ -1,7 +1,6 @@
 /** Talking to whoever owns a guest: the host agent, started when it is needed, or a run in the foreground. */
 
 import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
@@ -10,6 +9,8 @@ import type { CommandRequest } from '../guest/named-user.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type GuestView, runtimeDir, viewGuest } from '../guest/state.ts';
 import { installationVersion } from '../installation.ts';
+import { makeDirectory } from '../make-directory.ts';
+import { startEnvironment } from '../start-environment.ts';
 import {
   type ConfigureRequest,
   type ErrorBody,
@@ -21,7 +22,8 @@ import { type Door, doorText, requestThrough, webSocketThrough } from './door.ts
 import { locateGuest } from './locate.ts';
 import { RemoteSession } from './remote-session.ts';
 
-const agentStartLimitMs = 15_000;
+/** A second in all but a host that has much else to do. */
+const agentStartLimitMs = 60_000;
 const agentRetryMs = 1000;
 
 /** Where the process that owns a guest is reached. */
@@ -131,7 +133,7 @@ export async function ensureHostAgent(): Promise<string> {
 
 /** Starts an agent; where there is one already, the lock makes the new one end at once. */
 function spawnHostAgent(): void {
-  mkdirSync(runtimeDir(), { recursive: true, mode: 0o700 });
+  makeDirectory(runtimeDir(), 0o700);
   const child = spawn(
     'flock',
     [
@@ -142,7 +144,7 @@ function spawnHostAgent(): void {
       process.argv[1]!,
       'agent',
     ],
-    { detached: true, stdio: 'ignore', cwd: '/' },
+    { detached: true, stdio: 'ignore', cwd: '/', env: startEnvironment(process.env) },
   );
   child.on('error', () => {});
   child.unref();

@@ -49,13 +49,18 @@ export interface HostAgentOptions {
   job?: AgentJob;
   /** Called once it can be asked. */
   onReady?: (api: Server) => Promise<void>;
+  /** What it is there for alone: begun once it can be asked, and it ends with it. */
+  task?: (owner: TaskOwner) => Promise<void>;
 }
+
+/** What a task of the agent's own process has of it, without a socket between. */
+export type TaskOwner = Pick<HostAgent, 'start' | 'channel' | 'fabrics'>;
 
 /**
  * Serves until told to leave or idle. The caller holds the lock that makes this the only one; a socket that is
  * there was left by one that was killed.
  */
-export async function serveHostAgent({ job, onReady }: HostAgentOptions = {}): Promise<void> {
+export async function serveHostAgent({ job, onReady, task }: HostAgentOptions = {}): Promise<void> {
   const owner = new HostAgent(job);
   owner.adopt();
   const path = agentSocketPath();
@@ -78,6 +83,7 @@ export async function serveHostAgent({ job, onReady }: HostAgentOptions = {}): P
   await new Promise<void>((resolve) => {
     owner.onLeave = resolve;
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
+    task?.(owner).then(resolve, resolve);
     if (job !== undefined) return;
     setInterval(() => {
       const isNeeded =
@@ -134,6 +140,8 @@ class HostAgent implements GuestOwner, ClusterOwner {
     await this.#sweeping;
     const joinBridges = bridgesOf(plan, this.fabrics);
     await joinBridges?.();
+    // One that begins now would not be seen by who ends them all.
+    if (this.#isEnding) throw new LodgeError('host-agent', 'the host agent is ending');
     const start = (): Promise<RunningGuest> =>
       startGuest(plan, {
         mode: 'detached',

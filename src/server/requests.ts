@@ -67,9 +67,10 @@ const shape = z.strictObject({
   reorder: share,
   queueBytes: z.int().positive().exactOptional(),
 });
+const absolutePath = text.refine((path) => path.startsWith('/'), { error: 'must be an absolute path' });
 const direction = z.enum(['out', 'in']).exactOptional();
 const capturePlan = z.strictObject({
-  directory: text,
+  directory: absolutePath,
   snapLengthBytes: z.int().min(14),
   files: z.int().min(1),
   fileBytes: z.int().min(1),
@@ -102,8 +103,6 @@ const clusterEvent: z.ZodType<Omit<ClusterEvent, 'timeNs'>> = z.object({
 const hostName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/, {
   error: 'must be 1 to 63 letters, digits, dots and dashes',
 });
-const absolutePath = text.refine((path) => path.startsWith('/'), { error: 'must be an absolute path' });
-
 const directory = z.object({ dir: absolutePath });
 
 const partRequest: z.ZodType<PartRequest> = z.discriminatedUnion('op', [

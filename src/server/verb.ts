@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import type { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
 import { signalNumbers } from '../process.ts';
+import { startEnvironment } from '../start-environment.ts';
 import { bodyOfError, type ExecServerMessage } from './api.ts';
 import { jsonOf } from './http-json.ts';
 import { thisHostVariable } from './locate.ts';
@@ -52,7 +53,7 @@ function begin(
 ) {
   const child = spawn(process.execPath, [process.argv[1]!, ...argv], {
     cwd,
-    env: { ...process.env, [thisHostVariable]: '1' },
+    env: { ...startEnvironment(process.env), [thisHostVariable]: '1' },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   child.stdin.on('error', () => {});

@@ -117,6 +117,7 @@ describe('a part that goes on on another host', () => {
       hostname: name,
       dir: `/tmp/old/guests/lab.${name}`,
       argv: [],
+      objects: [],
     }) as unknown as GuestPlan;
 
   it('is what the plan of the whole says of that host, under any name', () => {
@@ -145,11 +146,14 @@ describe('a part that goes on on another host', () => {
         },
         name,
         guestDir: (one) => `/tmp/new/guests/${one}`,
+        objectPath: (id) => `/store/objects/${id}`,
         newId: () => '0123456789abcdef',
         hosts: names,
       });
       expect({ ...fabric, digest: expected.fabric.digest }).toEqual(expected.fabric);
-      expect(guests.map((one) => [one.name, one.savedState])).toEqual([[`${name}.v3`, '/saved/v3.state']]);
+      expect(guests.map((one) => [one.name, one.savedState?.file])).toEqual([
+        [`${name}.v3`, '/saved/v3.state'],
+      ]);
     }
   });
 

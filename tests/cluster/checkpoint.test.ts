@@ -1,4 +1,13 @@
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -9,13 +18,15 @@ import {
   finishCheckpoint,
   readCheckpoint,
   readSecret,
+  requireNoneLeft,
   requireReplaceable,
   stateFileOf,
   writeFabric,
 } from '../../src/cluster/checkpoint/files.ts';
+import { requireImages } from '../../src/cluster/checkpoint/images.ts';
 import { forkName, planRestore, requireSavable } from '../../src/cluster/checkpoint/plan.ts';
 import type { GuestPlan } from '../../src/guest/plan.ts';
-import { cluster } from './sample.ts';
+import { cluster, faultOf } from './sample.ts';
 
 const plan = cluster('guests: {"v[1-2]": }\nfabric: {lan: {members: [v1, v2]}}\n');
 
@@ -39,6 +50,7 @@ function guestPlan(name: string, more: Partial<GuestPlan> = {}): GuestPlan {
     cluster: { name: 'lab', digest: 'd' },
     isHostRoot: false,
     beside: [],
+    objects: [],
     ...more,
   } as GuestPlan;
 }
@@ -48,6 +60,7 @@ const record: CheckpointRecord = {
   takenAt: '2026-01-01T00:00:00.000Z',
   cluster: plan,
   guests: { v1: guestPlan('v1'), v2: guestPlan('v2') },
+  states: { v1: { bytes: 5, crc32: 1 }, v2: { bytes: 5, crc32: 2 } },
 };
 
 let base: string;
@@ -97,6 +110,30 @@ describe('a checkpoint on disk', () => {
     expect(() => requireReplaceable(join(base, 'new'), plan.name)).not.toThrow();
   });
 
+  it('that a killed one had put aside is told of, and goes when there is a newer one', async () => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    const old = join(base, '.saved.0123456789abcdef.old');
+    renameSync(dir, old);
+    for (const action of [() => readCheckpoint(dir), () => requireNoneLeft(dir)])
+      expect(faultOf(action).fix).toContain(`mv ${old} ${dir}`);
+    expect(() => requireNoneLeft(join(base, 'other'))).not.toThrow();
+    expect(() => readCheckpoint(join(base, 'other'))).toThrow('there is no such directory');
+    // A job that ends saves what it has.
+    const part = beginCheckpoint(dir, { replaces: plan.name });
+    for (const name of ['v1', 'v2']) writeFileSync(stateFileOf(part, name), 'state');
+    writeFabric(part, undefined, plan.fabric, new Uint8Array([2]));
+    expect(existsSync(old)).toBe(true);
+    await finishCheckpoint(part, dir, { record, secret: Buffer.alloc(32), isReplacing: true });
+    expect(readdirSync(base)).toEqual(['saved']);
+  });
+
+  it('needs a directory to be put in', () => {
+    expect(() => beginCheckpoint(join(base, 'none/saved'))).toThrow(/no such directory to save/);
+    // Its own name would do; the one that it has until it is whole would not.
+    expect(faultOf(() => beginCheckpoint(join(base, 'x'.repeat(250)))).fix).toBe('name it shorter');
+  });
+
   it('leaves nothing when it is given up', () => {
     discardCheckpoint(beginCheckpoint(join(base, 'saved')));
     expect(readdirSync(base)).toEqual([]);
@@ -104,6 +141,7 @@ describe('a checkpoint on disk', () => {
 
   it.each([
     ['v2.state', (path: string) => rmSync(path)],
+    ['v1.state', (path: string) => truncateSync(path, 3)],
     ['fabric.state', (path: string) => rmSync(path)],
     ['checkpoint.json', (path: string) => truncateSync(path, 10)],
   ])('with a damaged %s is refused', async (name, damage) => {
@@ -120,6 +158,7 @@ describe('a cluster that is restored', () => {
       checkpoint: { ...record, fabric: plan.fabric, dir: '/saved' },
       name,
       guestDir: (full) => `/other/${full}`,
+      objectPath: (id) => `/store,1/objects/${id}`,
       newId: () => 'fedcba9876543210',
     });
 
@@ -139,7 +178,7 @@ describe('a cluster that is restored', () => {
       hostname: 'v1',
       id: 'fedcba9876543210',
       cluster: { name: 'fork', digest: 'd' },
-      savedState: '/saved/v1.state',
+      savedState: { file: '/saved/v1.state', sum: { bytes: 5, crc32: 1 } },
       argv: [
         'qemu-system-x86_64',
         '-name',
@@ -155,6 +194,68 @@ describe('a cluster that is restored', () => {
 
   it('is the same when its name is', () => {
     expect(restored('lab').cluster.guests).toEqual(plan.guests);
+  });
+});
+
+describe('what a cluster goes on from', () => {
+  const [image, kernel] = ['a'.repeat(64), 'b'.repeat(64)];
+  const drive = `if=none,id=root,format=raw,readonly=on,file=/old,,1/objects/${image}/root.squashfs`;
+  const saved = guestPlan('v1', {
+    image: { name: 'box', kind: 'linux', id: image },
+    objects: [image, kernel],
+    agent: true,
+    argv: ['-kernel', `/old,1/objects/${kernel}/vmlinux`, '-append', 'quiet', '-drive', drive],
+  });
+  const objects = { [image]: { kind: 'image', source: 'host files of /bin/busybox' } };
+
+  const going = (plans: Partial<GuestPlan>) =>
+    planRestore({
+      checkpoint: { ...record, guests: { v1: { ...saved, ...plans } }, fabric: plan.fabric, dir: '/saved' },
+      name: 'lab',
+      guestDir: (full) => `/other/${full}`,
+      objectPath: (id) => `/new,2/objects/${id}`,
+      newId: () => 'fedcba9876543210',
+    }).guests[0]!;
+
+  it('is where the store is now, without what only boots a guest', () => {
+    const rest = ['-S', '-incoming', 'defer'];
+    const root = `if=none,id=root,format=raw,readonly=on,file=/new,,2/objects/${image}/root.squashfs`;
+    expect(going({}).argv).toEqual(['-drive', root, ...rest]);
+    expect(going({}).objects).toEqual([image]);
+    // What has no agent may be a kernel that boots itself again.
+    expect(going({ agent: false }).argv.slice(0, 4)).toEqual([
+      ...['-kernel', `/new,2/objects/${kernel}/vmlinux`, '-append', 'quiet'],
+    ]);
+    expect(going({ agent: false }).objects).toEqual([image, kernel]);
+  });
+
+  const fault = (plans: GuestPlan[], here: string[], boxIs?: string) =>
+    faultOf(() =>
+      requireImages(new Map(plans.map((one) => [one.hostname, one])), objects, {
+        hasObject: (id) => here.includes(id),
+        hasFile: (path) => here.includes(path),
+        contentOf: () => boxIs,
+      }),
+    );
+  const both = [saved, { ...saved, hostname: 'v2' }].map((one, i) => ({ ...one, hostname: `v${i + 1}` }));
+
+  it('is told by its name, with all that is missing', () => {
+    const gone = fault(both, []);
+    expect([gone.code, gone.message]).toEqual([
+      'image-not-found',
+      expect.stringContaining("no image 'box' in the store any more"),
+    ]);
+    expect(gone.detail).toBe(
+      `v[1-2]: image 'box', content ${image}, made from host files of /bin/busybox\nv[1-2]: kernel, content ${kernel}`,
+    );
+    expect(gone.fix).toContain('lodge image import FILE --name box');
+    expect(fault(both, [kernel], 'c'.repeat(64)).message).toContain("image 'box' is another one than");
+    const files = { ...saved, objects: [], argv: ['-drive', 'if=ide,format=raw,file=/disks/a,,b=c.img'] };
+    expect(fault([files], []).message).toContain("no file '/disks/a,b=c.img'");
+  });
+
+  it('is not missed when it is there', () => {
+    expect(() => fault(both, [image, kernel])).toThrow('it was accepted');
   });
 });
 

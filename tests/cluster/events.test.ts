@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type EventLog, followEvents, openEventLog, readEvents } from '../../src/cluster/event-log.ts';
-import { eventLine, eventRow, ofFabric, ofMs, parseEventLine } from '../../src/cluster/events.ts';
+import {
+  eventLine,
+  eventRow,
+  eventTime,
+  ofFabric,
+  ofMs,
+  parseEventLine,
+  parseMomentNs,
+} from '../../src/cluster/events.ts';
 import { temporaryDirectory } from '../fabric/frames.ts';
 
 const root = temporaryDirectory();
@@ -28,6 +36,18 @@ describe('an event', () => {
     expect(line.indexOf('\n')).toBe(line.length - 1);
     expect(JSON.parse(line).time).toBe('1767323045000006789');
     expect(parseEventLine(line)).toEqual(event);
+  });
+
+  it('is found by its time as it is shown, by nanoseconds, and by how long ago it was', () => {
+    const now = event.timeNs + 60_000_000_000n;
+    const at = (text: string) => parseMomentNs(text, now, '--since');
+    expect(at(String(event.timeNs))).toBe(event.timeNs);
+    expect(at(eventTime(event.timeNs))).toBe(event.timeNs - 789n);
+    expect(at('2026-01-02T03:04:05Z')).toBe(event.timeNs - 6789n);
+    expect(at('1m')).toBe(event.timeNs);
+    for (const text of ['', 'now', '12', '2026-13-02T03:04:05Z', '2026-01-02', '-1m']) {
+      expect(() => at(text)).toThrow(`'${text}' is no time`);
+    }
   });
 
   it('shows its time in UTC, and nothing that acts on a terminal', () => {

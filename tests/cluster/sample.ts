@@ -21,6 +21,7 @@ export function outline(text: string, graphs: Record<string, string> = {}): Clus
     asGraphs,
     guestsDir: '/run/g',
     cwd: '/home/u',
+    home: '/home/u',
   });
 }
 

@@ -6,7 +6,9 @@ import { readAsGraphs } from '../../src/cluster/look.ts';
 import { placedFault } from '../../src/cluster/placed-fault.ts';
 import { readClusterSpec } from '../../src/cluster/plan.ts';
 import { LodgeError } from '../../src/errors.ts';
+import { planLayout } from '../../src/guest/layout.ts';
 import { refusal } from '../../src/guest/planner.ts';
+import { machineOf } from '../guest/layout-machines.ts';
 import { faultOf, outline } from './sample.ts';
 
 /** What is wrong, where, and the line and column of the words in the text that are meant. */
@@ -36,6 +38,7 @@ describe('shapes that contradict themselves', () => {
       'jitter (3ms) needs a delay that is as long at least',
     ],
     ['a network', lan('    queue: 1M\n'), '1M', 'a queue without a bandwidth is never used'],
+    ['a queue', lan('    bandwidth: 1Mbit\n    queue: 0B\n'), '0B', 'a queue of 0 bytes holds no frame'],
     ['a network', lan('    reorder: 1%\n'), '1%', 'reorder without a delay does nothing'],
     ['a member', lan('    delay: 1ms\n', 'jitter: 2ms'), '2ms', 'the jitter (2ms) is more'],
     ['a member', lan('', 'mac: "02:00:00:00:00:01", queue: 2M'), '2M', 'a queue without'],
@@ -106,7 +109,7 @@ describe('what cannot be had for a guest', () => {
   ].join('\n');
   const guest = (name: string) => outline(text).guests.find((one) => one.name === name)!;
   const asked = (code: 'image-not-found' | 'driver-cannot', key: string | undefined, details: object = {}) =>
-    new LodgeError(code, 'no', { ...details, ...(key === undefined ? {} : { key }) });
+    new LodgeError(code, 'no', { ...details, asked: key === undefined ? [] : [key] });
 
   it('is told at the key that asked for it, wherever the guest has it from', () => {
     const places = (['image', 'accelerator', 'cpus', 'kernel'] as const).map(
@@ -121,11 +124,32 @@ describe('what cannot be had for a guest', () => {
       message: "guest 'w': no",
     });
   });
-  it('keeps the path that it was looked for at, and not the flag of another verb', () => {
+  it('keeps the path that it was looked for at', () => {
     const fault = placedFault(asked('image-not-found', 'image', { where: '/img/k' }), guest('v1'));
-    expect(fault).toMatchObject({ message: "'image' of guest 'v1': /img/k: no" });
-    const flag = placedFault(asked('driver-cannot', 'mount-type', { where: '--mount-type x' }), guest('v1'));
-    expect(flag).toMatchObject({ message: "'mount-type' of guest 'v1': no" });
+    expect(fault).toMatchObject({ message: "'image' of guest 'v1': /img/k: no", where: 'lab.yaml:1:8' });
+  });
+  it('is told at the entry of a list', () => {
+    const listed = 'guests:\n  v1:\n    volumes:\n      - /a:/b\n      - /c:/dev\n';
+    const fault = new LodgeError('share-unusable', 'no', { asked: ['volumes', 1] });
+    expect(placedFault(fault, outline(listed).guests[0]!)).toMatchObject({ where: 'lab.yaml:5:9' });
+  });
+  it('on the host, is told at the key that asked for it', () => {
+    const pinned = 'guests:\n  v1:\n    cpus: 16\n    pin: true\n    pages: 2M\n';
+    const { spec, ...named } = outline(pinned).guests[0]!;
+    const told = (cpus: number): LodgeError => {
+      const { memory, pages, pin, numa, placement } = spec;
+      const request = { cpus, memoryBytes: memory, pages, pin, numa, placement };
+      return placedFault(
+        faultOf(() => planLayout(request, machineOf())),
+        named,
+      ) as LodgeError;
+    };
+    expect(told(16)).toMatchObject({
+      where: 'lab.yaml:3:11',
+      message: expect.stringMatching(/^'cpus' of guest 'v1': 16 vCPUs cannot be pinned/),
+      fix: 'ask for cpus: 8 at most, or run in a job that has more',
+    });
+    expect(told(4)).toMatchObject({ where: 'lab.yaml:5:12', code: 'placement-unmet' });
   });
   it('has a fix in keys of the spec', () => {
     const image = { kind: 'linux', name: 'host', id: 'host', root: { kind: 'host' } } as const;
@@ -136,7 +160,7 @@ describe('what cannot be had for a guest', () => {
       { ...spec, cpus: 1, numa: 'mirror' as const },
     ].map((one) => {
       const { what, fix, key } = refusal('uml', one, image)!;
-      const error = new LodgeError('driver-cannot', `uml cannot give ${what}`, { fix, key });
+      const error = new LodgeError('driver-cannot', `uml cannot give ${what}`, { fix, asked: [key] });
       return [key, (placedFault(error, guest('v1')) as LodgeError).fix];
     });
     expect(fixes).toEqual([
@@ -144,10 +168,6 @@ describe('what cannot be had for a guest', () => {
       ['mount-type', 'leave out mount-type, or use accelerator: kvm or tcg'],
       ['numa', 'use accelerator: kvm or tcg'],
     ]);
-    const command = 'import it first: lodge image import x --image y';
-    expect(placedFault(asked('image-not-found', 'image', { fix: command }), guest('v1'))).toMatchObject({
-      fix: command,
-    });
   });
   it('is left as it is where the spec is not at fault', () => {
     const error = new LodgeError('disk-full', 'no space left');

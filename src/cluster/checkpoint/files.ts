@@ -13,13 +13,23 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { hostIoError, LodgeError } from '../../errors.ts';
 import type { FabricPlan } from '../../fabric/plan.ts';
-import type { GuestPlan } from '../../guest/plan.ts';
+import type { GuestPlan, StateSum } from '../../guest/plan.ts';
 import type { ClusterPlan } from '../plan.ts';
+import type { SavedObject } from './images.ts';
 
 export interface CheckpointRecord {
   /** 2 over several hosts. */
@@ -31,6 +41,12 @@ export interface CheckpointRecord {
   guests: Record<string, GuestPlan>;
   /** Over several hosts: the names of guests on each, by the host's name. */
   hosts?: Record<string, string[]>;
+  /** What was written of each guest, by host name; absent in what older versions saved. */
+  states?: Record<string, StateSum>;
+  /** What the guests run from, by the ids of these objects of the store. */
+  objects?: Record<string, SavedObject>;
+  /** What was told of it. */
+  taken?: { bytes: number; stillMs: number };
 }
 
 export interface Checkpoint extends CheckpointRecord {
@@ -59,7 +75,10 @@ function fabricDirOf(dir: string, host: string | undefined): string {
   return host === undefined ? dir : join(dir, 'hosts', host);
 }
 
-/** Refuses to write over anything. @throws LodgeError `checkpoint` */
+/**
+ * Refuses to write over anything, and where there is no directory to put it in.
+ * @throws LodgeError `checkpoint`
+ */
 export function requireFreePlace(dir: string): void {
   if (existsSync(dir)) {
     throw new LodgeError('checkpoint', 'there is something at this place already', {
@@ -67,20 +86,24 @@ export function requireFreePlace(dir: string): void {
       fix: 'name a directory that is not there yet',
     });
   }
+  requireParent(dir);
 }
 
-/**
- * As {@link requireFreePlace}, but a checkpoint of that cluster may be there, and there must be a directory to put the
- * new one in.
- * @throws LodgeError `checkpoint`
- */
-export function requireReplaceable(dir: string, cluster: string): void {
+function requireParent(dir: string): void {
   if (statSync(dirname(dir), { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new LodgeError('checkpoint', 'there is no such directory to save the cluster in', {
       where: dirname(dir),
-      fix: 'make it',
+      fix: `make it: mkdir -p ${dirname(dir)}`,
     });
   }
+}
+
+/**
+ * As {@link requireFreePlace}, but a checkpoint of that cluster may be there.
+ * @throws LodgeError `checkpoint`
+ */
+export function requireReplaceable(dir: string, cluster: string): void {
+  requireParent(dir);
   if (!existsSync(dir)) return;
   const record = existsSync(join(dir, names.record))
     ? readJson<CheckpointRecord>(dir, names.record)
@@ -103,18 +126,78 @@ export interface BeginOptions {
   replaces?: string;
 }
 
+/**
+ * Whether this host sees a checkpoint that another one has begun.
+ * @throws LodgeError `checkpoint`
+ */
+export function requireSeen(part: string): void {
+  if (existsSync(part)) return;
+  throw new LodgeError('checkpoint', 'this host does not see the directory of the checkpoint', {
+    where: part,
+    fix: 'name one on a file system that all hosts of the job share',
+  });
+}
+
 /** A directory beside the final one, to be filled. @throws LodgeError `checkpoint`, `host-io`, `disk-full` */
 export function beginCheckpoint(dir: string, { hosts = [], replaces }: BeginOptions = {}): string {
   if (replaces === undefined) requireFreePlace(dir);
   else requireReplaceable(dir, replaces);
   const part = besideOf(dir, 'part');
+  let isMade = false;
   try {
     mkdirSync(part, { mode: 0o700 });
+    isMade = true;
     for (const host of hosts) mkdirSync(fabricDirOf(part, host), { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw hostIoError('making the checkpoint', dir, error);
+    // Of what cannot be made, the removal fails as well, and would be told in the place of the reason.
+    if (isMade) rmSync(part, { recursive: true, force: true });
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENAMETOOLONG') {
+      throw new LodgeError('checkpoint', 'the name is too long, with what is beside it while it is made', {
+        where: dir,
+        fix: 'name it shorter',
+        cause: error,
+      });
+    }
+    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS')
+      throw hostIoError('making the checkpoint', dir, error);
+    throw new LodgeError('host-io', `nothing can be written in '${dirname(dir)}' (${code})`, {
+      where: dir,
+      fix: 'name a place in a directory that you may write to',
+      cause: error,
+    });
   }
   return part;
+}
+
+/**
+ * Older checkpoints beside it that a newer one was to take the place of: whoever did that was killed meanwhile. Where
+ * there is nothing in their place, they are all there is.
+ */
+function oldBeside(dir: string): string[] {
+  const isOld = (name: string): boolean =>
+    name.startsWith(`.${basename(dir)}.`) && /^[0-9a-f]{16}\.old$/.test(name.slice(basename(dir).length + 2));
+  try {
+    return readdirSync(dirname(dir))
+      .filter(isOld)
+      .map((name) => join(dirname(dir), name));
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * Refuses to begin a cluster anew where its last checkpoint only has to be given its name back.
+ * @throws LodgeError `checkpoint`
+ */
+export function requireNoneLeft(dir: string): void {
+  const [old] = existsSync(dir) ? [] : oldBeside(dir);
+  if (old === undefined) return;
+  throw new LodgeError('checkpoint', `its last checkpoint is '${basename(old)}', beside this place`, {
+    where: dir,
+    detail: 'whoever was putting a newer one there was killed in that moment',
+    fix: `to go on from it: mv ${old} ${dir}; to begin anew, remove it`,
+  });
 }
 
 /** A place beside it that nobody else takes, on whatever host. */
@@ -164,7 +247,8 @@ export async function finishCheckpoint(part: string, dir: string, content: Check
       throw error;
     }
     await syncDirectory(dirname(dir));
-    if (old !== undefined) discardCheckpoint(old);
+    // Also those of somebody who was killed before he could.
+    if (content.isReplacing === true) for (const one of oldBeside(dir)) discardCheckpoint(one);
   } catch (error) {
     throw hostIoError('writing the checkpoint', dir, error);
   }
@@ -189,15 +273,28 @@ export function discardCheckpoint(part: string): void {
  * @throws LodgeError `checkpoint` when it is none, damaged, or of another lodge
  */
 export function readRecord(dir: string): CheckpointRecord {
+  if (!existsSync(dir)) {
+    requireNoneLeft(dir);
+    throw new LodgeError('checkpoint', 'there is no such directory', {
+      where: dir,
+      fix: 'name one that lodge checkpoint, or on-end, has made',
+    });
+  }
   const record = readJson<CheckpointRecord>(dir, names.record);
   if (record.version !== (record.hosts === undefined ? 1 : 2)) throw ofAnother(dir);
   const hosts = record.hosts === undefined ? [undefined] : Object.keys(record.hosts);
-  for (const path of [
-    ...hosts.map((host) => fabricStateOf(dir, host)),
-    ...Object.keys(record.guests).map((name) => stateFileOf(dir, name)),
-  ]) {
-    if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true)
-      throw damaged(dir, `${basename(path)} is missing`);
+  const parts = [
+    ...hosts.map((host) => ({ path: fabricStateOf(dir, host), bytes: undefined })),
+    ...Object.keys(record.guests).map((name) => ({
+      path: stateFileOf(dir, name),
+      bytes: record.states?.[name]?.bytes,
+    })),
+  ];
+  for (const { path, bytes } of parts) {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats?.isFile() !== true) throw damaged(dir, `${relative(dir, path)} is missing`);
+    if (bytes !== undefined && stats.size !== bytes)
+      throw damaged(dir, `${relative(dir, path)} has ${stats.size} bytes instead of ${bytes}`);
   }
   return record;
 }
@@ -255,6 +352,7 @@ function readText(dir: string, name: string): string {
 function damaged(dir: string, what: string, cause?: unknown): LodgeError {
   return new LodgeError('checkpoint', `this is no checkpoint, or a damaged one: ${what}`, {
     where: dir,
+    fix: 'name a directory that lodge checkpoint, or on-end, has made; of one that is damaged, another or a copy',
     cause,
   });
 }

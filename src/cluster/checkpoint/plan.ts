@@ -40,21 +40,32 @@ export interface RestoreInput {
   /** Of the cluster that is to be; another one than the saved one's for a fork. */
   name: string;
   guestDir: (fullName: string) => string;
+  /** Where the store has its objects. */
+  objectPath: (id: string) => string;
   newId: () => string;
   /** Of a host's part: which host now has the part of each that was saved. */
   hosts?: HostNames;
 }
 
 /** The cluster that goes on: the same machines and links, under its name. */
-export function planRestore({ checkpoint, name, guestDir, newId, hosts }: RestoreInput): RestorePlan {
-  const { cluster, dir } = checkpoint;
+export function planRestore({
+  checkpoint,
+  name,
+  guestDir,
+  objectPath,
+  newId,
+  hosts,
+}: RestoreInput): RestorePlan {
+  const { cluster, dir, states } = checkpoint;
   const guests = Object.entries(checkpoint.guests).map(([guest, saved]): GuestPlan => {
     const fullName = fullNameOf(name, guest);
+    const sum = states?.[guest];
     const plan = restoredPlan(saved, {
       name: fullName,
       id: newId(),
       dir: guestDir(fullName),
-      savedState: stateFileOf(dir, guest),
+      objectPath,
+      savedState: { file: stateFileOf(dir, guest), ...(sum === undefined ? {} : { sum }) },
     });
     return plan.cluster === undefined ? plan : { ...plan, cluster: { ...plan.cluster, name } };
   });

@@ -16,13 +16,15 @@ import { LodgeError } from '../../errors.ts';
 import type { RequestKind, Requests } from '../../fabric/control.ts';
 import type { FabricPlan } from '../../fabric/plan.ts';
 import type { Channel, Step } from '../../guest/channel/channel.ts';
-import { type GuestPlan, guestFiles } from '../../guest/plan.ts';
+import { type GuestPlan, guestFiles, type StateSum } from '../../guest/plan.ts';
 import { sharesOf } from '../../guest/saved.ts';
 import { Qmp } from '../../guest/vmm/qemu/qmp.ts';
 import { saveState } from '../../guest/vmm/qemu/saved-state.ts';
+import { openStore } from '../../image/store.ts';
 import { forEachBounded } from '../governor.ts';
 import type { ClusterPlan } from '../plan.ts';
 import { beginCheckpoint, discardCheckpoint, finishCheckpoint, stateFileOf, writeFabric } from './files.ts';
+import { describeObjects } from './images.ts';
 import { requireSavable } from './plan.ts';
 
 /** Asks a fabric's worker. */
@@ -85,6 +87,12 @@ export interface Taken {
   stillMs: number;
 }
 
+/** What of a host is saved. */
+export interface SavedPart extends Taken {
+  /** By host name. */
+  states: Record<string, StateSum>;
+}
+
 /** How long what guests sent may take to come out of the sockets, after they were stopped. */
 const drainMs = 200;
 
@@ -100,13 +108,19 @@ export async function takeCheckpoint(input: TakeInput): Promise<Taken> {
   requireSavable(new Map(guests.map(({ name, plan }) => [name, plan])));
   const part = beginCheckpoint(dir);
   try {
-    const taken = await savePart({ ...input, part });
+    const { states, ...taken } = await savePart({ ...input, part });
     await finishCheckpoint(part, dir, {
       record: {
         version: 1,
         takenAt: new Date().toISOString(),
         cluster: input.cluster,
         guests: Object.fromEntries(guests.map(({ name, plan }) => [name, plan])),
+        states,
+        objects: await describeObjects(
+          guests.map(({ plan }) => plan),
+          openStore(),
+        ),
+        taken,
       },
       secret: input.secret,
     });
@@ -121,7 +135,7 @@ export async function takeCheckpoint(input: TakeInput): Promise<Taken> {
  * Saves the guests and the fabric of this host into an unfinished checkpoint; they go on afterwards, also when it fails.
  * @throws LodgeError `checkpoint`, `disk-full`, `host-io`, `vmm-failed`, `fabric-unavailable`
  */
-export async function savePart(input: SaveInput): Promise<Taken> {
+export async function savePart(input: SaveInput): Promise<SavedPart> {
   const { part, guests, fabric, together, onProgress } = input;
   requireSavable(new Map(guests.map(({ name, plan }) => [name, plan])));
   onProgress('letting go of shared directories');
@@ -183,7 +197,7 @@ async function stillAndSaved({
   markFrozen,
   onProgress,
   together,
-}: SaveInput): Promise<Taken & { fabricState: Uint8Array; isStill: boolean }> {
+}: SaveInput): Promise<SavedPart & { fabricState: Uint8Array; isStill: boolean }> {
   const monitors = await Promise.all(
     guests.map(({ plan }) => Qmp.connect(join(plan.dir, guestFiles.monitor))),
   );
@@ -197,9 +211,10 @@ async function stillAndSaved({
       await together?.meet('frozen');
       await Promise.all(monitors.map((qmp) => qmp.execute('stop')));
       const { bytes: fabricState } = await askFabric('save', { drainMs, ...mark });
-      const bytes = await saveAll();
+      const states = await saveAll();
       await together?.meet('saved');
-      return { bytes, fabricState };
+      const bytes = Object.values(states).reduce((sum, state) => sum + state.bytes, 0);
+      return { bytes, states, fabricState };
     });
   } finally {
     for (const qmp of monitors) qmp.close();
@@ -221,22 +236,22 @@ async function stillAndSaved({
   }
 
   /** When one fails, the others are given up, and none writes any more. */
-  async function saveAll(): Promise<number> {
+  async function saveAll(): Promise<Record<string, StateSum>> {
     const failed = new AbortController();
     const signal = AbortSignal.any([failed.signal, ...(together === undefined ? [] : [together.signal])]);
-    let bytes = 0;
+    const states: Record<string, StateSum> = {};
     let saved = 0;
     await forEachBounded([...guests.entries()], savesAtOnce, async ([i, { name, plan }]) => {
       if (signal.aborted) return;
       try {
-        bytes += await saveState(monitors[i]!, plan.dir, stateFileOf(part, name), signal);
+        states[name] = await saveState(monitors[i]!, plan.dir, stateFileOf(part, name), signal);
         onProgress(`saving: ${++saved} of ${guests.length}`);
       } catch (error) {
         failed.abort(error);
       }
     });
     signal.throwIfAborted();
-    return bytes;
+    return states;
   }
 
   async function goOn(): Promise<number> {
