@@ -1,22 +1,20 @@
-// Builds what runs: one bundle per entry, and lodge's own programs. `./lodge` calls it when dist/ is out of date.
+// Builds what runs: the command line, its threads, and lodge's own programs. `./lodge` calls it when dist/ is out of date.
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  copyFileSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, transform } from 'esbuild';
+import { packed } from './pack.cjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
 rmSync(join(dist, 'stamp'), { force: true });
+
+const target = 'node20';
+const minified = { minify: true, legalComments: 'none' };
+const options = { ...minified, bundle: true, platform: 'node', target, logLevel: 'warning' };
 
 const sourcesIn = (folder) =>
   readdirSync(join(root, folder))
@@ -40,37 +38,67 @@ execFileSync(process.execPath, [join(root, 'scripts/build-programs.mjs'), join(d
   stdio: 'inherit',
 });
 
-// The bundles are CommonJS files: on a shared file system each file opened at the start counts, and Node's loader of
-// ES modules alone costs more than lodge does. Verbs are still evaluated only when they are called.
+// Threads are one CommonJS file each: they start seldom, and come to nearly all of their code.
 for (const [name, entry] of [
   ['fabric', 'src/fabric/worker.ts'],
   ['mapper', 'src/placement/mapper/worker.ts'],
-  ['lodge', 'src/cli/main.ts'],
 ]) {
-  await bundle(join(root, entry), join(dist, `${name}.cjs`));
+  await bundle(name, entry);
 }
-copyFileSync(join(root, 'scripts/start.cjs'), join(dist, 'start.cjs'));
+await packCommandLine();
+await bundle('start', 'scripts/start.cjs');
 warmUp();
+listSources();
 writeFileSync(join(dist, 'stamp'), '');
 
-/** Makes one file of an entry and all that it imports. */
-async function bundle(entry, outfile) {
-  await build({
-    entryPoints: [entry],
-    outfile: `${outfile}.new`,
-    bundle: true,
-    platform: 'node',
+/** One CommonJS file of a program and all that it imports. */
+async function bundle(name, entry) {
+  const { outputFiles } = await build({
+    ...options,
+    entryPoints: [join(root, entry)],
     format: 'cjs',
-    target: 'node20',
-    minify: true,
-    legalComments: 'none',
-    define: { 'import.meta.url': 'lodgeFileUrl' },
-    banner: { js: "const lodgeFileUrl = require('node:url').pathToFileURL(__filename).href;" },
-    logLevel: 'warning',
+    write: false,
   });
-  writeFileSync(`${outfile}.new`, inAscii(readFileSync(`${outfile}.new`, 'utf8')));
-  // Replaced whole, because another lodge may be starting from it at this moment.
-  renameSync(`${outfile}.new`, outfile);
+  replace(`${name}.cjs`, inAscii(outputFiles[0].text));
+}
+
+/** Another lodge may be starting from the file at this moment: it is replaced whole. */
+function replace(name, content) {
+  writeFileSync(join(dist, `${name}.new`), content);
+  renameSync(join(dist, `${name}.new`), join(dist, name));
+}
+
+/**
+ * One file of pieces: what is used together, as esbuild splits it where sources import when they are called. On a shared
+ * file system each file opened at the start counts, and Node's loader of ES modules alone costs more than lodge does.
+ */
+async function packCommandLine() {
+  const { outputFiles, metafile } = await build({
+    ...options,
+    entryPoints: [join(root, 'src/cli/main.ts')],
+    outdir: dist,
+    format: 'esm',
+    splitting: true,
+    define: { 'import.meta.url': 'lodgeFileUrl' },
+    // As `require`, which is at hand at once.
+    supported: { 'dynamic-import': false },
+    metafile: true,
+    write: false,
+  });
+  const pieces = new Map();
+  for (const { path, text } of outputFiles) {
+    const { code } = await transform(text, { ...minified, format: 'cjs', platform: 'node', target });
+    pieces.set(
+      basename(path),
+      Buffer.from(inAscii(`(function(exports,require,module,lodgeFileUrl){${code}\n})`), 'latin1'),
+    );
+  }
+  const [entry] = Object.entries(metafile.outputs).find(([, { entryPoint }]) =>
+    entryPoint?.endsWith('/main.ts'),
+  );
+  const mark = createHash('sha256');
+  for (const piece of pieces.values()) mark.update(piece);
+  replace('lodge.pack', packed({ entry: basename(entry), mark: mark.digest('hex') }, pieces));
 }
 
 /**
@@ -81,11 +109,28 @@ function inAscii(code) {
   return code.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** Runs lodge once, up to where it finds no program at all, so that what it compiled on the way is kept. */
+/** What the launcher asks whether it is built: by name, because a shell takes longer to find files than to ask for their dates. */
+function listSources() {
+  const folders = ['src', 'guest-side', 'host-side', 'study-side', 'scripts'];
+  const inside = folders.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true }).map((path) => join(folder, path)),
+  );
+  const words = ['package-lock.json', ...folders, ...inside].map(
+    (path) => `'${path.replaceAll("'", "'\\''")}'`,
+  );
+  replace(
+    'sources.sh',
+    `for source in ${words.join(' ')}; do\n  [ "$here/$source" -nt "$stamp" ] && stale=1\ndone\n`,
+  );
+}
+
+/** Runs lodge up to where it finds no program and no guest at all, so that what it compiled on the way is kept. */
 function warmUp() {
   const nowhere = mkdtempSync(join(tmpdir(), 'lodge-build-'));
   const places = { HOME: nowhere, LODGE_DATA_DIR: nowhere, LODGE_RUNTIME_DIR: join(nowhere, 'run') };
   const env = { ...places, PATH: nowhere, LODGE_WRITE_CODE_CACHE: '1' };
-  spawnSync(process.execPath, [join(dist, 'start.cjs'), 'run', '-a', 'uml', '--', 'true'], { env });
+  for (const verb of ['run -a uml -- true', 'exec v01 -- true', 'ps', '--help']) {
+    spawnSync(process.execPath, [join(dist, 'start.cjs'), ...verb.split(' ')], { env });
+  }
   rmSync(nowhere, { recursive: true, force: true });
 }

@@ -53,7 +53,7 @@ if [ ! -e "$here/node_modules/.package-lock.json" ] || [ "$here/package-lock.jso
   say 'installing npm packages'
   (cd "$here" && npm ci --no-fund --no-audit --loglevel=error >&2)
 fi
-if [ ! -e "$stamp" ] || [ -n "$(find "$here/src" "$here/guest-side" "$here/host-side" "$here/study-side" "$here/package-lock.json" -newer "$stamp" -print -quit)" ]; then
+if [ ! -e "$stamp" ] || [ ! -e "$here/dist/sources.sh" ] || [ -n "$(find "$here/src" "$here/guest-side" "$here/host-side" "$here/study-side" "$here/scripts" "$here/package-lock.json" -newer "$stamp" -print -quit)" ]; then
   say 'building'
   (cd "$here" && node scripts/build.mjs >&2)
 fi

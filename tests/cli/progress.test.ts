@@ -3,8 +3,13 @@ import { openProgress, plainProgress } from '../../src/cli/progress.ts';
 
 const wasTerminal = process.stderr.isTTY;
 
+beforeEach(() => {
+  vi.stubEnv('TERM', 'xterm');
+});
+
 afterEach(() => {
   vi.restoreAllMocks();
+  vi.unstubAllEnvs();
   process.stderr.isTTY = wasTerminal;
 });
 
@@ -30,6 +35,11 @@ it('shows where there is no terminal what takes long, a plain line each, and not
 
 it('shows on a terminal one line that goes away again', () => {
   expect(shown(true, {})).toBe('\r\u001b[Klodge: short…\r\u001b[Klodge: long…\r\u001b[K');
+});
+
+it.each(['dumb', ''])("is plain on a terminal that knows nothing ('%s')", (term) => {
+  vi.stubEnv('TERM', term);
+  expect(shown(true, {})).toBe('lodge: long\n');
 });
 
 describe('progress in a log', () => {

@@ -163,6 +163,7 @@ describe('strict and prefer', () => {
         if (layout instanceof LodgeError) {
           expect(['placement-unmet', 'not-enough-memory']).toContain(layout.code);
           expect(layout.fix).toBeDefined();
+          expect(['cpus', 'memory', 'pages', 'pin', 'numa']).toContain(layout.asked?.[0]);
           return;
         }
         expect(layout.shortfalls).toEqual([]);

@@ -195,6 +195,26 @@ describe('CPUs named by a person', () => {
   });
 });
 
+describe('what cannot be had', () => {
+  const pages = (host: '2M' | 'thp') => ({ host, strict: true });
+  it.each([
+    ['more vCPUs than there are CPUs', { cpus: 9 }, 'cpus'],
+    ['one vCPU where all CPUs are taken', { cpus: 1, takenCpus: [0, 1, 2, 3, 4, 5, 6, 7] }, 'pin'],
+    ['the same, mirrored', { cpus: 1, pin: false, takenCpus: [0, 1, 2, 3, 4, 5, 6, 7] }, 'numa'],
+    ['a CPU that is not there', { pin: [0, 1, 2, 99] }, 'pin'],
+    ['a CPU twice', { pin: [1, 1, 2, 3] }, 'pin'],
+    ['pages of an empty pool', { pages: pages('2M') }, 'pages'],
+    ['half a page', { memoryBytes: gib + 2 ** 20, pages: pages('2M') }, 'memory'],
+    ['more memory than there is', { memoryBytes: 2 ** 50 }, 'memory'],
+    ['memory of no possible size', { memoryBytes: 1 }, 'memory'],
+  ] satisfies [string, Partial<LayoutRequest>, string][])(
+    'names the key that asked for %s',
+    (_, asked, key) => {
+      expect(refusal(ask(asked), machineOf()).asked).toEqual([key]);
+    },
+  );
+});
+
 describe('pages', () => {
   it('are counted in the right nodes, and the error brings the lines that mend it', () => {
     const error = refusal(
@@ -221,7 +241,10 @@ describe('pages', () => {
 
   it('of a pool are whole ones', () => {
     const odd = ask({ memoryBytes: gib + 2 ** 20, pages: { host: '2M', strict: true } });
-    expect(refusal(odd, machineOf({ hugePages2M: [1024] }))).toMatchObject({ fix: 'ask for 1026M' });
+    expect(refusal(odd, machineOf({ hugePages2M: [1024] }))).toMatchObject({
+      fix: 'ask for memory: 1026M',
+      asked: ['memory'],
+    });
   });
 
   it('keep to the limit of the cgroup', () => {

@@ -250,7 +250,7 @@ describe('a guest of namespaces', () => {
       refusal = error;
     }
     expect(refusal).toBeInstanceOf(LodgeError);
-    expect(refusal).toMatchObject({ code: 'driver-cannot', fix: expect.stringContaining('--accelerator') });
+    expect(refusal).toMatchObject({ code: 'driver-cannot', fix: expect.stringContaining('accelerator') });
   });
 });
 

@@ -59,7 +59,7 @@ describe('a PCI function', () => {
     ['has no device file', set({ error: 'ENOENT' }), 'cannot be used', 'modprobe vfio-pci'],
   ])('that %s is refused, with what to do', (_, one, what, fix) => {
     const refusal = refusalOf(one);
-    expect(refusal).toMatchObject({ code: 'pci-unusable', where: '--pci 0000:3b:00.1' });
+    expect(refusal).toMatchObject({ code: 'pci-unusable', asked: ['pci', 0] });
     expect(refusal.message).toContain(what);
     expect(refusal.fix).toContain(fix);
   });

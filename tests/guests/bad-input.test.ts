@@ -102,6 +102,33 @@ describe('a command line', () => {
     });
   });
 
+  it('in a directory whose name is not UTF-8 is refused, unless nothing of it is shared', async () => {
+    const cd = "mkdir -p $'caf\\xe9' && cd $'caf\\xe9' || exit 1;";
+    const { code, stderr } = await here.bash(`${cd} $LODGE run -a uml -- true`);
+    expect({ code, stderr }).toEqual({ code: 125, stderr: expect.stringContaining('[share-unusable]') });
+    const { stdout } = await here.bash(`${cd} $LODGE run -a uml --no-share --cwd / -- pwd`);
+    expect(stdout.toString()).toBe('/\n');
+  });
+
+  it('whose input cannot be read is told so, and does not end well', async () => {
+    const { code, stderr } = await here.bash('$LODGE run -a uml -- cat < /');
+    expect({ code, stderr }).toEqual({
+      code: 125,
+      stderr: expect.stringMatching(/^lodge: standard input: .*EISDIR.* \[host-io\]/m),
+    });
+  });
+
+  it.each([
+    { what: 'the data directory', name: 'LODGE_DATA_DIR', path: '/proc/none' },
+    { what: 'the runtime directory', name: 'LODGE_RUNTIME_DIR', path: '/proc/none' },
+  ])('where $what cannot be is refused, with a way out', async ({ name, path }) => {
+    const { code, stderr } = await here.lodge(['run', '-a', 'uml', '--', 'true'], { env: { [name]: path } });
+    expect({ code, stderr }).toEqual({
+      code: 125,
+      stderr: expect.stringMatching(/\[host-io\]\n {2}fix: .*LODGE_DATA_DIR or LODGE_RUNTIME_DIR/),
+    });
+  });
+
   it.each([
     { what: 'a bad unit', args: ['-m', '12parsecs'], says: '12parsecs' },
     { what: 'a size without a unit', args: ['-m', '512'], says: '512' },
@@ -379,6 +406,10 @@ describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
     expect(largest).toBeLessThanOrEqual(8 * 2 ** 20);
     const log = await here.lodge(['logs', 'flood']);
     expect(log.stdout.length).toBeLessThanOrEqual(8 * 2 ** 20);
+    // All of it, also through a pipe, which takes 64 KiB at once, and to a reader that is late.
+    const late = await here.bash('$LODGE logs flood | (sleep 1; wc -c)');
+    expect(Number(late.stdout.toString())).toBe(log.stdout.length);
+    expect(log.stdout.length).toBeGreaterThan(100_000);
     started.child.stdin!.end('\n');
     expect((await started.end).code).toBe(0);
   });

@@ -94,7 +94,7 @@ describe('a cluster', () => {
   it('is not saved over something, nor restored over itself or from nothing', async () => {
     await refused(['checkpoint', 'saved'], /something at this place already \[checkpoint\]/);
     await refused(['restore', 'saved'], /a cluster named 'lab' already \[name-taken\]/);
-    await refused(['restore', '--fork', 'nothing'], /no checkpoint, or a damaged one/);
+    await refused(['restore', '--fork', 'nothing'], /there is no such directory \[checkpoint\]/);
   });
 
   it('is not saved where nothing can be written', async () => {

@@ -3,7 +3,8 @@
  * LODGE_KILL_SEED chooses the moments at which lodge is killed.
  */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -216,6 +217,56 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
     const { code, stderr } = await here.lodge(['up', file]);
     expect([code, stderr]).toEqual([125, expect.stringContaining('999 uml of 1.0G = 1022.')]);
     expect(here.files()).toEqual([]);
+  });
+
+  it('with a directory to share that is not there is refused before anything is started', async () => {
+    const file = write(
+      'shares.yaml',
+      'defaults: {accelerator: netns}\nguests:\n  a:\n  b: {volumes: ["/no/such/place:/tmp/x"]}\n',
+    );
+    const { code, stderr } = await here.lodge(['up', file]);
+    expect([code, stderr]).toEqual([
+      125,
+      expect.stringMatching(/shares\.yaml:4:\d+: 'volumes' of guest 'b'/),
+    ]);
+    expect(here.files()).toEqual([]);
+  });
+
+  it('keeps a guest whose shared directory has gone, until something of it changes', async () => {
+    const share = join(here.work, 'gone');
+    const spec = (memory: string) =>
+      `name: gone\ndefaults: {accelerator: netns}\nguests:\n  a: {volumes: ["${share}:/tmp/x"], memory: ${memory}}\n`;
+    mkdirSync(share);
+    const file = write('gone.yaml', spec('64M'));
+    await here.done(['up', file]);
+    rmSync(share, { recursive: true });
+    expect(await here.done(['apply', file])).toBe('gone: nothing to do\n');
+    write('gone.yaml', spec('65M'));
+    const { code, stderr } = await here.lodge(['apply', file]);
+    expect([code, stderr]).toEqual([125, expect.stringMatching(/gone\.yaml:4:\d+: 'volumes' of guest 'a'/)]);
+    expect(await here.done(['exec', 'gone.a', '--', 'hostname'])).toBe('a\n');
+    await here.done(['down', 'gone']);
+  });
+
+  it('pins guests that start at once to CPUs of their own, or is refused before anything is started', async () => {
+    const count = availableParallelism();
+    const pinned = (guests: number): string =>
+      write('pinned.yaml', `guests:\n  n[1-${guests}]:\n    accelerator: netns\n    pin: true\n`);
+    const { code, stderr } = await here.lodge(['up', pinned(count + 1)]);
+    expect([code, stderr]).toEqual([
+      125,
+      expect.stringMatching(/pinned\.yaml:4:10: 'pin' of guest 'n\d+'.*\[placement-unmet\]/),
+    ]);
+    expect(here.files()).toEqual([]);
+    // On hosts with hardware threads a core is one guest's.
+    await here.done(['up', pinned(2)]);
+    const found = await Promise.all(
+      ['n1', 'n2'].map((name) =>
+        here.done(['exec', name, '--', 'grep', 'Cpus_allowed_list', '/proc/1/status']),
+      ),
+    );
+    expect(new Set(found).size).toBe(2);
+    await here.done(['down', 'pinned']);
   });
 
   it('has guests that fail, and the others run', async () => {

@@ -100,7 +100,7 @@ describe.each([...(isRoot ? ['root' as const] : []), 'user' as const])(
       const { code, stderr } = await attempt([], { TMPDIR: path('nowhere') });
       expect({ code, stderr }).toEqual({
         code: 0,
-        stderr: expect.stringContaining(`TMPDIR names ${path('nowhere')}, which is not there`),
+        stderr: expect.stringContaining(`TMPDIR names ${path('nowhere')}, which is no directory`),
       });
     });
 

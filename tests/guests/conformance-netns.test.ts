@@ -4,4 +4,4 @@ import { describe } from 'vitest';
 import { defineConformance } from './conformance.ts';
 import { thisHost } from './this-host.ts';
 
-describe('netns', () => defineConformance('netns', { openHost: async () => thisHost }));
+describe('netns', () => defineConformance('netns', { openHost: async () => thisHost, crowd: 50 }));

@@ -82,7 +82,8 @@ left() {
 
 /** Defines the tests for one accelerator. */
 export function defineConformance(accelerator: Accelerator, options: ConformanceOptions): void {
-  const { bulkMib = 64, crowd = 50, timeoutMs = 300_000 } = options;
+  const isFull = process.env.LODGE_TEST_FULL === '1';
+  const { bulkMib = 16, crowd = isFull ? 50 : 12, timeoutMs = 300_000 } = options;
   const able = capabilities[accelerator];
   /** The guest that most tests share, because starting one takes seconds. */
   const shared = 'shared';
@@ -246,9 +247,9 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
 
       test('has the working directory, home and environment of here', async () => {
         const script = `
-          export ODD=$'two\\nlines "and" \\'quotes\\'' EMPTY=
-          guest sh -c 'pwd; echo "$HOME"; printf "%s|%s|" "$ODD" "\${EMPTY-unset}"' >there
-          { pwd; echo "$HOME"; printf '%s||' "$ODD"; } >here
+          export ODD=$'two\\nlines "and" \\'quotes\\'' EMPTY= NODE_EXTRA_CA_CERTS=/our.pem
+          guest sh -c 'pwd; echo "$HOME"; printf "%s|%s|%s" "$ODD" "\${EMPTY-unset}" "$NODE_EXTRA_CA_CERTS"; env | grep -c LODGE_NODE' >there
+          { pwd; echo "$HOME"; printf '%s||%s' "$ODD" /our.pem; echo 0; } >here
           cmp here there`;
         await output(script);
       });
@@ -313,7 +314,7 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
       test('written here are there while it runs, and the other way round', async () => {
         const script = `
           mkfifo answers
-          guest sh -c 'for i in 1 2 3; do until [ -e ask$i ]; do sleep 0.05; done; read x <ask$i; echo "got $x" >reply$i; done' &
+          guest sh -c 'for i in 1 2 3; do until [ -e ask$i ]; do sleep 0.2; done; read x <ask$i; echo "got $x" >reply$i; done' &
           for i in 1 2 3; do echo "word $i" >part; mv part ask$i; until_ok test -s reply$i; cat reply$i; done
           wait`;
         expect(await output(script)).toBe('got word 1\ngot word 2\ngot word 3\n');
@@ -367,6 +368,7 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
           mkdir -p tree/sub $'tree/two words\\nand lines'
           head -c 200000 /dev/urandom >tree/data; chmod 741 tree/data; ln -s data tree/link; : >tree/sub/-dash
           echo odd >$'tree/two words\\nand lines/file'
+          : >$'tree/no text \\xff'
           lodge cp tree $G:/opt/tree && lodge cp $G:/opt/tree back && diff -r tree back || exit 97
           stat -c %a back/data; readlink back/link
           odd=$'odd name\\nof a file'; echo odd >"$odd"
@@ -374,6 +376,16 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
           lodge cp tree/data $G:/opt/renamed && lodge cp $G:/opt/renamed tree/sub && cmp tree/data tree/sub/renamed || exit 95
           ls -A | grep lodge-cp; guest sh -c 'ls -A /opt | grep lodge-cp'; echo nothing`;
         expect(await output(script)).toBe('741\ndata\nnothing\n');
+      });
+
+      test('that are links where they are named come as what these lead to', async () => {
+        const script = `
+          guest sh -c 'mkdir /opt/l; echo there >/opt/l/file; ln -s l/file /opt/alias; ln -s l /opt/aliases; ln -s nowhere /opt/broken'
+          lodge cp $G:/opt/alias . && test ! -L alias && cat alias; lodge cp $G:/opt/aliases ./own && ls own
+          echo here >file; ln -s file name; lodge cp name $G:/opt/ && guest sh -c 'test ! -L /opt/name && cat /opt/name'
+          ln -s nowhere broken; for c in "broken $G:/opt/new" "$G:/opt/broken ."; do lodge cp $c 2>&1 | grep -o '\\[.*\\]'; done
+          ls -A | grep lodge-cp; echo nothing`;
+        expect(await output(script)).toBe('there\nfile\nhere\n[copy-failed]\n[copy-failed]\nnothing\n');
       });
 
       test('go where a link leads, and never in the place of a device', async () => {
@@ -419,7 +431,7 @@ END
 
       test('is resized with ours', async () => {
         const script = onTerminal(
-          `"$LODGE" exec $G -- sh -c 'trap "stty size; exit 4" WINCH; : >ready; while :; do sleep 0.05; done'`,
+          `"$LODGE" exec $G -- sh -c 'trap "stty size; exit 4" WINCH; : >ready; while :; do sleep 0.4; done'`,
           'until_ok test -e ready; stty -F $(cat tty) rows 50 cols 120',
         );
         expect(await output(script.replace('cmp before after &&', ''))).toMatch(/^exit 4\n(\^@)?50 120\n$/);
@@ -436,6 +448,31 @@ END
           "until_ok test -e ready; sleep 0.2; printf 'typed\\n\\004' >&9",
         );
         expect(await output(ended)).toMatch(/^exit 0\n(\^@)?typed\ntyped\nended\n$/);
+      });
+
+      test('is left alone by a job in the background, which goes on, and is read once that is in front', async () => {
+        const script = onTerminal(
+          `set -m; "$LODGE" exec $G -- sh -c 'test -t 1 || echo none' >first & wait %1; echo "code $?"
+        "$LODGE" exec $G -- sh -c ': >ready; cat' >typed & until [ -e ready ]; do sleep 0.05; done; fg >/dev/null; cat first typed`,
+          "until_ok test -e ready; sleep 0.5; printf 'text\\n\\004' >&9",
+        );
+        expect(await output(script)).toMatch(/^exit 0\n(\^@)?code 0\n(text\n)?none\ntext\n$/);
+      });
+
+      test('that goes away is told to the command by a signal', async () => {
+        const script = onTerminal(
+          `trap : HUP; "$LODGE" exec $G -- sh -c ': >ready; exec sleep 1000'; echo $? >code`,
+          'until_ok test -e ready; kill -9 $pid; until_ok test -s code; cat code',
+        );
+        expect(await output(script)).toMatch(/^129\nexit 137\n/);
+      });
+
+      test('lets a person out who presses Ctrl-] three times, whatever the command does', async () => {
+        const script = onTerminal(
+          `"$LODGE" exec $G -- sh -c 'trap "" INT; stty raw -echo; : >ready; while :; do sleep 0.1; done'`,
+          "until_ok test -e ready; sleep 0.2; printf '\\003\\003\\035\\035\\035' >&9",
+        );
+        expect(await output(script)).toMatch(/^exit 130\n/);
       });
 
       test('is not there without one here, and is when asked for', async () => {
@@ -458,7 +495,7 @@ END
           set -m
           for s in INT TERM HUP USR1 USR2 QUIT; do
             rm -f ready
-            "$LODGE" exec $G -- sh -c "trap 'echo got $s; exit 9' $s; : >ready; while :; do sleep 0.05; done" &
+            "$LODGE" exec $G -- sh -c "trap 'echo got $s; exit 9' $s; : >ready; while :; do sleep 0.4; done" &
             p=$!; until_ok test -e ready; kill -$s $p; wait $p; echo $?
           done`;
         const expected = ['INT', 'TERM', 'HUP', 'USR1', 'USR2', 'QUIT']
@@ -478,7 +515,7 @@ END
       test('given twice end lodge, and the command with it', async () => {
         const script = `
           set -m; rm -f ready pid
-          "$LODGE" exec $G -- sh -c 'trap "" INT; echo $$ >pid; : >ready; while :; do sleep 0.05; done' & p=$!
+          "$LODGE" exec $G -- sh -c 'trap "" INT; echo $$ >pid; : >ready; while :; do sleep 0.4; done' & p=$!
           until_ok test -e ready; kill -INT $p; sleep 0.3; kill -INT $p; wait $p; echo $?
           gone() { ! guest kill -0 $(cat pid); }
           until_ok gone; echo gone`;
@@ -488,7 +525,7 @@ END
       test('that kill lodge at once end the command too', async () => {
         const script = `
           set -m; rm -f ready pid
-          "$LODGE" exec $G -- sh -c 'echo $$ >pid; : >ready; while :; do sleep 0.05; done' & p=$!
+          "$LODGE" exec $G -- sh -c 'echo $$ >pid; : >ready; while :; do sleep 0.4; done' & p=$!
           until_ok test -e ready; kill -KILL $p; wait $p 2>/dev/null; echo $?
           gone() { ! guest kill -0 $(cat pid); }
           until_ok gone; echo gone`;
@@ -600,7 +637,7 @@ END
       test('others reach it while it runs, and it ends as its command does', async () => {
         const script = `
           set -m; rm -f ready
-          "$LODGE" run -a $A --name front -- sh -c 'trap "echo got TERM; kill -9 \\$\\$" TERM; : >ready; while :; do sleep 0.05; done' & p=$!
+          "$LODGE" run -a $A --name front -- sh -c 'trap "echo got TERM; kill -9 \\$\\$" TERM; : >ready; while :; do sleep 0.4; done' & p=$!
           until_ok test -e ready
           lodge exec front -- sh -c 'echo from outside; exit 3'; echo $?
           lodge ps | grep -c 'front *running.*foreground'
@@ -629,24 +666,22 @@ END
 
       test('volumes and the home are what links to them lead to', async () => {
         const script = `
-          mkdir -p real; echo mark >real/mark; ln -s real relative
-          lodge run -a $A --no-share --cwd / -v "$PWD/relative:/mnt/x" -- ls /mnt/x
-          LODGE_DATA_DIR=\${LODGE_DATA_DIR:-$HOME/.local/share/lodge} HOME=$PWD/relative lodge run -a $A -- sh -c 'cd; ls mark'`;
+          mkdir -p real; echo mark >real/mark; ln -s real relative; export LODGE_DATA_DIR=\${LODGE_DATA_DIR:-$HOME/.local/share/lodge}
+          HOME=$PWD/relative lodge run -a $A -v "$PWD/relative:/mnt/x" -- sh -c 'ls /mnt/x; cd; ls mark'`;
         expect(await output(script)).toBe('mark\nmark\n');
       });
 
       test('a volume keeps its files where lodge gives the guest names of its own', async () => {
         const script = `
           mkdir -p own; cp /etc/passwd /etc/group own; echo mine >own/hosts; echo mine >own/hostname; cp -a own before.own
-          lodge run -a $A -v "$PWD/own:/etc" --cwd / -- cat /etc/hosts
-          cd own; lodge run -a $A -v "$PWD:/etc" -- true; cd ..; diff -r own before.own`;
+          cd own; lodge run -a $A -v "$PWD:/etc" -- cat /etc/hosts; cd ..; diff -r own before.own`;
         expect(await output(script)).toBe('mine\n');
       });
 
       test('being told to end twice ends it', async () => {
         const script = `
           set -m; rm -f ready
-          "$LODGE" run -a $A --name front -- sh -c 'trap "" INT; : >ready; while :; do sleep 0.05; done' & p=$!
+          "$LODGE" run -a $A --name front -- sh -c 'trap "" INT; : >ready; while :; do sleep 0.4; done' & p=$!
           until_ok test -e ready; kill -INT $p; sleep 0.3; kill -INT $p; wait $p; echo $?
           ls "$LODGE_RUNTIME_DIR/guests"`;
         expect(await output(script)).toBe(`130\n${shared}\n`);
@@ -656,7 +691,7 @@ END
     test('is stopped in good order, and removed without a trace', async () => {
       const script = `
         rm -f ended
-        guest sh -c 'trap "echo asked >ended; exit 0" TERM; : >waiting; while :; do sleep 0.05; done' >/dev/null 2>&1 & p=$!
+        guest sh -c 'trap "echo asked >ended; exit 0" TERM; : >waiting; while :; do sleep 0.4; done' >/dev/null 2>&1 & p=$!
         until_ok test -e waiting
         guest sh -c 'echo last words >/dev/console'; said() { lodge logs $G | grep -q 'last words'; }; until_ok said
         lodge rm $G 2>err; echo "$? $(grep -o '\\[[a-z-]*\\]' err)"

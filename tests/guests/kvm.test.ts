@@ -1,12 +1,14 @@
-/** Guests under real KVM, in the simulated host: placement that is asked for, given, and checked from both sides. */
+/** Guests under real KVM, in the simulated host: what is asked for, given, and checked from both sides. */
 
+import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { installationDir } from '../../src/installation.ts';
 import { leaveSimulatedHost, simulatedHost } from '../simulated-host/shared.ts';
 import type { SimulatedHost } from '../simulated-host/simulated-host.ts';
 import { defineConformance } from './conformance.ts';
 
-const lodge = `${installationDir}/lodge`;
+/** Not by the launcher, which looks at the dates of all sources: hundreds of them, on a file system that is slow there. */
+const lodge = `node ${installationDir}/dist/start.cjs`;
 
 /** A host that is itself emulated is slow; this only guards against hanging. */
 const timeoutMs = 590_000;
@@ -15,6 +17,7 @@ const bootTimeout = '--boot-timeout 8m';
 
 let host: SimulatedHost;
 beforeAll(async () => {
+  execFileSync(`${installationDir}/lodge`, ['--version']);
   host = await simulatedHost();
 }, 600_000);
 afterAll(leaveSimulatedHost);
@@ -23,10 +26,24 @@ async function freeHugePages(): Promise<string> {
   return host.output('cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages');
 }
 
-describe('placement under KVM', () => {
-  it('gives a strict guest mirrored NUMA nodes on huge pages of the right nodes, and proves it', async () => {
-    const before = await freeHugePages();
-    const asked = '-c 4 -m 512M --numa mirror --pin --pages 2M';
+/** All that the pools of the two NUMA nodes have. */
+const wholePools = '256\n256\n';
+const pciFunction = '0000:00:10.0';
+
+describe('a guest under KVM', () => {
+  it('is refused a PCI function that is the host’s', async () => {
+    const line = `cd /tmp && ${lodge} run -a kvm -m 256M --pci 00:10.0 ${bootTimeout} -- true`;
+    const { code, stderr } = await host.run(line, patience);
+    expect(code).toBe(125);
+    expect(stderr).toContain(`${pciFunction} is not set apart for guests [pci-unusable]`);
+  }, 600_000);
+
+  // One guest for all of it: a boot takes most of a minute here.
+  it('has mirrored NUMA nodes on huge pages of the right nodes, and a PCI function, and that is proved', async () => {
+    await host.output(
+      `echo vfio-pci >/sys/bus/pci/devices/${pciFunction}/driver_override && echo ${pciFunction} >/sys/bus/pci/drivers_probe`,
+    );
+    const asked = '-c 4 -m 512M --numa mirror --pin --pages 2M --pci 00:10.0';
     await host.output(`cd /tmp && ${lodge} run -d --name placed -a kvm ${asked} ${bootTimeout}`, patience);
     try {
       const [guest] = JSON.parse(await host.output(`${lodge} ps --json`, patience)) as [
@@ -59,13 +76,19 @@ describe('placement under KVM', () => {
         patience,
       );
       expect(inside.split('\n').slice(0, 5)).toEqual(['0-1', '2-3', '10 21', '21 10', 'kvm-clock']);
+      const driven = await host.output(
+        `cd /tmp && ${lodge} exec placed -- sh -c 'cd /sys/class/net && for i in [!l]*; do sed -n "s/PCI_ID=//p; s/DRIVER=//p" $i/device/uevent; done'`,
+        patience,
+      );
+      expect(driven).toBe('e1000e\n8086:10D3\n');
     } finally {
       await host.run(`${lodge} rm -f placed`, patience);
     }
-    await expect.poll(freeHugePages, { timeout: 60_000 }).toBe(before);
+    // Another file's guest may have pages of the same pools for as long as it boots.
+    await expect.poll(freeHugePages, { timeout: 300_000 }).toBe(wholePools);
   }, 600_000);
 
-  it('refuses, before anything starts, what the pools cannot give', async () => {
+  it('is refused, before anything starts, what the pools cannot give', async () => {
     const { code, stderr } = await host.run(
       `cd /tmp && ${lodge} run -a kvm -c 4 -m 2G --numa mirror --pages 2M -- true`,
       patience,
@@ -78,7 +101,7 @@ describe('placement under KVM', () => {
     expect(await host.output(`${lodge} ps --json`, patience)).toBe('[]\n');
   }, 600_000);
 
-  it('takes only what a job may use that a cgroup confines, as a Slurm step is', async () => {
+  it('has only what a job may use that a cgroup confines, as a Slurm step is', async () => {
     const job = '/sys/fs/cgroup/lodge-job';
     const inJob = (line: string) =>
       host.run(`echo $$ >${job}/cgroup.procs && cd /tmp && ${lodge} run -n -a kvm ${line}`, patience);
@@ -93,11 +116,6 @@ describe('placement under KVM', () => {
       };
       expect(layout.vcpus.map(({ hostCpus }) => hostCpus)).toEqual([[2], [3]]);
       expect(layout.nodes.map(({ hostNode }) => hostNode)).toEqual([1]);
-      const tooMany = await inJob('-c 3 -m 256M --pin');
-      expect(tooMany).toMatchObject({
-        code: 125,
-        stderr: expect.stringContaining('this job may use 2 CPUs'),
-      });
       const tooLarge = await inJob('-m 1G');
       expect(tooLarge).toMatchObject({
         code: 125,
@@ -106,35 +124,6 @@ describe('placement under KVM', () => {
     } finally {
       await host.run(`rmdir ${job}`, patience);
     }
-  }, 600_000);
-
-  it('goes on where placement is only preferred, and says what it did not get', async () => {
-    const { code, stdout } = await host.run(
-      `cd /tmp && ${lodge} run -n -a kvm -c 4 -m 2G --numa mirror --pages 2M --prefer --json`,
-      patience,
-    );
-    expect(code).toBe(0);
-    const plan = JSON.parse(stdout) as { notes: string[] };
-    expect(plan.notes.join('\n')).toMatch(/2M/);
-  }, 600_000);
-});
-
-describe('a PCI function of the host', () => {
-  const address = '0000:00:10.0';
-
-  it('is refused while it is the host’s, and given to a guest that then drives it', async () => {
-    const asked = `cd /tmp && ${lodge} run -a kvm -m 256M --pci 00:10.0 ${bootTimeout}`;
-    const refused = await host.run(`${asked} -- true`, patience);
-    expect(refused.code).toBe(125);
-    expect(refused.stderr).toContain(`${address} is not set apart for guests [pci-unusable]`);
-    await host.output(
-      `echo vfio-pci >/sys/bus/pci/devices/${address}/driver_override && echo ${address} >/sys/bus/pci/drivers_probe`,
-    );
-    const seen = await host.output(
-      `${asked} -- sh -c 'cd /sys/class/net && for i in [!l]*; do sed -n "s/PCI_ID=//p; s/DRIVER=//p" $i/device/uevent; done'`,
-      patience,
-    );
-    expect(seen).toBe('e1000e\n8086:10D3\n');
   }, 600_000);
 });
 

@@ -48,32 +48,35 @@ describe('a recipe', () => {
       maxBuffer: 1 << 26,
     });
     expect(listing).toMatch(/root\/root .* squashfs-root\/usr\/bin\/numactl\n/);
-    expect(listing).not.toMatch(/squashfs-root\/usr\/share\/doc\/numactl/);
+    // Neither of what was installed last, nor of the base.
+    expect(listing).not.toMatch(/squashfs-root\/usr\/share\/(doc|locale|man)\/./);
+    expect(listing).toMatch(/squashfs-root\/usr\/share\/common-licenses\/GPL-3\n/);
     expect(await buildRecipe(recipe, store)).toMatchObject({ id: built.id, cached: true });
   });
 
-  // A command fails only when all the rest is done, which takes minutes.
-  const faults = [
-    { what: 'a package that is not there', packages: ['lodge-has-no-such'], commands: [], reason: 'no-such' },
+  // A package is missed, and a command fails, only when much is done, which takes minutes.
+  const nowhere = { ...recipe.base, mirror: 'http://127.0.0.1:9/' };
+  const faults: { what: string; change: Partial<RecipeInput>; reason: string }[] = [
+    { what: 'a mirror that is not there', change: { base: nowhere }, reason: '127.0.0.1' },
     ...(process.env.LODGE_TEST_FULL === '1'
-      ? [{ what: 'its command', packages: [], commands: ['echo reason >&2; false'], reason: 'reason' }]
+      ? [
+          { what: 'a package that is not there', change: { packages: ['no-such'] }, reason: 'no-such' },
+          { what: 'its command', change: { commands: ['echo reason >&2; false'] }, reason: 'reason' },
+        ]
       : []),
   ];
-  it.each(faults)(
-    'that fails over $what shows its log and leaves nothing',
-    async ({ packages, commands, reason }) => {
-      await expect(buildRecipe({ ...recipe, packages, commands }, store)).rejects.toMatchObject({
-        code: 'image-build',
-        detail: expect.stringContaining(reason),
-        fix: expect.stringContaining('build-tiny.log'),
-      });
-      expect(existsSync(join(store.path, 'logs/build-tiny.log'))).toBe(true);
-      expect(readdirSync(join(store.path, 'tmp'))).toEqual([]);
-      expect(
-        readdirSync(tmpdir()).filter(
-          (name) => name.includes(`.${process.pid}.`) && name.startsWith('lodge-scratch'),
-        ),
-      ).toEqual([]);
-    },
-  );
+  it.each(faults)('that fails over $what shows its log and leaves nothing', async ({ change, reason }) => {
+    await expect(buildRecipe({ ...recipe, ...change }, store)).rejects.toMatchObject({
+      code: 'image-build',
+      detail: expect.stringContaining(reason),
+      fix: expect.stringContaining('build-tiny.log'),
+    });
+    expect(existsSync(join(store.path, 'logs/build-tiny.log'))).toBe(true);
+    expect(readdirSync(join(store.path, 'tmp'))).toEqual([]);
+    expect(
+      readdirSync(tmpdir()).filter(
+        (name) => name.includes(`.${process.pid}.`) && name.startsWith('lodge-scratch'),
+      ),
+    ).toEqual([]);
+  });
 });

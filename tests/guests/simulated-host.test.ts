@@ -99,83 +99,90 @@ describe('the simulated host', () => {
     await host.output('test -r /boot/vmlinuz-$(uname -r) && test -r /lib/modules/$(uname -r)/modules.dep');
   });
 
-  test('boots a guest under KVM with memory, pages and vCPUs where they are asked to be', async () => {
-    const program = join(host.resultsPath, 'guest');
-    await compileStatic(join(installationDir, 'tests/simulated-host/guest.c'), program);
-    const initramfs = writeCpio([
-      { kind: 'directory', path: 'dev' },
-      { kind: 'device', path: 'dev/console', type: 'character', major: 5, minor: 1 },
-      { kind: 'file', path: 'init', data: await readFile(program), mode: 0o755 },
-    ]);
-    await writeFile(join(host.resultsPath, 'guest.cpio'), initramfs);
+  // kvm.test.ts proves as much, by lodge; this tells whether it is the host or lodge that fails.
+  const withoutLodge = test.runIf(process.env.LODGE_TEST_FULL === '1');
+  withoutLodge(
+    'boots a guest under KVM with memory, pages and vCPUs where they are asked to be',
+    async () => {
+      const program = join(host.resultsPath, 'guest');
+      await compileStatic(join(installationDir, 'tests/simulated-host/guest.c'), program);
+      const initramfs = writeCpio([
+        { kind: 'directory', path: 'dev' },
+        { kind: 'device', path: 'dev/console', type: 'character', major: 5, minor: 1 },
+        { kind: 'file', path: 'init', data: await readFile(program), mode: 0o755 },
+      ]);
+      await writeFile(join(host.resultsPath, 'guest.cpio'), initramfs);
 
-    const inside = '/run/simulated-host/results';
-    const memory = [0, 1].map((node) => ({
-      object: `memory-backend-memfd,id=m${node},size=128M,hugetlb=on,hugetlbsize=2M,host-nodes=${node},policy=bind,prealloc=on`,
-      node: `node,nodeid=${node},memdev=m${node},cpus=${node}`,
-    }));
-    const qemu = host.run(
-      [
-        ...['qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-        ...['-name', 'guest,debug-threads=on', '-pidfile', '/run/guest.pid'],
-        ...['-M', 'q35', '-accel', 'kvm', '-cpu', 'host', '-smp', '2,sockets=2,cores=1', '-m', '256M'],
-        ...memory.flatMap(({ object, node }) => ['-object', object, '-numa', node]),
-        ...['-numa', 'dist,src=0,dst=1,val=21'],
-        ...['-kernel', `/boot/vmlinuz-${(await host.output('uname -r')).trim()}`],
-        ...['-initrd', `${inside}/guest.cpio`, '-append', 'console=ttyS0 quiet mitigations=off panic=-1'],
-        ...['-serial', `file:${inside}/guest.log`],
-      ],
-      { timeoutMs: 600_000 },
-    );
-    let ended: unknown;
-    qemu.then(
-      (result) => {
-        ended = result;
-      },
-      (cause) => {
-        ended = cause;
-      },
-    );
-    // vCPU threads get their names a little after they start.
-    const pin = `
+      const inside = '/run/simulated-host/results';
+      const memory = [0, 1].map((node) => ({
+        object: `memory-backend-memfd,id=m${node},size=128M,hugetlb=on,hugetlbsize=2M,host-nodes=${node},policy=bind,prealloc=on`,
+        node: `node,nodeid=${node},memdev=m${node},cpus=${node}`,
+      }));
+      const qemu = host.run(
+        [
+          ...['qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+          ...['-name', 'guest,debug-threads=on', '-pidfile', '/run/guest.pid'],
+          ...['-M', 'q35', '-accel', 'kvm', '-cpu', 'host', '-smp', '2,sockets=2,cores=1', '-m', '256M'],
+          ...memory.flatMap(({ object, node }) => ['-object', object, '-numa', node]),
+          ...['-numa', 'dist,src=0,dst=1,val=21'],
+          ...['-kernel', `/boot/vmlinuz-${(await host.output('uname -r')).trim()}`],
+          ...['-initrd', `${inside}/guest.cpio`, '-append', 'console=ttyS0 quiet mitigations=off panic=-1'],
+          ...['-serial', `file:${inside}/guest.log`],
+        ],
+        { timeoutMs: 600_000 },
+      );
+      let ended: unknown;
+      qemu.then(
+        (result) => {
+          ended = result;
+        },
+        (cause) => {
+          ended = cause;
+        },
+      );
+      // vCPU threads get their names a little after they start.
+      const pin = `
       threads() { for task in /proc/$(cat /run/guest.pid)/task/*; do
         read -r name <$task/comm; [ "$name" = "CPU $1/KVM" ] && echo \${task##*/}; done; }
       for vcpu in 0 1; do
         while thread=$(threads $vcpu 2>/dev/null); [ -z "$thread" ]; do sleep 0.3; done
         taskset -pc $((vcpu * 2 + 1)) $thread >/dev/null; echo $thread >/run/vcpu$vcpu
       done`;
-    await host.output(pin, { timeoutMs: 300_000 });
-    const log = join(host.resultsPath, 'guest.log');
-    let said = '';
-    while (!said.includes('guest is up') && ended === undefined) {
-      await delay(200);
-      said = await readFile(log, 'utf8').catch(() => '');
-    }
-    expect(ended).toBeUndefined();
+      await host.output(pin, { timeoutMs: 300_000 });
+      const log = join(host.resultsPath, 'guest.log');
+      let said = '';
+      while (!said.includes('guest is up') && ended === undefined) {
+        await delay(200);
+        said = await readFile(log, 'utf8').catch(() => '');
+      }
+      expect(ended).toBeUndefined();
 
-    expect(said).toContain('node0/cpulist: 0');
-    expect(said).toContain('node1/cpulist: 1');
-    expect(said).toContain('node0/distance: 10 21');
-    expect(said).toContain('node1/distance: 21 10');
-    expect(said).toContain('current_clocksource: kvm-clock');
+      expect(said).toContain('node0/cpulist: 0');
+      expect(said).toContain('node1/cpulist: 1');
+      expect(said).toContain('node0/distance: 10 21');
+      expect(said).toContain('node1/distance: 21 10');
+      expect(said).toContain('current_clocksource: kvm-clock');
 
-    const seen = await host.output(`
+      const seen = await host.output(`
       pid=$(cat /run/guest.pid)
       grep huge /proc/$pid/numa_maps
       for vcpu in 0 1; do
         set -- $(cat /proc/$pid/task/$(cat /run/vcpu$vcpu)/stat | sed 's/.*) //'); shift 36; echo "vcpu$vcpu on $1"
       done
       grep . /sys/kernel/debug/kvm/$pid-*/pages_*`);
-    for (const node of [0, 1]) {
-      expect(seen).toMatch(new RegExp(`bind:${node} .* huge .*N${node}=64 kernelpagesize_kB=2048`));
-      expect(seen).toContain(`vcpu${node} on ${node * 2 + 1}\n`);
-    }
-    // Nearly all that the guest touched is mapped by pages of 2M in the nested table; 4K is for the first megabyte.
-    expect(Number(/pages_2m:(\d+)/.exec(seen)?.[1])).toBeGreaterThan(16);
+      for (const node of [0, 1]) {
+        expect(seen).toMatch(new RegExp(`bind:${node} .* huge .*N${node}=64 kernelpagesize_kB=2048`));
+        expect(seen).toContain(`vcpu${node} on ${node * 2 + 1}\n`);
+      }
+      // Nearly all that the guest touched is mapped by pages of 2M in the nested table; 4K is for the first megabyte.
+      expect(Number(/pages_2m:(\d+)/.exec(seen)?.[1])).toBeGreaterThan(16);
 
-    await host.output('kill -9 $(cat /run/guest.pid)');
-    expect((await qemu).code).toBe(137);
-    const free = 'cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages';
-    await expect.poll(() => host.output(free), { timeout: 30_000 }).toBe('256\n256\n');
-  }, 600_000);
+      await host.output('kill -9 $(cat /run/guest.pid)');
+      expect((await qemu).code).toBe(137);
+      const free = 'cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages';
+      // Another file's guest may have pages of the same pools for as long as it boots.
+      await expect.poll(() => host.output(free), { timeout: 300_000 }).toBe('256\n256\n');
+    },
+    600_000,
+  );
 });

@@ -247,8 +247,10 @@ describe('collectGarbage', () => {
   it('lets go of a lease whose process is gone, and keeps one that nothing is known of', async () => {
     const store = freshStore();
     const [gone, elsewhere] = [await put(store, 'gone'), await put(store, 'elsewhere')];
-    await store.lease('a', [gone.id], { ...thisProcess(), pid: 2 ** 22 + 5 });
-    await store.lease('b', [elsewhere.id], { ...thisProcess(), host: 'n17', machine: 'm', boot: 'b' });
+    await store.lease('a', [gone.id], { owner: { ...thisProcess(), pid: 2 ** 22 + 5 } });
+    await store.lease('b', [elsewhere.id], {
+      owner: { ...thisProcess(), host: 'n17', machine: 'm', boot: 'b' },
+    });
     expect((await store.leases()).map(({ host, guest }) => [host, guest])).toEqual([['n17', 'b']]);
     expect((await collectGarbage(store, { nowMs: tomorrow() })).map(({ id }) => id)).toEqual([gone.id]);
   });
