@@ -5,6 +5,7 @@
  * The reference page `docs/reference/errors.md` is generated from this table.
  */
 
+import { type Fix, type SpecPath, spellFix } from './fix.ts';
 import { printable } from './printable.ts';
 
 /** Exit codes that are lodge's own; everything else a run returns is its command's. */
@@ -164,11 +165,11 @@ export interface ErrorDetails {
   /** Where the fault is: a file with line and column, a flag, a path. */
   where?: string;
   /** What the person can do about it. */
-  fix?: string;
+  fix?: Fix;
   /** More lines to show, such as the end of a boot log. */
   detail?: string;
-  /** The key of a guest's spec that asked for what cannot be: whoever has read the spec knows its place. */
-  key?: string;
+  /** What in a guest's spec asked for what cannot be: whoever has read the spec knows its place. */
+  asked?: SpecPath;
   cause?: unknown;
 }
 
@@ -176,18 +177,22 @@ export interface ErrorDetails {
 export class LodgeError extends Error {
   readonly code: ErrorCode;
   readonly where: string | undefined;
+  /** With keys of a spec as in YAML. */
   readonly fix: string | undefined;
+  /** What `fix` is made of. */
+  readonly fixWords: Fix | undefined;
   readonly detail: string | undefined;
-  readonly key: string | undefined;
+  readonly asked: SpecPath | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'LodgeError';
     this.code = code;
     this.where = details.where;
-    this.fix = details.fix;
+    this.fix = details.fix === undefined ? undefined : spellFix(details.fix);
+    this.fixWords = details.fix;
     this.detail = details.detail;
-    this.key = details.key;
+    this.asked = details.asked;
   }
 
   get exitCode(): number {
@@ -197,8 +202,8 @@ export class LodgeError extends Error {
 
 /** The same error, some of it told otherwise. */
 export function retold(error: LodgeError, changes: ErrorDetails & { message?: string }): LodgeError {
-  const { code, message, where, fix, detail, key } = error;
-  const kept = Object.entries({ where, fix, detail, key }).filter(([, value]) => value !== undefined);
+  const { code, message, where, fixWords: fix, detail, asked } = error;
+  const kept = Object.entries({ where, fix, detail, asked }).filter(([, value]) => value !== undefined);
   const { message: told = message, ...others } = changes;
   return new LodgeError(code, told, { ...Object.fromEntries(kept), cause: error, ...others });
 }
@@ -219,8 +224,15 @@ export function describeError(error: unknown): string {
   return printable(lines.join('\n'));
 }
 
-/** Wraps a file-system failure of the host so that a full disk is told apart from the rest. */
-export function hostIoError(doing: string, path: string, cause: unknown): LodgeError {
+/** What helps where lodge cannot write to directories of its own. */
+export const otherPlaceFix =
+  'see that the place is there and that you may write to it, or point LODGE_DATA_DIR or LODGE_RUNTIME_DIR elsewhere';
+
+/**
+ * Wraps a file-system failure of the host so that a full disk is told apart from the rest.
+ * @param fix what helps against the rest
+ */
+export function hostIoError(doing: string, path: string, cause: unknown, fix?: string): LodgeError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
@@ -230,5 +242,9 @@ export function hostIoError(doing: string, path: string, cause: unknown): LodgeE
       cause,
     });
   }
-  return new LodgeError('host-io', `${doing} failed: ${reason}`, { where: path, cause });
+  return new LodgeError('host-io', `${doing} failed: ${reason}`, {
+    where: path,
+    ...(fix === undefined ? {} : { fix }),
+    cause,
+  });
 }

@@ -1,4 +1,4 @@
-/** Where lodge itself lies: its built files beside the bundle, its shipped files beside those. */
+/** Where lodge itself lies: its built files in `dist/`, its shipped files beside those. */
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -12,11 +12,12 @@ export function makeDirectory(path: string, mode = 0o777): void {
   try {
     mkdirSync(path, { mode });
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' && !isDirectory(dirname(path))) {
-      makeDirectory(dirname(path), mode);
-      mkdirSync(path, { mode });
-    } else if (!isDirectory(path)) throw cause;
+    // It may be there, also because another process has just made it.
+    if (isDirectory(path)) return;
+    const above = dirname(path);
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT' || isDirectory(above)) throw cause;
+    makeDirectory(above, mode);
+    makeDirectory(path, mode);
   }
 }
 

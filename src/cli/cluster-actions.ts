@@ -6,7 +6,13 @@ import { bootRoom, forEachBounded, usableCpuCount } from '../cluster/governor.ts
 import { rankGuests } from '../cluster/guest-files.ts';
 import { type ClusterKeys, clusterKeys, planSetUps, setUpSteps, sshScript } from '../cluster/guest-setup.ts';
 import { lockCluster } from '../cluster/lock.ts';
-import { type ClusterExtension, lookAtCluster, readPressure, residentMemoryBytes } from '../cluster/look.ts';
+import {
+  type ClusterExtension,
+  lookAtCluster,
+  planPlaced,
+  readPressure,
+  residentMemoryBytes,
+} from '../cluster/look.ts';
 import type { ClusterPlan, PlannedGuest } from '../cluster/plan.ts';
 import { checkClusterMemory } from '../cluster/resources.ts';
 import {
@@ -75,7 +81,9 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
       progress.clear();
       const isThere = readClusterPlan(plan.name) !== undefined;
       const steps = isThere ? stepsTo(plan, planSetUps(plan, keysOf(plan.name))) : stepsTo(plan, setUps);
+      look.requireSources(startingIn(steps));
       checkMemory(plan, steps);
+      await planPlaced(plan.guests, steps, look.guestPlan);
       printClusterPlan(plan, steps, options.json);
       return;
     }
@@ -92,14 +100,16 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
       await sweep(store);
       const setUps = planSetUps(plan, keysOf(plan.name));
       const steps = stepsTo(plan, setUps);
+      look.requireSources(startingIn(steps));
       checkMemory(plan, steps);
+      const guestPlan = await planPlaced(plan.guests, steps, look.guestPlan);
       const basics = probeLimits();
       const interrupt = tellWhenInterrupted(plan, progress);
       await applySteps({
         plan,
         steps,
         setUps,
-        guestPlan: look.guestPlan,
+        guestPlan,
         actions: actionsFor(plan, keysOf(plan.name), store),
         room: () => bootRoom(usableCpuCount(basics), readPressure()),
         onProgress: (state) => progress.show(progressBar(state)),
@@ -165,11 +175,18 @@ export function otherFile(
   });
 }
 
+/** Guests that are to be started, by their full names. */
+export function startingIn(steps: readonly Step[]): Set<string> {
+  return guestsIn(steps, ['start', 'replace']);
+}
+
+function guestsIn(steps: readonly Step[], kinds: readonly Step['kind'][]): Set<string> {
+  return new Set(steps.flatMap((step) => ('guest' in step && kinds.includes(step.kind) ? [step.guest] : [])));
+}
+
 /** What is to be started must fit into what is free and what will be. */
 export function checkMemory(plan: ClusterPlan, steps: readonly Step[]): void {
-  const named = (kinds: readonly Step['kind'][]): Set<string> =>
-    new Set(steps.flatMap((step) => ('guest' in step && kinds.includes(step.kind) ? [step.guest] : [])));
-  const [starting, leaving] = [named(['start', 'replace']), named(['remove', 'replace'])];
+  const [starting, leaving] = [startingIn(steps), guestsIn(steps, ['remove', 'replace'])];
   const leavingBytes = [...leaving].reduce((sum, name) => sum + residentBytes(viewGuest(name)), 0);
   checkClusterMemory(
     plan.guests.filter((guest) => starting.has(guest.fullName)),

@@ -13,6 +13,7 @@ import type { HostUser } from '../guest/user.ts';
 import { parseUserText } from '../image/user-text.ts';
 import { collect } from './spec-flags.ts';
 import { ourTerminal } from './stdio.ts';
+import { isInFront } from './terminal-group.ts';
 
 export interface CommandFlags {
   env?: string[];
@@ -77,7 +78,11 @@ export function requestOf(
   const isCaller = named === undefined || named === caller.name;
   const line = isMain ? commandLine(argv, defaults) : argv;
   const terminal =
-    flags.tty === false ? undefined : (ourTerminal() ?? (flags.tty === true ? fallbackSize : undefined));
+    flags.tty === true
+      ? (ourTerminal() ?? fallbackSize)
+      : flags.tty === false
+        ? undefined
+        : terminalInFront();
   // The image's own user may well not enter our directories.
   const isOurs = flags.user !== undefined || isCaller;
   const cwd = flags.cwd ?? (isOurs && isThere(process.cwd(), plan) ? process.cwd() : (defaults?.cwd ?? '/'));
@@ -140,6 +145,12 @@ function isThere(path: string, plan: Pick<GuestPlan, 'isHostRoot' | 'volumes'>):
       ({ source, target }) => source === target && (path === target || path.startsWith(`${target}/`)),
     )
   );
+}
+
+/** A job in the background gives its command no terminal: the shell would stop it for touching it. */
+function terminalInFront(): { rows: number; columns: number } | undefined {
+  const terminal = ourTerminal();
+  return terminal !== undefined && isInFront() ? terminal : undefined;
 }
 
 /** A terminal for a command where we have none ourselves: what terminals have been since there were terminals. */

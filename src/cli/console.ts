@@ -6,10 +6,7 @@ import type { ReadStream } from 'node:tty';
 import { LodgeError } from '../errors.ts';
 import { guestFiles } from '../guest/plan.ts';
 import { thisHostVariable } from '../server/locate.ts';
-import { makeRaw } from './raw-terminal.ts';
-
-/** Ctrl-], as telnet and virsh have it. */
-const escapeByte = 0x1d;
+import { escapeByte, leaveLostTerminals, makeRaw } from './raw-terminal.ts';
 
 export interface ConsoleOptions {
   /** Stops showing when this resolves. */
@@ -58,6 +55,9 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   if (isTerminal) {
     process.stderr.write('lodge: this is the console; Ctrl-] leaves it\n');
     makeRaw(stdin);
+    // One that was hung up cannot be given back; SIGHUP tells.
+    stdin.on('error', () => {});
+    leaveLostTerminals();
   }
   stdin.on('data', onData);
   const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -97,7 +97,7 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
   const aside = asideIn(dirname(finalPath));
   const stopMinding = minding(aside);
   try {
-    const remote = await run(guest, ['tar', '-c', '-C', dirname(path), '--', basename(path)]);
+    const remote = await run(guest, ['sh', '-c', packScript, 'sh', dirname(path), basename(path)]);
     const local = spawn('tar', ['-x', '--no-same-owner', '-C', aside], { stdio: ['pipe', 'ignore', 'pipe'] });
     const localExit = exitOf(local);
     remote.output('stdout', (bytes) => writeTo(local, bytes));
@@ -107,9 +107,10 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
     local.stdin!.end();
     const localCode = await localExit;
     if (code !== 0 || localCode !== 0) throw copyError(`${guest}:${path}`, complaints());
-    const unpacked = join(aside, basename(path));
+    const unpacked = onlyEntry(aside);
+    if (unpacked === undefined) throw copyError(`${guest}:${path}`, 'the guest sent more than was asked for');
     // For anybody else, tar(1) leaves out these bits, and the kernel refuses devices.
-    if (process.getuid!() === 0) disarm(aside);
+    if (process.getuid!() === 0) disarm(Buffer.from(aside));
     if (isDirectory && lstatSync(finalPath, { throwIfNoEntry: false })?.isDirectory() === true) {
       throw new LodgeError('copy-failed', 'there is a directory of that name already', { where: finalPath });
     }
@@ -118,6 +119,25 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
     rmSync(aside, { recursive: true, force: true });
     stopMinding();
   }
+}
+
+/**
+ * Packs a file of a directory; where that is a link, what it leads to, as cp(1) does for what it is told by name: a
+ * link like that of /etc/os-release leads nowhere here. The dot keeps line feeds at the end of a name.
+ */
+const packScript =
+  'd=$1 n=$2; if [ -L "$d/$n" ]; then ' +
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: of the shell
+  'p=$(readlink -f -- "$d/$n" && echo .) || exit; p=${p%??}; d=${p%/*} n=${p##*/}; fi; exec tar -c -C "$d/" -- "$n"';
+
+/** The path of what is in a directory, if it is one thing. Its bytes are kept: they need not be UTF-8. */
+function onlyEntry(directory: string): Buffer | undefined {
+  const [name, ...more] = readdirSync(directory, { encoding: 'buffer' });
+  return name === undefined || more.length > 0 ? undefined : inside(Buffer.from(directory), name);
+}
+
+function inside(directory: Buffer, name: Buffer): Buffer {
+  return Buffer.concat([directory, Buffer.from('/'), name]);
 }
 
 /** Where a file is put: what a link leads to, as with cp(1). A device or a pipe would be replaced by the file. */
@@ -142,16 +162,14 @@ function placeFor(path: string): string {
  * Makes what came out of a guest harmless to root, who owns it here, whoever owned it there: devices are refused, and
  * no program takes its owner's rights.
  */
-function disarm(directory: string): void {
-  for (const entry of readdirSync(directory, { withFileTypes: true })) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) disarm(path);
-    else if (entry.isBlockDevice() || entry.isCharacterDevice()) {
-      throw new LodgeError('copy-failed', 'a device of the guest is none here', { where: entry.name });
-    } else if (entry.isFile()) {
-      const { mode } = lstatSync(path);
-      if ((mode & 0o6000) !== 0) chmodSync(path, mode & 0o1777);
-    }
+function disarm(directory: Buffer): void {
+  for (const name of readdirSync(directory, { encoding: 'buffer' })) {
+    const path = inside(directory, name);
+    const stats = lstatSync(path);
+    if (stats.isDirectory()) disarm(path);
+    else if (stats.isBlockDevice() || stats.isCharacterDevice()) {
+      throw new LodgeError('copy-failed', 'a device of the guest is none here', { where: name.toString() });
+    } else if (stats.isFile() && (stats.mode & 0o6000) !== 0) chmodSync(path, stats.mode & 0o1777);
   }
 }
 
@@ -183,18 +201,33 @@ function asideIn(directory: string): string {
 }
 
 async function copyIn(source: string, { guest, path }: GuestPath): Promise<void> {
-  const from = resolve(source);
-  if (lstatSync(from, { throwIfNoEntry: false }) === undefined) {
-    throw new LodgeError('copy-failed', 'there is no such file', { where: source });
+  const stats = statSync(source, { throwIfNoEntry: false });
+  if (stats === undefined) {
+    const isLink = lstatSync(source, { throwIfNoEntry: false }) !== undefined;
+    throw new LodgeError('copy-failed', isLink ? 'this link leads nowhere' : 'there is no such file', {
+      where: source,
+      fix: 'check the path',
+    });
   }
+  // What a link leads to, under the name of the link, as out of a guest.
+  const from = realpathSync(source);
   // The guest's shell finds out whether the destination is a directory, and renames what was unpacked if not.
-  const name = basename(from);
   const script =
-    'if [ -d "$1" ]; then d=$1 n=$2; else d=$(dirname -- "$1") n=$(basename -- "$1"); fi; ' +
+    'if [ -d "$1" ]; then d=$1 n=$3; else d=$(dirname -- "$1") n=$(basename -- "$1"); fi; ' +
     't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'rm -rf -- "$t"\' EXIT && trap \'exit 1\' HUP INT TERM && ' +
     'tar -x --no-same-owner -C "$t" && mv -T -- "$t/$2" "$d/$n"';
-  const remote = await run(guest, ['sh', '-c', script, 'sh', path, name]);
-  const local = spawn('tar', ['-c', '-C', dirname(from), '--', name], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const remote = await run(guest, [
+    'sh',
+    '-c',
+    script,
+    'sh',
+    path,
+    basename(from),
+    basename(resolve(source)),
+  ]);
+  const local = spawn('tar', ['-c', '-C', dirname(from), '--', basename(from)], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const complaints = errorsOf(remote, local);
   const localExit = exitOf(local);
   for await (const piece of local.stdout!) await remote.write(piece as Buffer);

@@ -9,6 +9,8 @@ import {
   eventKinds,
   eventRow,
   eventTime,
+  ofMs,
+  parseMomentNs,
 } from '../cluster/events.ts';
 import { requireLink } from '../cluster/fabric-change.ts';
 import { clusterDir, whichCluster } from '../cluster/state.ts';
@@ -20,12 +22,14 @@ import { prometheusText } from '../fabric/prometheus.ts';
 import { expandHostList } from '../host-list.ts';
 import { nearest } from '../nearest.ts';
 import { thisJobId } from '../server/locate.ts';
-import type { ClusterFlag } from './fabric.ts';
+import type { ClusterFlag, EventFlags } from './fabric.ts';
 import { fabricOf } from './fabric-access.ts';
 import { interruptible } from './interruptible.ts';
+import type { EventRecord, HostEvent } from './job-events.ts';
 import { jobClusterNamed } from './job-names.ts';
 import { table } from './table.ts';
 
+type Events = EventFlags & { json: boolean };
 type Shown = ClusterFlag & { json: boolean; prometheus?: boolean };
 
 /**
@@ -91,22 +95,20 @@ export async function showMatrix(flags: Shown & { window?: string; reset?: boole
   else process.stdout.write(table(matrixRows(matrix)));
 }
 
-interface EventFlags extends ClusterFlag {
-  follow?: boolean;
-  subject?: string;
-  kind?: string;
-  json: boolean;
-}
-
-export async function showEvents(flags: EventFlags): Promise<void> {
+export async function showEvents(flags: Events): Promise<void> {
+  const sinceNs =
+    flags.since === undefined
+      ? undefined
+      : parseMomentNs(flags.since, ofMs(Date.now()), `--since ${flags.since}`);
   const ofJob = jobClusterNamed(flags.cluster);
   if (ofJob !== undefined) {
-    await showJobEvents(ofJob, flags);
+    await showJobEvents(ofJob, flags, sinceNs);
     return;
   }
   const cluster = whichCluster(flags.cluster);
   const { subject } = flags;
   const filter: EventFilter = {
+    sinceNs,
     ...(flags.kind === undefined ? {} : { kinds: new Set(flags.kind.split(',').map(eventKind)) }),
     ...(subject === undefined
       ? {}
@@ -130,49 +132,32 @@ export async function showEvents(flags: EventFlags): Promise<void> {
 }
 
 /** Events of all hosts of a cluster of this job, in the order of their clocks. */
-async function showJobEvents({ plan, hostOfGuest }: JobCluster, flags: EventFlags): Promise<void> {
-  const { openJob, linesOn } = await import('../server/job.ts');
+async function showJobEvents(
+  { plan, hostOfGuest }: JobCluster,
+  flags: Events,
+  sinceNs: bigint | undefined,
+): Promise<void> {
+  const { openJob } = await import('../server/job.ts');
   const { hosts } = await openJob(thisJobId());
   const used = new Set(Object.values(hostOfGuest));
   const words = [
     ...['fabric', 'events', '--cluster', plan.name],
     ...(flags.subject === undefined ? [] : ['--subject', flags.subject]),
     ...(flags.kind === undefined ? [] : ['--kind', flags.kind]),
+    ...(sinceNs === undefined ? [] : ['--since', String(sinceNs)]),
   ];
+  const there = hosts.filter(({ name }) => used.has(name));
+  const { eventsOn, followOn, inOrderOfTime } = await import('./job-events.ts');
+  const row = ({ time, host, kind, subject, text }: HostEvent): string[] => [time, host, kind, subject, text];
+  const jsonLine = (event: HostEvent): string => `${JSON.stringify(event)}\n`;
   if (flags.follow === true) {
-    const { followOn } = await import('./job-events.ts');
-    const those = hosts.filter(({ name }) => used.has(name));
-    await followOn(those, [...words, '--follow'], (line, host) => {
-      const event = { ...(JSON.parse(line) as EventRecord), host };
-      const { time, kind, subject, text } = event;
-      process.stdout.write(
-        flags.json ? `${JSON.stringify(event)}\n` : table([[time, host, kind, subject, text]]),
-      );
+    await followOn(there, words, (event) => {
+      process.stdout.write(flags.json ? jsonLine(event) : table([row(event)]));
     });
     return;
   }
-  const events = await Promise.all(
-    hosts
-      .filter(({ name }) => used.has(name))
-      .map(async (host) => {
-        const lines = await linesOn(host, words, { cwd: '/', input: '' });
-        return lines.map((line) => ({ ...(JSON.parse(line) as EventRecord), host: host.name }));
-      }),
-  );
-  const sorted = events.flat().sort((a, b) => Number(BigInt(a.timeNs) - BigInt(b.timeNs)));
-  if (flags.json) for (const event of sorted) process.stdout.write(`${JSON.stringify(event)}\n`);
-  else
-    process.stdout.write(
-      table(sorted.map(({ time, host, kind, subject, text }) => [time, host, kind, subject, text])),
-    );
-}
-
-interface EventRecord {
-  time: string;
-  timeNs: string;
-  kind: string;
-  subject: string;
-  text: string;
+  const events = inOrderOfTime(await eventsOn(there, words));
+  process.stdout.write(flags.json ? events.map(jsonLine).join('') : table(events.map(row)));
 }
 
 function eventRecord({ timeNs, kind, subject, text }: ClusterEvent): EventRecord {

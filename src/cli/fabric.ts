@@ -21,6 +21,13 @@ export interface ShapeFlags extends ClusterFlag {
   clear?: boolean;
 }
 
+export interface EventFlags extends ClusterFlag {
+  follow?: boolean;
+  subject?: string;
+  kind?: string;
+  since?: string;
+}
+
 export interface CaptureFlags extends ClusterFlag {
   directory?: string;
   snapLength?: string;
@@ -128,7 +135,11 @@ export function defineFabric(program: Command): void {
     .option('-f, --follow', 'Go on with what happens from now on.')
     .option('--subject <name>', "Only about this link or guest: 'lan/v01', 'v01'.")
     .option('--kind <kinds>', 'Only these kinds: link-cut,guest-exited.')
-    .action(async (flags: ClusterFlag & { follow?: boolean; subject?: string; kind?: string }) => {
+    .option(
+      '--since <time>',
+      "Only from then on: '10m' (ago), a time as shown, or nanoseconds as with --json.",
+    )
+    .action(async (flags: EventFlags) => {
       const { showEvents } = await import('./fabric-show.ts');
       await showEvents({ ...flags, json: json() });
     });

@@ -1,6 +1,7 @@
 /** What `lodge image …` does: calls the store and the builders, and shows what came of it. */
 
 import { basename, resolve } from 'node:path';
+import { releaseEnded } from '../cluster/engine/ended-leases.ts';
 import { LodgeError } from '../errors.ts';
 import { exportImage } from '../image/archive.ts';
 import type { BuiltImage } from '../image/build/built.ts';
@@ -131,13 +132,16 @@ export async function inspect(name: string): Promise<void> {
 
 export async function remove(names: readonly string[], globals: GlobalOptions): Promise<void> {
   const store = openStore();
+  await releaseEnded(store);
   const removed: { name: string; freedBytes: number }[] = [];
   for (const name of names) removed.push({ name, freedBytes: (await removeImage(store, name)).freedBytes });
   if (globals.json) print(removed);
 }
 
 export async function collectGarbage(globals: GlobalOptions): Promise<void> {
-  const collected = await collectObjects(openStore());
+  const store = openStore();
+  await releaseEnded(store);
+  const collected = await collectObjects(store);
   if (globals.json) return print(collected);
   const bytes = collected.reduce((sum, object) => sum + object.bytes, 0);
   process.stdout.write(`${collected.length} objects, ${formatSize(bytes)} freed\n`);

@@ -64,7 +64,7 @@ function knownError(thrown: unknown): unknown {
 }
 
 async function main(): Promise<void> {
-  const program = buildProgram(version());
+  const program = await buildProgram(version(), process.argv[2]);
   for (const command of [
     program,
     ...program.commands,
@@ -94,9 +94,17 @@ async function main(): Promise<void> {
   }
 }
 
+/** A pipe takes 64 KiB at once; the rest of a result is on its way yet. Errors are short, but their reader may be slow. */
+async function drained(): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) {
+    if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
+  }
+}
+
 // What may still be open (standard input, an idle socket) must not keep the shell waiting.
 void main()
   .then(leaveNoEmptyPlace)
+  .then(drained)
   .finally(() => setImmediate(() => process.exit()));
 
 /** What a command makes in passing must not stay on the hosts of a job. */

@@ -1,8 +1,8 @@
 /** Files of `lodge place`: what it reads, and what it writes whole or not at all. */
 
-import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { readAtMost } from '../bounded-file.ts';
-import { hostIoError, LodgeError } from '../errors.ts';
+import { LodgeError } from '../errors.ts';
+import { writeReplacing } from '../replaced-file.ts';
 
 const mostBytes = 2 ** 29;
 
@@ -37,20 +37,5 @@ export function writeResult(file: string, pieces: Iterable<string>): void {
     for (const piece of pieces) process.stdout.write(piece);
     return;
   }
-  const temporary = `${file}.${process.pid}.new`;
-  try {
-    const descriptor = openSync(temporary, 'wx');
-    try {
-      for (const piece of pieces) {
-        const bytes = Buffer.from(piece);
-        for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
-      }
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(temporary, file);
-  } catch (cause) {
-    rmSync(temporary, { force: true });
-    throw hostIoError('writing a result', file, cause);
-  }
+  writeReplacing(file, pieces, 'writing a result');
 }

@@ -1,23 +1,6 @@
 /** The command line as one tree of definitions: parsing, help, completions and the manual page all come from it. */
 
 import { Command, Option } from 'commander';
-import { defineAgent } from './agent.ts';
-import { defineCheckpoint } from './checkpoint.ts';
-import { defineCluster } from './cluster.ts';
-import { defineCopy } from './copy.ts';
-import { defineDoctor } from './doctor.ts';
-import { defineExec } from './exec.ts';
-import { defineFabric } from './fabric.ts';
-import { defineGenerated } from './generated.ts';
-import { defineGuests } from './guests.ts';
-import { defineHostPart } from './host-part.ts';
-import { defineImage } from './image.ts';
-import { definePlace } from './place.ts';
-import { defineRun } from './run.ts';
-import { defineShell } from './shell.ts';
-import { defineSlurm } from './slurm.ts';
-import { defineSlurmLines } from './slurm-lines.ts';
-import { defineStudy } from './study.ts';
 
 /** Flags before the verb. */
 export interface GlobalOptions {
@@ -26,8 +9,40 @@ export interface GlobalOptions {
   verbose: boolean;
 }
 
-/** The whole command line. Each verb loads what it needs only when it runs. */
-export function buildProgram(version: string): Command {
+type Define = (program: Command) => void;
+
+/** What defines the verbs, in the order of the help, with the verbs that are whole without the others. */
+const definitions: readonly { readonly alone: readonly string[]; load: () => Promise<Define> }[] = [
+  { alone: ['run'], load: async () => (await import('./run.ts')).defineRun },
+  { alone: ['exec'], load: async () => (await import('./exec.ts')).defineExec },
+  { alone: ['shell'], load: async () => (await import('./shell.ts')).defineShell },
+  {
+    alone: ['ps', 'logs', 'console', 'stop', 'rm'],
+    load: async () => (await import('./guests.ts')).defineGuests,
+  },
+  { alone: ['cp'], load: async () => (await import('./copy.ts')).defineCopy },
+  { alone: ['image'], load: async () => (await import('./image.ts')).defineImage },
+  {
+    alone: ['up', 'apply', 'down', 'status'],
+    load: async () => (await import('./cluster.ts')).defineCluster,
+  },
+  { alone: ['fabric'], load: async () => (await import('./fabric.ts')).defineFabric },
+  { alone: ['checkpoint', 'restore'], load: async () => (await import('./checkpoint.ts')).defineCheckpoint },
+  { alone: [], load: async () => (await import('./slurm-lines.ts')).defineSlurmLines },
+  { alone: ['slurm'], load: async () => (await import('./slurm.ts')).defineSlurm },
+  { alone: ['study'], load: async () => (await import('./study.ts')).defineStudy },
+  { alone: ['place'], load: async () => (await import('./place.ts')).definePlace },
+  { alone: ['doctor'], load: async () => (await import('./doctor.ts')).defineDoctor },
+  { alone: [], load: async () => (await import('./generated.ts')).defineGenerated },
+  { alone: ['agent'], load: async () => (await import('./agent.ts')).defineAgent },
+  { alone: ['host-part'], load: async () => (await import('./host-part.ts')).defineHostPart },
+];
+
+/**
+ * The command line: the whole, or what is needed to parse a line that starts with the word `verb`. To define all verbs
+ * takes longer than many a verb does. Each verb loads what it needs only when it runs.
+ */
+export async function buildProgram(version: string, verb?: string): Promise<Command> {
   const program = new Command('lodge')
     .description('Boot any OS as a job, at the speed of the machine.')
     .usage('[--json] [-q] [-v] VERB …')
@@ -48,12 +63,8 @@ export function buildProgram(version: string): Command {
       '  lodge up cluster.yaml                  many guests and the network between them\n' +
       '  lodge doctor                           what this host can do, and what is missing',
   );
-  for (const define of [defineRun, defineExec, defineShell, defineGuests, defineCopy, defineImage])
-    define(program);
-  for (const define of [defineCluster, defineFabric, defineCheckpoint, defineSlurmLines, defineSlurm])
-    define(program);
-  for (const define of [defineStudy, definePlace, defineDoctor, defineGenerated, defineAgent, defineHostPart])
-    define(program);
+  const asked = definitions.filter(({ alone }) => verb !== undefined && alone.includes(verb));
+  for (const { load } of asked.length > 0 ? asked : definitions) (await load())(program);
   acceptJsonEverywhere(program);
   return program;
 }

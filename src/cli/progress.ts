@@ -1,6 +1,7 @@
 /** What a person sees while they wait: one line on standard error that goes away again. */
 
 import { formatTime } from '../units.ts';
+import { isInFront } from './terminal-group.ts';
 
 export interface Progress {
   /**
@@ -32,7 +33,7 @@ export function openProgress(options: ProgressOptions): Progress {
   };
   if (options.verbose) return { show: stay, clear: () => {} };
   if (options.quiet) return { show: () => {}, clear: () => {} };
-  if (!stderr.isTTY) {
+  if (!canReplaceLine()) {
     if (options.plainEveryMs !== undefined) return plainProgress(stay, options.plainEveryMs);
     const show = (text: string, isLong = false): void => {
       if (isLong) stderr.write(`lodge: ${text}\n`);
@@ -50,6 +51,11 @@ export function openProgress(options: ProgressOptions): Progress {
       isShown = false;
     },
   };
+}
+
+/** Whether standard error is a terminal that knows how to, and that nobody else is typing at. */
+function canReplaceLine(): boolean {
+  return process.stderr.isTTY && !['', 'dumb'].includes(process.env.TERM ?? '') && isInFront();
 }
 
 /** So many intervals after it was written, a text is written again, to show that the work goes on. */

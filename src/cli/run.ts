@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
+import type { GuestSpec } from '../guest/spec.ts';
 import { addCommandFlags, type CommandFlags, splitVariables } from './command-flags.ts';
 import type { GlobalOptions } from './program.ts';
 import { addSpecFlags, type SpecFlags, specOfFlags } from './spec-flags.ts';
@@ -44,8 +45,8 @@ const besideBytes = 128 * 2 ** 20;
 const leastBytes = 64 * 2 ** 20;
 
 /** In a task of Slurm a guest has the task's CPUs and memory, where nothing is said of them. */
-async function withShare(flags: RunFlags): Promise<RunFlags> {
-  if (process.env.SLURMD_NODENAME === undefined || flags.spec !== undefined) return flags;
+async function shareOf(flags: RunFlags): Promise<Pick<SpecFlags, 'cpus' | 'memory'>> {
+  if (process.env.SLURMD_NODENAME === undefined || flags.spec !== undefined) return {};
   const { taskShare } = await import('../cluster/engine/slurm-job.ts');
   const { cpus, memoryBytes } = taskShare(process.env);
   const memory = Math.max(leastBytes, (memoryBytes ?? 0) - besideBytes);
@@ -54,12 +55,24 @@ async function withShare(flags: RunFlags): Promise<RunFlags> {
   return {
     ...(cpus === undefined || hasOne ? {} : { cpus }),
     ...(memoryBytes === undefined ? {} : { memory: `${Math.floor(memory / 2 ** 20)}M` }),
-    ...flags,
   };
 }
 
 async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions): Promise<void> {
-  const spec = await specOfFlags(await withShare(flags), argv.length > 0);
+  const asked = await specOfFlags(flags, argv.length > 0, await shareOf(flags));
+  try {
+    await runSpec(asked.spec, argv, flags, globals);
+  } catch (error) {
+    throw asked.told(error);
+  }
+}
+
+async function runSpec(
+  spec: GuestSpec,
+  argv: string[],
+  flags: RunFlags,
+  globals: GlobalOptions,
+): Promise<void> {
   const stays = flags.dryRun !== true && flags.detach !== true;
   const foreground = stays ? import('./foreground.ts') : undefined;
   const [{ openStore }, { resolveGuest }, { openProgress }] = await Promise.all([

@@ -1,8 +1,14 @@
-/** Flags that make a guest spec; `--spec FILE` gives the same keys as YAML, and flags win over it. */
+/**
+ * Flags that make a guest spec; `--spec FILE` gives the same keys as YAML, and flags win over it. What cannot be had is
+ * told at the flag, or the line of the file, that asked for it.
+ */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { LodgeError } from '../errors.ts';
+import type { Locate } from '../document.ts';
+import { LodgeError, retold } from '../errors.ts';
+import { type KeyWords, type SpecPath, spellFix } from '../fix.ts';
 import type { GuestSpec } from '../guest/spec.ts';
+import { shellWord } from '../shell-words.ts';
 
 export interface SpecFlags {
   spec?: string;
@@ -80,27 +86,75 @@ export function addSpecFlags(command: Command): Command {
     .option('--boot-timeout <time>', 'How long the guest may take to come up: 30s, 2m.');
 }
 
+export interface AskedByFlags {
+  spec: GuestSpec;
+  /** The error as somebody reads it who has written these flags. */
+  told(error: unknown): unknown;
+}
+
 /**
  * The checked spec of flags and spec file together.
  * @param hasCommand a command is to be run in the guest, so that a bare kernel must be booted with lodge's agent
+ * @param share what holds where neither says anything
  * @throws LodgeError `usage`, `spec-syntax`, `spec-unknown-key`, `spec-value`
  */
-export async function specOfFlags(flags: SpecFlags, hasCommand: boolean): Promise<GuestSpec> {
+export async function specOfFlags(
+  flags: SpecFlags,
+  hasCommand: boolean,
+  share: Pick<SpecFlags, 'cpus' | 'memory'> = {},
+): Promise<AskedByFlags> {
   const [{ guestSpecSchema }, { checkValue, parseLocatedYaml, readDocument }] = await Promise.all([
     import('../guest/spec.ts'),
     import('../document.ts'),
   ]);
   let fromFile: Record<string, unknown> = {};
+  let locate: Locate | undefined;
   if (flags.spec !== undefined) {
     const text = readDocument(flags.spec, `--spec ${flags.spec}`);
     // Checked by itself first, so that a fault in the file is told with its line.
-    fromFile = parseLocatedYaml(text, guestSpecSchema, flags.spec).written as Record<string, unknown>;
+    const document = parseLocatedYaml(text, guestSpecSchema, flags.spec);
+    fromFile = document.written as Record<string, unknown>;
+    ({ locate } = document);
   }
-  const value = { ...fromFile, ...keysOf(flags, hasCommand) };
-  return checkValue(value, guestSpecSchema, (path) => {
-    const key = String(path[0] ?? 'spec');
-    return `--${flagOfKey[key] ?? key}`;
+  const byFlag = keysOf(flags, hasCommand);
+  const spec = checkValue({ ...share, ...fromFile, ...byFlag }, guestSpecSchema, (path) => {
+    const name = String(path[0] ?? 'spec');
+    return `--${flagOfKey[name] ?? name}`;
   });
+  const isInFile = (name: string): boolean => Object.hasOwn(fromFile, name) && !Object.hasOwn(byFlag, name);
+  return {
+    spec,
+    told(error) {
+      if (!(error instanceof LodgeError)) return error;
+      const { asked, fixWords, where } = error;
+      const name = asked?.[0] === undefined ? undefined : String(asked[0]);
+      const isFile = name !== undefined && isInFile(name);
+      const place = isFile ? locate!(asked!) : name === undefined ? undefined : flagAt(asked!, byFlag, flags);
+      return retold(error, {
+        ...(place === undefined || where !== undefined ? {} : { where: place }),
+        ...(fixWords === undefined || isFile ? {} : { fix: spellFix(fixWords, flagOf) }),
+      });
+    },
+  };
+}
+
+/** The flag that gave what is at a path, as it was written; undefined where none did. */
+function flagAt(path: SpecPath, byFlag: Record<string, unknown>, flags: SpecFlags): string | undefined {
+  const [name, index] = path;
+  if (name === undefined || !Object.hasOwn(byFlag, name)) return undefined;
+  if (name === 'image' && flags.image === undefined)
+    return flagOf({ key: 'kernel', value: shellWord(flags.kernel!) });
+  const value = byFlag[name];
+  const one = Array.isArray(value) && index !== undefined ? value[Number(index)] : value;
+  return flagOf({ key: String(name), ...(typeof one === 'object' ? {} : { value: shellWord(String(one)) }) });
+}
+
+/** A key as a flag of `lodge run`. */
+function flagOf({ key, value }: KeyWords): string {
+  const flag = key === 'volumes' ? '-v' : `--${flagOfKey[key] ?? key}`;
+  return value === undefined || key === 'placement' || value === 'true' || value === 'false'
+    ? flag
+    : `${flag} ${value}`;
 }
 
 /** Flags whose name is not the key's. */

@@ -3,9 +3,10 @@
 import { createReadStream, fstatSync, write } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
-import { exitCodes } from '../errors.ts';
+import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { signalNumbers } from '../process.ts';
-import { makeRaw } from './raw-terminal.ts';
+import { leaveLostTerminals, makeRaw, threeTimes } from './raw-terminal.ts';
+import { isInFront } from './terminal-group.ts';
 
 /** What a command in a guest looks like from here; a session of the channel, or one through a host agent. */
 export interface RemoteCommand {
@@ -29,10 +30,13 @@ const SIGPIPE = 13;
 
 const filePieceBytes = 512 * 1024;
 
+/** How often a job in the background looks whether it has been brought to the front. */
+const frontEveryMs = 250;
+
 export interface StdioOptions {
   /** The command has a terminal, and so have we. */
   terminal: boolean;
-  /** Called at the second request to end. */
+  /** Called at the second request to end, or when a person at the terminal wants out. */
   onImpatience: (signal: NodeJS.Signals) => void;
 }
 
@@ -48,7 +52,12 @@ export async function joinCommand(command: RemoteCommand, options: StdioOptions)
   command.output('stdout', outputTo(1, command, onLoss));
   command.output('stderr', outputTo(2, command, onLoss));
   const signals = forwardSignals(command, options);
-  const input = options.terminal ? joinTerminal(command) : joinInput(command);
+  leaveLostTerminals();
+  const input = options.terminal
+    ? joinTerminal(command, () => options.onImpatience('SIGINT'))
+    : process.stdin.isTTY
+      ? joinTyped(command, process.stdin)
+      : joinInput(command, onLoss);
   try {
     await command.started;
     const end = await command.end;
@@ -81,13 +90,23 @@ function outputTo(fd: number, command: RemoteCommand, onLoss: () => void): (byte
         // Nobody reads any more. A local command would have got the same signal.
         if ((error as NodeJS.ErrnoException).code === 'EPIPE') command.signal(SIGPIPE);
         else {
-          process.stderr.write(`lodge: writing the command's output failed: ${(error as Error).message}\n`);
+          complain(fd === 1 ? 'standard output' : 'standard error', 'not all could be written', error);
           onLoss();
         }
       }
     });
     return last;
   };
+}
+
+/** Says that what went through a stream is not whole; the command goes on. */
+function complain(where: string, what: string, cause: unknown): void {
+  const error = new LodgeError('host-io', `${what}: ${(cause as Error).message}`, {
+    where,
+    fix: where === 'standard input' ? 'see where it comes from' : 'see where it goes to: is there space?',
+    cause,
+  });
+  process.stderr.write(`${describeError(error)}\n`);
 }
 
 /** How long to wait before a descriptor that somebody made non-blocking is tried again. */
@@ -109,13 +128,20 @@ function writeAll(fd: number, bytes: Buffer): Promise<void> {
 
 /** Standard input; from a file in pieces so large that reading it costs little beside sending it. */
 function openInput(): Readable {
-  if (!fstatSync(0).isFile()) return process.stdin;
+  const stats = fstatSync(0);
+  // Of a directory, Node.js would make an empty input.
+  if (!stats.isFile() && !stats.isDirectory()) return process.stdin;
   return createReadStream('', { fd: 0, autoClose: false, highWaterMark: filePieceBytes });
 }
 
-function joinInput(command: RemoteCommand): Joint {
+function joinInput(command: RemoteCommand, onLoss: () => void): Joint {
   const stdin = openInput();
   let isStopped = false;
+  stdin.once('error', (error) => {
+    if (isStopped) return;
+    complain('standard input', 'it could not be read', error);
+    onLoss();
+  });
   const pump = async (): Promise<void> => {
     for await (const piece of stdin) {
       await command.write(piece as Buffer);
@@ -132,18 +158,58 @@ function joinInput(command: RemoteCommand): Joint {
   };
 }
 
-function joinTerminal(command: RemoteCommand): Joint {
+/** Lines typed at a terminal that stays as it is. In the background nothing is read: the shell would stop this job. */
+function joinTyped(command: RemoteCommand, stdin: ReadStream): Joint {
+  let timer: NodeJS.Timeout | undefined;
+  const look = (): void => {
+    clearTimeout(timer);
+    if (isInFront()) {
+      stdin.resume();
+      return;
+    }
+    stdin.pause();
+    timer = setTimeout(look, frontEveryMs).unref();
+  };
+  stdin.pause();
+  stdin.on('data', (piece: Buffer) => void command.write(piece).catch(() => {}));
+  stdin.once('end', () => command.endInput());
+  // A terminal that is gone has no more to say; SIGHUP tells the command.
+  stdin.once('error', () => command.endInput());
+  // After Ctrl-Z, `bg` brings it.
+  process.on('SIGCONT', look);
+  look();
+  return {
+    stop: () => {
+      clearTimeout(timer);
+      process.removeListener('SIGCONT', look);
+      stdin.destroy();
+    },
+  };
+}
+
+/** @param onEscape called when a person wants out: Ctrl-] three times at once */
+function joinTerminal(command: RemoteCommand, onEscape: () => void): Joint {
   const stdin = process.stdin as ReadStream;
   const { stdout } = process;
   const onResize = (): void => command.resize(stdout.rows, stdout.columns);
+  const isEscape = threeTimes();
   const onData = (piece: Buffer): void => {
-    void command.write(piece);
+    if (isEscape(piece)) onEscape();
+    else void command.write(piece);
   };
   makeRaw(stdin);
+  // Only the leader of a session is told that its terminal is gone; anybody else finds nothing to read.
+  let isStopped = false;
+  const onLost = (): void => {
+    if (!isStopped) command.signal(signalNumbers.SIGHUP!);
+  };
+  stdin.on('error', onLost);
+  stdin.once('end', onLost);
   stdin.on('data', onData);
   stdout.on('resize', onResize);
   return {
     stop: () => {
+      isStopped = true;
       stdin.setRawMode(false);
       stdin.removeListener('data', onData);
       stdin.destroy();
@@ -169,7 +235,7 @@ function forwardSignals(command: RemoteCommand, options: StdioOptions): Joint {
   };
 }
 
-/** The terminal a command gets when it is wanted: the size of ours, where we have one on both sides. */
+/** The size of our terminal, where we have one on both sides. */
 export function ourTerminal(): { rows: number; columns: number } | undefined {
   if (!process.stdin.isTTY || !process.stdout.isTTY) return undefined;
   return { rows: process.stdout.rows, columns: process.stdout.columns };
@@ -177,6 +243,8 @@ export function ourTerminal(): { rows: number; columns: number } | undefined {
 
 /** Ends this process by a signal as if it had never been handled, so that callers see what really happened. */
 export function dieOf(signal: NodeJS.Signals): never {
+  // Node.js would do it at an exit, and not for a signal.
+  if (process.stdin.isTTY && process.stdin.isRaw) process.stdin.setRawMode(false);
   process.removeAllListeners(signal);
   process.kill(process.pid, signal);
   // Reached only if the signal is blocked.

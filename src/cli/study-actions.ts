@@ -1,12 +1,12 @@
 /** What `lodge study …` does: makes or goes on with a study, shows how it goes, and writes its report. */
 
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { checkValue, parseLocatedYaml, readDocument } from '../document.ts';
-import { hostIoError, LodgeError } from '../errors.ts';
+import { LodgeError } from '../errors.ts';
 import { sweep } from '../guest/sweep.ts';
 import { openStore, type Store } from '../image/store.ts';
+import { writeReplacing } from '../replaced-file.ts';
 import { locateGuest } from '../server/locate.ts';
 import { beginStudy, type GuestNode, lookAtMachine, nodesOfCpus, pinnedCpusOf } from '../study/begin.ts';
 import { nameOfSeries } from '../study/cells.ts';
@@ -218,7 +218,7 @@ export async function compare(
   const comparison = compareStudies(a, b);
   if (flags.html !== undefined) {
     const { renderComparisonHtml } = await import('../study/report/compare-html.ts');
-    writeWhole(flags.html, renderComparisonHtml(a, b, comparison));
+    writeReplacing(flags.html, [renderComparisonHtml(a, b, comparison)], 'writing the comparison');
   }
   process.stdout.write(
     globals.json
@@ -227,19 +227,6 @@ export async function compare(
   );
 }
 
-/** Writes a file so that nobody ever sees a part of it. @throws LodgeError `host-io`, `disk-full` */
-function writeWhole(path: string, text: string): void {
-  const aside = `${path}.${process.pid}.new`;
-  try {
-    writeFileSync(aside, text);
-    renameSync(aside, path);
-  } catch (cause) {
-    rmSync(aside, { force: true });
-    throw hostIoError('writing the comparison', path, cause);
-  }
-}
-
-/** The spec of flags and file together. @throws LodgeError `spec-value`, `spec-unknown-key`, `spec-syntax`, `usage` */
 /**
  * The guest that a study through Slurm has for a node; undefined for other studies.
  * @throws LodgeError `no-such-guest`
@@ -251,6 +238,7 @@ async function guestNodeOf({ launcher, guest }: Record<string, unknown>): Promis
   return { name: guest, accelerator, cpus, memoryBytes };
 }
 
+/** The spec of flags and file together. @throws LodgeError `spec-value`, `spec-unknown-key`, `spec-syntax`, `usage` */
 async function specOf(flags: StudyFlags): Promise<StudySpec> {
   let fromFile: Record<string, unknown> = {};
   if (flags.spec !== undefined) {
@@ -281,7 +269,10 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
     native: flags.native,
     guest: flags.guest,
   };
-  const node = await guestNodeOf({ ...fromFile, ...asked });
+  const node = await guestNodeOf({
+    launcher: asked.launcher ?? fromFile.launcher,
+    guest: asked.guest ?? fromFile.guest,
+  });
   if (node !== undefined) {
     // What Slurm starts is neither pinned nor given pages: that is what is measured when nothing else is asked for.
     asked.environments ??= fromFile.environments ?? ['native', node.accelerator];

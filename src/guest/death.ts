@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ErrorCode, LodgeError } from '../errors.ts';
+import { type Fix, fixWith, key } from '../fix.ts';
 import { consoleTail, vmmTail } from './keeper.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 
@@ -27,8 +28,8 @@ export function deathOf(plan: GuestPlan, instead?: LodgeError): LodgeError {
   if (instead !== undefined) {
     const fix =
       instead.code === 'boot-timeout'
-        ? 'give it more time with --boot-timeout, or see why it hangs: --append loglevel=7'
-        : instead.fix;
+        ? fixWith`give it more time with ${key('boot-timeout')}, or see why it hangs: ${key('append', 'loglevel=7')}`
+        : instead.fixWords;
     return new LodgeError(instead.code, instead.message, {
       ...(fix === undefined ? {} : { fix }),
       ...details,
@@ -59,7 +60,7 @@ function explain(
   end: string | undefined,
   log: string,
   complaints: string,
-): { code: ErrorCode; message: string; fix: string } {
+): { code: ErrorCode; message: string; fix: Fix } {
   const lost = /^lost (\d+) code (\d+)$/.exec(end ?? '');
   if (lost !== null) {
     const code = Number(lost[2]);
@@ -67,21 +68,21 @@ function explain(
     return {
       code: 'guest-died',
       message: `the guest was ended, because what gave it ${what} ${code > 128 ? `was killed by signal ${code - 128}` : `ended with code ${code}`}`,
-      fix: 'see its complaint, if there is one above; without --mount-type, directories come over 9p',
+      fix: fixWith`see its complaint, if there is one above; without ${key('mount-type')}, directories come over 9p`,
     };
   }
   if (/Kernel panic - not syncing/.test(log)) {
     const reason = /Kernel panic - not syncing: (.*)/.exec(log)?.[1] ?? '';
     const fix = /memory|OOM/i.test(reason)
-      ? 'give the guest more memory: -m'
-      : 'see the boot log; --append loglevel=7 shows all of it';
+      ? fixWith`give the guest more memory: ${key('memory', 'SIZE')}`
+      : fixWith`see the boot log; ${key('append', 'loglevel=7')} shows all of it`;
     return { code: 'guest-panicked', message: `the guest's kernel panicked: ${reason}`, fix };
   }
   if (end === 'signal 9') {
     return {
       code: 'guest-died',
       message: 'the virtual machine was killed by signal 9',
-      fix: 'if nobody killed it, the host or job ran out of memory: see dmesg, or give the guest less (-m)',
+      fix: fixWith`if nobody killed it, the host or job ran out of memory: see dmesg, or give the guest less (${key('memory', 'SIZE')})`,
     };
   }
   if (
@@ -100,7 +101,7 @@ function explain(
   return {
     code: 'guest-died',
     message: `the guest went down${end === undefined || end === 'code 0' ? '' : ` (${end})`}`,
-    fix: 'see the boot log; --append loglevel=7 shows more of it',
+    fix: fixWith`see the boot log; ${key('append', 'loglevel=7')} shows more of it`,
   };
 }
 

@@ -1,5 +1,6 @@
 /** Which host CPUs a guest gets: cores before threads, few and near NUMA nodes, a core left over for the emulator. */
 
+import { fixWith, key } from '../fix.ts';
 import { type Core, type Machine, type Topology, usableCores, usableCpus } from '../machine/machine.ts';
 import type { Unmet } from './layout-memory.ts';
 import { dieKey, greatestCommonDivisor, runLengths } from './layout-shape.ts';
@@ -98,11 +99,16 @@ export function tooManyVcpus(cpus: number, machine: Machine, request: CpuRequest
   const others = usableCores(machine).length - cores.length;
   return {
     message:
-      `${cpus} vCPUs cannot be pinned one to a CPU: this job may use ${allowed} CPUs` +
+      `${cpus === 1 ? 'a vCPU cannot be pinned to a CPU of its own' : `${cpus} vCPUs cannot be pinned one to a CPU`}: this job may use ${allowed} CPUs` +
       (held === allowed
         ? ''
         : `, of which ${held} can be had (${others} cores are taken or have no memory here)`),
-    fix: `ask for at most ${held} CPUs, or run in a job that has more`,
+    fix:
+      held > 0
+        ? fixWith`ask for ${key('cpus', String(held))} at most, or run in a job that has more`
+        : 'end a guest that is pinned, or run in a job that has more CPUs',
+    // One is what every guest has: then it is the pin that cannot be.
+    key: cpus > 1 ? 'cpus' : request.pin === false ? 'numa' : 'pin',
   };
 }
 

@@ -1,8 +1,10 @@
 /** A guest's memory on its host: whether there is enough, how it is split over NUMA nodes, and in which pages. */
 
+import { type Fix, fixWith, key } from '../fix.ts';
 import type { HugePagePool, Machine } from '../machine/machine.ts';
 import { formatSize } from '../units.ts';
 import type { HostPages } from './layout.ts';
+import type { GuestSpec } from './spec.ts';
 
 /** Memory of one guest node, and the host node it is bound to. */
 export interface Share {
@@ -13,7 +15,9 @@ export interface Share {
 /** Something that was asked for and cannot be given. */
 export interface Unmet {
   message: string;
-  fix?: string;
+  fix?: Fix;
+  /** The key of the spec that asked for it. */
+  key: keyof GuestSpec;
 }
 
 /** What a virtual machine process takes beside the guest's memory: measured 60 to 100 MiB for QEMU 7.2 with q35. */
@@ -77,7 +81,8 @@ export function transparentUnmet({ pages }: Pick<Machine, 'pages'>, isShared = f
   if (isShared && shared !== undefined && !['always', 'advise', 'within_size', 'force'].includes(shared)) {
     return {
       message: `transparent huge pages of shared memory, which virtiofs needs, are switched off on this host ('${shared}')`,
-      fix: 'echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled (as root), or --mount-type 9p',
+      fix: fixWith`echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled (as root), or ${key('mount-type', '9p')}`,
+      key: 'pages',
     };
   }
   if (enabled === 'always' || enabled === 'madvise') return undefined;
@@ -89,6 +94,7 @@ export function transparentUnmet({ pages }: Pick<Machine, 'pages'>, isShared = f
     ...(enabled === undefined
       ? {}
       : { fix: 'echo madvise > /sys/kernel/mm/transparent_hugepage/enabled (as root)' }),
+    key: 'pages',
   };
 }
 
@@ -104,7 +110,11 @@ export function roomUnmet(host: HostPages, shares: readonly Share[], machine: Ma
         ];
   });
   if (full.length === 0) return undefined;
-  return { message: full.join('; '), fix: 'ask for less memory, or for CPUs on more NUMA nodes' };
+  return {
+    message: full.join('; '),
+    fix: 'ask for less memory, or for CPUs on more NUMA nodes',
+    key: 'memory',
+  };
 }
 
 function poolUnmet(pageBytes: number, shares: readonly Share[], machine: Machine): Unmet | undefined {
@@ -114,13 +124,15 @@ function poolUnmet(pageBytes: number, shares: readonly Share[], machine: Machine
     return {
       message: `memory of ${memoryBytes} bytes is not a whole number of ${size} pages`,
       // In MiB, because a size for people is rounded.
-      fix: `ask for ${(Math.ceil(memoryBytes / pageBytes) * pageBytes) / 2 ** 20}M`,
+      fix: fixWith`ask for ${key('memory', `${(Math.ceil(memoryBytes / pageBytes) * pageBytes) / 2 ** 20}M`)}`,
+      key: 'memory',
     };
   }
   if (shares.some((share) => share.memoryBytes === 0)) {
     return {
       message: `${memoryBytes / pageBytes} pages of ${size} cannot be shared by ${shares.length} NUMA nodes`,
       fix: 'ask for more memory, smaller pages, or CPUs on fewer NUMA nodes',
+      key: 'pages',
     };
   }
   const limit = machine.limits.hugePages.find((entry) => entry.pageBytes === pageBytes);
@@ -130,6 +142,7 @@ function poolUnmet(pageBytes: number, shares: readonly Share[], machine: Machine
         `a cgroup lets this job take ${formatSize(limit.limitBytes)} of ${size} pages, ` +
         `the guest needs ${formatSize(memoryBytes)}`,
       fix: `raise hugetlb.${size}B.max of the job's cgroup`,
+      key: 'pages',
     };
   }
   const lacking = shares.flatMap((share) => {
@@ -152,6 +165,7 @@ function poolUnmet(pageBytes: number, shares: readonly Share[], machine: Machine
           `echo ${pool.total - pool.free + pages} > ${poolDirectory(hostNode)}/hugepages-${pageBytes / 1024}kB/nr_hugepages`,
       )
       .join('; ')} (as root)`,
+    key: 'pages',
   };
 }
 

@@ -1,6 +1,7 @@
 /** Whether a layout request makes sense on any machine at all. */
 
 import { LodgeError } from '../errors.ts';
+import { fixWith, key } from '../fix.ts';
 import { formatSize } from '../units.ts';
 import type { LayoutRequest } from './layout.ts';
 
@@ -15,6 +16,7 @@ export function checkSizes(cpus: number, memoryBytes: number): void {
   if (!Number.isSafeInteger(cpus) || cpus < 1) {
     throw new LodgeError('spec-value', `a guest cannot have ${cpus} CPUs`, {
       fix: 'ask for one CPU or more',
+      asked: ['cpus'],
     });
   }
   if (
@@ -24,6 +26,7 @@ export function checkSizes(cpus: number, memoryBytes: number): void {
   ) {
     throw new LodgeError('spec-value', `a guest cannot have ${memoryBytes} bytes of memory`, {
       fix: `ask for ${formatSize(leastMemoryBytes)} or more, in multiples of ${formatSize(memoryGranuleBytes)}`,
+      asked: ['memory'],
     });
   }
 }
@@ -33,11 +36,15 @@ export function checkPins({ pin, cpus }: LayoutRequest): void {
   if (typeof pin === 'boolean') return;
   const twice = pin.find((cpu, i) => pin.indexOf(cpu) !== i);
   if (twice !== undefined) {
-    throw new LodgeError('spec-value', `CPU ${twice} is named for two vCPUs`, { fix: 'name each CPU once' });
+    throw new LodgeError('spec-value', `CPU ${twice} is named for two vCPUs`, {
+      fix: 'name each CPU once',
+      asked: ['pin'],
+    });
   }
   if (pin.length !== cpus) {
     throw new LodgeError('spec-value', `${pin.length} host CPUs are named for ${cpus} vCPUs`, {
-      fix: `name ${cpus}, or ask for ${pin.length} CPUs`,
+      fix: fixWith`name ${String(cpus)}, or ask for ${key('cpus', String(pin.length))}`,
+      asked: ['pin'],
     });
   }
 }

@@ -19,6 +19,7 @@
  */
 
 import { LodgeError } from '../errors.ts';
+import { fixWith, key } from '../fix.ts';
 import { type Machine, type MachineBasics, usableCpus } from '../machine/machine.ts';
 import { formatCpuList, formatSize } from '../units.ts';
 import {
@@ -173,7 +174,8 @@ export function checkMemory(
       'not-enough-memory',
       `the guest needs ${sums()}; ${limit} ${formatSize(limits.availableMemoryBytes)} left`,
       {
-        fix: `ask for less memory (-m), or ${limits.memoryBytes === undefined ? 'free some' : 'get a job with more'}`,
+        fix: fixWith`ask for less (${key('memory', 'SIZE')}), or ${limits.memoryBytes === undefined ? 'free some' : 'get a job with more'}`,
+        asked: ['memory'],
       },
     );
   }
@@ -183,7 +185,7 @@ export function checkMemory(
       'not-enough-memory',
       `the guest needs ${formatSize(memoryBytes + processBytes)} of address space; ` +
         `this process may have ${formatSize(addressSpaceBytes)}`,
-      { fix: 'ulimit -v unlimited' },
+      { fix: 'ulimit -v unlimited', asked: ['memory'] },
     );
   }
 }
@@ -233,7 +235,8 @@ class Plan {
           message:
             `CPUs ${formatCpuList(lost)} were asked for, and this job may use ` +
             `${formatCpuList(cores.flatMap((core) => core.pus)) || 'none'}`,
-          fix: 'name CPUs of this job, or `pin: true` to have them chosen',
+          fix: fixWith`name CPUs of this job, or have them chosen: ${key('pin', 'true')}`,
+          key: 'pin',
         },
         true,
       );
@@ -384,11 +387,11 @@ class Plan {
 
   #unmet(unmet: Unmet, isStrict: boolean): void {
     if (isStrict && this.#request.placement === 'strict') {
-      throw new LodgeError(
-        'placement-unmet',
-        unmet.message,
-        unmet.fix === undefined ? {} : { fix: unmet.fix },
-      );
+      const { message, fix, key: asked } = unmet;
+      throw new LodgeError('placement-unmet', message, {
+        asked: [asked],
+        ...(fix === undefined ? {} : { fix }),
+      });
     }
     this.#shortfalls.push(unmet.message);
   }

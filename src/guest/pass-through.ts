@@ -15,11 +15,11 @@ export function checkPassThrough(
   memoryBytes: number,
   { limits, user }: { limits: Pick<Limits, 'lockedBytes'>; user: Pick<User, 'capabilities'> },
 ): void {
-  for (const one of functions) {
+  for (const [i, one] of functions.entries()) {
     const obstacle = obstacleTo(one);
     if (obstacle !== undefined) {
       throw new LodgeError('pci-unusable', `the PCI function ${one.address} ${obstacle.what}`, {
-        where: `--pci ${one.address}`,
+        asked: ['pci', i],
         fix: obstacle.fix,
       });
     }
@@ -30,7 +30,7 @@ export function checkPassThrough(
       'pci-unusable',
       `a guest with a PCI function has all its ${formatSize(memoryBytes)} of memory locked, and ${formatSize(locked)} may be locked here`,
       {
-        where: `--pci ${functions[0]!.address}`,
+        asked: ['pci', 0],
         fix: 'raise the limit (ulimit -l, or memlock in /etc/security/limits.conf; under Slurm PropagateResourceLimitsExcept=MEMLOCK), or give the guest less memory',
       },
     );

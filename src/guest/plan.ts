@@ -88,12 +88,24 @@ export interface GuestPlan {
   setup: Step[];
   volumeSetup: Step[];
   bootTimeoutMs: number;
-  /** File that the guest's state was saved in: it goes on from there instead of booting. */
-  savedState?: string;
+  /** What the guest's state was saved in: it goes on from there instead of booting. */
+  savedState?: SavedStateFile;
   /** Ids of store objects in use, so that they are not removed under the guest. */
   objects: string[];
   /** Which ways were taken where there were several, and what they cost. */
   notes: string[];
+}
+
+/** A saved state, told from one that has changed on its disk. */
+export interface StateSum {
+  bytes: number;
+  crc32: number;
+}
+
+export interface SavedStateFile {
+  file: string;
+  /** Of what was written. */
+  sum?: StateSum;
 }
 
 /** Where the agent of a guest is reached. */

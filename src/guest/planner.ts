@@ -1,6 +1,7 @@
 /** From what was asked and what was found to the plan of one guest. Pure: no file, clock, process or network. */
 
 import { LodgeError } from '../errors.ts';
+import { fixWith, key } from '../fix.ts';
 import type { Image, Kernel } from '../image/image.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
 import type { Machine, MachineBasics } from '../machine/machine.ts';
@@ -78,7 +79,7 @@ export function bridgeRefusal(accelerator: Accelerator | 'auto'): Refusal | unde
   if (accelerator === 'auto' || driverOf(accelerator) === 'qemu') return undefined;
   return {
     what: 'a network that is a bridge of the kernel',
-    fix: 'accelerator kvm or tcg for its members, or leave out bridge: the user-space fabric joins all kinds',
+    fix: fixWith`${key('accelerator', 'kvm')} or tcg for its members, or leave out bridge: the user-space fabric joins all kinds`,
     key: 'accelerator',
   };
 }
@@ -105,7 +106,7 @@ export function refusal(
   if (image.kind === 'linux' && spec.memory < leastLinuxBytes) {
     return {
       what: `less than ${formatSize(leastLinuxBytes)} of memory`,
-      fix: `--memory ${formatSize(leastLinuxBytes)}`,
+      fix: fixWith`${key('memory', formatSize(leastLinuxBytes))}`,
       key: 'memory',
     };
   }
@@ -120,31 +121,34 @@ export function planGuest(input: PlanInput): GuestPlan {
   const { spec, image, accelerator } = input;
   const cannot = refusal(accelerator, spec, image, isOnBridge(input.member));
   if (cannot !== undefined) {
-    const { what, fix, key } = cannot;
-    throw new LodgeError('driver-cannot', `${accelerator} cannot give ${what}`, { fix, key });
+    throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, {
+      fix: cannot.fix,
+      asked: [cannot.key],
+    });
   }
   if (image.kind !== 'linux' && spec.volumes.length > 0) {
     throw new LodgeError('driver-cannot', `an image of kind '${image.kind}' has no agent to mount volumes`, {
-      fix: 'leave out -v, or boot a Linux image',
-      key: 'volumes',
+      fix: fixWith`leave out ${key('volumes')}, or boot a Linux image`,
+      asked: ['volumes'],
     });
   }
   if (image.kind !== 'linux' && spec['mount-type'] !== undefined) {
     throw new LodgeError('driver-cannot', `an image of kind '${image.kind}' has no agent to mount anything`, {
-      fix: 'leave out --mount-type, or boot a Linux image',
-      key: 'mount-type',
+      fix: fixWith`leave out ${key('mount-type')}, or boot a Linux image`,
+      asked: ['mount-type'],
     });
   }
   if (firmwareOf(image) === 'uefi' && input.uefi === undefined) {
     throw new LodgeError('missing-program', 'this image needs UEFI firmware, which is not installed', {
-      fix: 'apt-get install ovmf, or --firmware bios',
-      key: 'image',
+      fix: fixWith`apt-get install ovmf, or ${key('firmware', 'bios')}`,
+      asked: [spec.firmware === undefined ? 'image' : 'firmware'],
     });
   }
   const interfaces = [...(input.member?.interfaces ?? [])];
   if (interfaces.length > maxInterfaces) {
     throw new LodgeError('driver-cannot', `a guest cannot have ${interfaces.length} network interfaces`, {
       fix: `put it in at most ${maxInterfaces} networks`,
+      asked: [],
     });
   }
   // What is not set apart cannot be missing.

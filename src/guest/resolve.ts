@@ -1,9 +1,10 @@
 /** Looks at what a plan needs to know (image, kernel, accelerators, machine) and hands it to the planner. */
 
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { isAbsolute, join, resolve } from 'node:path';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { LodgeError, retold } from '../errors.ts';
+import { fixWith, key } from '../fix.ts';
 import type { Image, Kernel, Root } from '../image/image.ts';
 import { buildInitramfs } from '../image/initramfs.ts';
 import { defaultKernel, umlKernel } from '../image/kernel.ts';
@@ -17,13 +18,20 @@ import { type Accelerator, accelerators, mayLayerRoot, proveAccelerator } from '
 import { probeLimits } from '../machine/basics.ts';
 import { lookAtPci, type PciFunction } from '../machine/pci.ts';
 import { probeMachine } from '../machine/probe.ts';
+import { aloneOnHost } from './alone.ts';
 import type { Membership } from './interface.ts';
 import type { GuestPlan } from './plan.ts';
 import { asksPlacement, isOnBridge, type PlanInput, planGuest, refusal } from './planner.ts';
-import type { GuestSpec, Volume } from './spec.ts';
+import type { GuestSpec } from './spec.ts';
 import { guestDir, listGuests } from './state.ts';
 import { type HostUser, thisUser } from './user.ts';
-import { expandHome } from './volumes.ts';
+import {
+  checkSources,
+  checkTargets,
+  checkWorkingDirectory,
+  realPath,
+  volumesHere,
+} from './volume-sources.ts';
 
 export interface ResolveOptions {
   store: Store;
@@ -57,6 +65,21 @@ export async function resolveGuest(spec: GuestSpec, options: ResolveOptions): Pr
  * @throws LodgeError for what cannot be had
  */
 export function planFromLook(look: GuestLook, { member }: { member?: Membership }): GuestPlan {
+  const plan = planIgnoringSources(look, member);
+  checkSources(look.spec.volumes);
+  return plan;
+}
+
+/**
+ * Refuses what this host could not give if no other guest were there. Whether shared directories are there is not
+ * looked at: a guest that runs has them (`requireSources`).
+ * @throws LodgeError for what cannot be had
+ */
+export function checkLook(look: GuestLook): void {
+  planIgnoringSources(aloneOnHost(look));
+}
+
+function planIgnoringSources(look: GuestLook, member?: Membership): GuestPlan {
   const id = randomBytes(8).toString('hex');
   const name = member?.name ?? look.spec.name ?? `g-${id.slice(0, 8)}`;
   const plan = planGuest({
@@ -66,8 +89,7 @@ export function planFromLook(look: GuestLook, { member }: { member?: Membership 
     dir: guestDir(name),
     ...(member === undefined ? {} : { member }),
   });
-  for (const volume of look.spec.volumes) checkVolume(volume, plan);
-  if (plan.namespaces?.layered === false) checkTargets(plan.volumes);
+  if (plan.namespaces?.layered === false) checkTargets(plan.volumes, look.spec.volumes);
   return plan;
 }
 
@@ -85,20 +107,17 @@ export async function lookForGuest(
   { hasInterfaces, isOnBridge }: NetworkNeeds,
 ): Promise<GuestLook> {
   const { store } = options;
-  const image = withFirmware(await askedBy('image', () => resolveImage(spec.image, store)), spec);
+  checkWorkingDirectory(spec, options.cwd);
+  const image = withFirmware(await askedBy(['image'], () => resolveImage(spec.image, store)), spec);
   const { accelerator, passedOver } = await chooseAccelerator(spec, image, options, isOnBridge);
-  const pci = await askedBy('pci', () => spec.pci.map((address) => lookAtPci(address)));
+  const pci = await Promise.all(spec.pci.map((address, i) => askedBy(['pci', i], () => lookAtPci(address))));
   const boot =
     image.kind === 'linux' && accelerator !== 'netns'
       ? await bootOf(image, spec, accelerator, options, { hasInterfaces, pci })
       : undefined;
   const user = thisUser();
-  const volumes = spec.volumes.map((volume) => ({
-    ...volume,
-    source: realPath(resolve(options.cwd, expandHome(volume.source, user.home))) ?? volume.source,
-  }));
   return {
-    spec: { ...spec, volumes },
+    spec: { ...spec, volumes: volumesHere(spec, options.cwd, user) },
     image,
     accelerator,
     passedOver,
@@ -118,13 +137,16 @@ export async function lookForGuest(
   };
 }
 
-/** What a key asked for: errors know the key. */
-async function askedBy<T>(key: keyof GuestSpec, action: () => T | Promise<T>): Promise<T> {
+/** What a key asked for: errors know it. */
+async function askedBy<T>(
+  asked: readonly [keyof GuestSpec, ...number[]],
+  action: () => T | Promise<T>,
+): Promise<T> {
   try {
     return await action();
   } catch (error) {
-    if (!(error instanceof LodgeError) || error.key !== undefined) throw error;
-    throw retold(error, { key });
+    if (!(error instanceof LodgeError) || error.asked !== undefined) throw error;
+    throw retold(error, { asked });
   }
 }
 
@@ -133,9 +155,8 @@ function withFirmware(image: Image, spec: GuestSpec): Image {
   if (asked === undefined) return image;
   if (image.kind === 'disk' || image.kind === 'iso') return { ...image, firmware: asked };
   throw new LodgeError('spec-value', `an image of kind '${image.kind}' is booted without firmware`, {
-    where: 'firmware',
-    fix: 'leave it out: it is for disks and ISOs',
-    key: 'firmware',
+    fix: fixWith`leave out ${key('firmware')}: it is for disks and ISOs`,
+    asked: ['firmware'],
   });
 }
 
@@ -154,7 +175,7 @@ async function chooseAccelerator(
       if (asked !== 'auto') {
         throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, {
           fix: cannot.fix,
-          key: cannot.key,
+          asked: [cannot.key],
         });
       }
       passedOver.push(`not ${accelerator}: it cannot give ${cannot.what}`);
@@ -173,7 +194,7 @@ async function chooseAccelerator(
     if (asked !== 'auto') {
       throw new LodgeError('accelerator-unusable', `${accelerator} is not usable here: ${verdict.reason}`, {
         fix: verdict.fix ?? 'lodge doctor shows what is',
-        key: 'accelerator',
+        asked: ['accelerator'],
       });
     }
     passedOver.push(`not ${accelerator}: ${verdict.reason}`);
@@ -181,7 +202,7 @@ async function chooseAccelerator(
   throw new LodgeError('accelerator-unusable', 'no accelerator here can boot this guest', {
     detail: passedOver.join('\n'),
     fix: 'lodge doctor says what is missing',
-    key: 'accelerator',
+    asked: ['accelerator'],
   });
 }
 
@@ -248,7 +269,7 @@ async function bootOf(
     kernel = { ...uml, vmlinuxPath: uml.path, source: 'host' };
   } else if (spec.kernel !== undefined) {
     const { kernel: file } = spec;
-    kernel = await askedBy('kernel', () => kernelFromFile(store, file));
+    kernel = await askedBy(['kernel'], () => kernelFromFile(store, file));
   } else {
     kernel = image.kernel ?? (await defaultKernel(store, { onProgress }));
   }
@@ -304,9 +325,8 @@ async function findVirtiofs(
   const { path, daemon, reason, fix } = await proveVirtiofsd(user);
   if (daemon !== undefined) return { virtiofs: { daemon, confinePath: builtFile('confine') } };
   throw new LodgeError(path === undefined ? 'missing-program' : 'share-unusable', reason, {
-    where: '--mount-type virtiofs',
-    key: 'mount-type',
-    fix: fix ?? 'leave it out: directories then come over 9p',
+    asked: ['mount-type'],
+    fix: fix ?? fixWith`leave out ${key('mount-type')}: directories then come over 9p`,
   });
 }
 
@@ -340,49 +360,4 @@ function sharedHome(home: string, image: Image): { source: string; target: strin
   if (source === undefined) return 'none';
   const isHostRoot = image.kind === 'linux' && image.root.kind === 'host';
   return { source, target: isHostRoot ? source : home };
-}
-
-/** Without links, as a driver may take the text of a link for a path of its own; undefined when nothing is there. */
-function realPath(path: string): string | undefined {
-  try {
-    return realpathSync(path);
-  } catch {
-    return undefined;
-  }
-}
-
-/** On a root that nobody can write to, volumes need a place that is there. */
-function checkTargets(volumes: readonly Volume[]): void {
-  for (const { source, target } of volumes) {
-    if (statSync(target, { throwIfNoEntry: false })?.isDirectory() === true || target.startsWith('/tmp/'))
-      continue;
-    throw new LodgeError('share-unusable', `there is no directory '${target}' to mount on in the guest`, {
-      where: `-v ${source}:${target}`,
-      fix: 'without root, a guest of namespaces has the root of this host: share at a path that is there, or under /tmp',
-      key: 'volumes',
-    });
-  }
-}
-
-function checkVolume(volume: Volume, plan: GuestPlan): void {
-  const where = `-v ${volume.source}:${volume.target}`;
-  const stats = statSync(volume.source, { throwIfNoEntry: false });
-  if (stats === undefined) {
-    throw new LodgeError('share-unusable', `there is no directory '${volume.source}' on this host`, {
-      where,
-      fix: `mkdir -p ${volume.source}`,
-      key: 'volumes',
-    });
-  }
-  if (!stats.isDirectory()) {
-    throw new LodgeError(
-      'share-unusable',
-      `'${volume.source}' is not a directory, and ${plan.driver} shares directories`,
-      {
-        where,
-        fix: 'share the directory it is in',
-        key: 'volumes',
-      },
-    );
-  }
 }

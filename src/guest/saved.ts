@@ -1,7 +1,7 @@
 /** Guests whose whole state is saved in a file, to go on later: what can be saved, and the plan of one that goes on. Pure. */
 
 import type { Step } from './channel/channel.ts';
-import type { GuestPlan } from './plan.ts';
+import type { GuestPlan, SavedStateFile } from './plan.ts';
 
 /** Why a guest's state cannot be saved; undefined when it can. */
 export function savingRefusal(plan: GuestPlan): { what: string; fix: string } | undefined {
@@ -38,20 +38,50 @@ export function sharesOf(plan: GuestPlan): Step[] {
   return plan.volumeSetup.filter(([verb]) => verb === 'mount');
 }
 
+/** The file of a guest's root, disk or CD, from which it goes on; undefined where it has none. */
+export function imageFileOf({ argv, driver }: Pick<GuestPlan, 'argv' | 'driver'>): string | undefined {
+  if (driver !== 'qemu') return undefined;
+  const [, file] =
+    argv.map((word) => /^if=(?:none|ide),(?:.*,)?file=(.*)$/.exec(word)).find((found) => found !== null) ??
+    [];
+  return file?.replaceAll(',,', ',');
+}
+
 export interface RestoredGuest {
   name: string;
   hostname?: string;
   id: string;
   dir: string;
-  /** File that the state was saved in. */
-  savedState: string;
+  /** Where the store has its objects now. */
+  objectPath: (id: string) => string;
+  savedState: SavedStateFile;
 }
 
+/** A path to an object of a store, wherever that was, as a word of QEMU's; as the value of an option commas are doubled. */
+const objectAsWord = /^\/.*?\/objects\/([0-9a-f]{64})(?=\/)/;
+const objectAsValue = /=\/(?:[^,]|,,)*?\/objects\/([0-9a-f]{64})(?=\/)/;
+
+/**
+ * What only boots a guest of lodge's own: its kernel, which is in its memory, and the first root, which is gone. Without
+ * them, a saved guest needs no initramfs of the lodge that saved it.
+ */
+const bootOptions = ['-kernel', '-initrd', '-append'];
+
 /** The plan that lets a saved guest go on: the same machine, in another directory, under another name. */
-export function restoredPlan(saved: GuestPlan, { name, id, dir, savedState }: RestoredGuest): GuestPlan {
-  const argv = saved.argv.map((argument) =>
-    argument.replace(`guest=${saved.name},`, `guest=${name},`).replace(`${saved.dir}/`, () => `${dir}/`),
-  );
+export function restoredPlan(
+  saved: GuestPlan,
+  { name, id, dir, objectPath, savedState }: RestoredGuest,
+): GuestPlan {
+  const isBooted = (at: number): boolean => saved.agent && bootOptions.includes(saved.argv[at] ?? '');
+  const argv = saved.argv
+    .filter((_, at) => !isBooted(at) && !isBooted(at - 1))
+    .map((argument) =>
+      argument
+        .replace(`guest=${saved.name},`, `guest=${name},`)
+        .replace(`${saved.dir}/`, () => `${dir}/`)
+        .replace(objectAsWord, (_, object: string) => objectPath(object))
+        .replace(objectAsValue, (_, object: string) => `=${objectPath(object).replaceAll(',', ',,')}`),
+    );
   return {
     ...saved,
     name,
@@ -59,5 +89,6 @@ export function restoredPlan(saved: GuestPlan, { name, id, dir, savedState }: Re
     dir,
     argv: [...argv.filter((argument) => argument !== '-S'), '-S', '-incoming', 'defer'],
     savedState,
+    objects: saved.objects.filter((object) => argv.some((argument) => argument.includes(`/${object}/`))),
   };
 }

@@ -68,7 +68,7 @@ export async function startGuest(plan: GuestPlan, options: StartOptions): Promis
   claimGuest(plan, record);
   const start = new GuestStart(plan, record, options);
   try {
-    await store.lease(plan.id, plan.objects);
+    await store.lease(plan.id, plan.objects, { name: plan.name });
     return await start.run();
   } catch (error) {
     onProgress('cleaning up');
@@ -189,7 +189,7 @@ class GuestStart {
       if (verifyPlacement) await this.#place(qmp);
       if (savedState !== undefined) {
         this.#options.onProgress('loading its state');
-        await loadState(qmp, dir, savedState);
+        await loadState(qmp, dir, savedState.file, savedState.sum);
         await this.#options.beforeGoingOn?.();
       }
       await qmp.execute('cont');
@@ -272,5 +272,5 @@ function freshness(): Step[] {
 async function leaseByKeeper(plan: GuestPlan, store: Store): Promise<void> {
   const keeper = viewGuest(plan.name)?.keeper;
   if (keeper === undefined) return;
-  await store.lease(plan.id, plan.objects, { ...thisProcess(), ...keeper });
+  await store.lease(plan.id, plan.objects, { owner: { ...thisProcess(), ...keeper }, name: plan.name });
 }

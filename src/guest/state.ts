@@ -19,7 +19,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
-import { hostIoError, LodgeError } from '../errors.ts';
+import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
+import { makeDirectory } from '../make-directory.ts';
 import { identify, isAlive, type ProcessIdentity } from '../process-identity.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import type { PlacementFound } from './vmm/qemu/verify.ts';
@@ -83,7 +84,7 @@ export function runtimeDir(): string {
   const onlyIfThere = process.env.SLURMD_NODENAME !== undefined;
   if (onlyIfThere && statSync(path, { throwIfNoEntry: false }) === undefined) return path;
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectory(path, 0o700);
     // By whatever links it is reached, it is the same one with the same guests.
     path = realpathSync(path);
     const { uid: owner, mode } = statSync(path);
@@ -94,7 +95,9 @@ export function runtimeDir(): string {
       });
     }
   } catch (error) {
-    throw error instanceof LodgeError ? error : hostIoError('making the runtime directory', path, error);
+    throw error instanceof LodgeError
+      ? error
+      : hostIoError('making the runtime directory', path, error, otherPlaceFix);
   }
   return path;
 }
@@ -145,8 +148,8 @@ export function claimGuest(plan: GuestPlan, record: GuestRecord): void {
   }
   const making = makingPath();
   try {
-    mkdirSync(guestsDir(), { recursive: true, mode: 0o700 });
-    mkdirSync(making, { recursive: true, mode: 0o700 });
+    makeDirectory(guestsDir(), 0o700);
+    makeDirectory(making, 0o700);
     writeFileSync(join(making, guestFiles.plan), JSON.stringify(plan, null, 2));
     writeFileSync(join(making, guestFiles.state), JSON.stringify(record, null, 2));
     renameSync(making, plan.dir);

@@ -5,7 +5,7 @@ import { LodgeError } from '../errors.ts';
 import type { Volume } from './spec.ts';
 
 export interface VolumeInput {
-  /** As asked with -v, in order. */
+  /** As asked, in order. */
   asked: readonly Volume[];
   /** Whether home and working directory are shared without being asked for. */
   share: boolean;
@@ -25,19 +25,20 @@ const ownDirectories = ['/', '/dev', '/proc', '/sys', '/run', '/lodge'];
  */
 export function planVolumes(input: VolumeInput): Volume[] {
   const byTarget = new Map<string, Volume>();
-  for (const volume of input.asked) {
+  for (const [i, volume] of input.asked.entries()) {
+    const asked = ['volumes', i];
     const target = posix.normalize(volume.target).replace(/(.)\/$/, '$1');
     const source = posix.resolve(input.cwd, expandHome(volume.source, input.home));
     if (!target.startsWith('/')) {
       throw new LodgeError('share-unusable', `the path in the guest must be absolute: '${volume.target}'`, {
-        where: `-v ${volume.source}:${volume.target}`,
-        fix: `-v ${volume.source}:${posix.resolve('/', expandHome(volume.target, input.home))}`,
+        asked,
+        fix: `write ${volume.source}:${posix.resolve('/', expandHome(volume.target, input.home))}`,
       });
     }
     const own = ownDirectoryOf(target);
     if (own !== undefined) {
       throw new LodgeError('share-unusable', `the guest needs its own ${own}`, {
-        where: `-v ${volume.source}:${volume.target}`,
+        asked,
         fix: 'share it at another path in the guest',
       });
     }

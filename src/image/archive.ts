@@ -8,6 +8,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
+import { replacedFile } from '../replaced-file.ts';
 import { type Bytes, openFileBytes } from './bytes.ts';
 import { exportManifestName } from './identify.ts';
 import { damageOf, flush, isInside, type ObjectFile } from './object.ts';
@@ -43,7 +44,7 @@ export async function exportImage(
   file: string,
 ): Promise<{ path: string; bytes: number }> {
   const image = await store.resolve(name);
-  const path = resolve(file);
+  const path = replacedFile(resolve(file));
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.partial`);
   try {
     const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644);

@@ -87,7 +87,7 @@ export async function unpackVmlinux(bytes: Bytes, header: BootHeader, where: str
   if (header.payload === undefined) {
     throw new LodgeError('image-unreadable', 'a boot image with no packed Linux kernel in it', {
       where,
-      fix: 'boot it as it is (`--kernel` without a command), or give a Linux kernel',
+      fix: 'boot it as it is, without a command, or give a Linux kernel',
     });
   }
   const payload = bytes.read(header.payload.offset, header.payload.bytes);

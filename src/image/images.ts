@@ -1,6 +1,7 @@
 /** What can be done to images of the store by name: list, inspect, import, remove. */
 
 import { chmod } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { runProgram } from '../process.ts';
@@ -72,7 +73,9 @@ export async function inspectImage(store: Store, name: string): Promise<ImageIns
 
 async function usersOf(store: Store, id: string): Promise<{ host: string; guest: string }[]> {
   const leases = await store.leases();
-  return leases.filter(({ objects }) => objects.includes(id)).map(({ host, guest }) => ({ host, guest }));
+  return leases
+    .filter(({ objects }) => objects.includes(id))
+    .map(({ host, guest, name = guest }) => ({ host, guest: name }));
 }
 
 /**
@@ -86,8 +89,11 @@ export async function removeImage(store: Store, name: string): Promise<{ id: str
   const users = await usersOf(store, id);
   if (users.length > 0) {
     const { guest, host } = users[0]!;
+    const isHere = host === hostname();
     throw new LodgeError('image-in-use', `the guest '${guest}' on ${host} runs from '${name}'`, {
-      fix: `stop it first: lodge stop ${guest}`,
+      fix: isHere
+        ? `stop it first: lodge stop ${guest}`
+        : `stop it there first, or end its job; where it was killed and ${host} runs on, lodge image gc there lets go of it`,
     });
   }
   await store.forgetName(name);

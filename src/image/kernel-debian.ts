@@ -3,6 +3,7 @@
 import { mkdir, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
+import { fixWith, key } from '../fix.ts';
 import { type ProgramResult, runProgram } from '../process.ts';
 import { formatSize } from '../units.ts';
 import { bytesOfBuffer } from './bytes.ts';
@@ -97,7 +98,7 @@ function noPackage(what: string, output: string, cause?: unknown): LodgeError {
   const lastLines = output.trim().split('\n').slice(-5).join('\n');
   return new LodgeError('kernel-not-found', `no kernel to boot with: ${what}`, {
     ...(lastLines === '' ? {} : { detail: lastLines }),
-    fix: 'run `apt-get update` and try again, or give a kernel: --kernel /path/to/bzImage',
+    fix: fixWith`run \`apt-get update\` and try again, or give one: ${key('kernel', '/path/to/bzImage')}`,
     cause,
   });
 }

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
+import { fixWith, key } from '../fix.ts';
 import { bytesOfBuffer } from './bytes.ts';
 import { elfSection, readElf } from './elf.ts';
 
@@ -139,7 +140,7 @@ function expressionOf(pattern: string): RegExp {
 function missingModule(tree: ModuleTree, name: string): LodgeError {
   return new LodgeError('kernel-not-found', `the kernel has no module '${name}', and it is not built in`, {
     where: tree.path,
-    fix: "use a kernel that has it: without --kernel, Debian's generic kernel is fetched",
+    fix: fixWith`use a kernel that has it: without ${key('kernel')}, Debian's generic kernel is fetched`,
   });
 }
 

@@ -3,6 +3,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
+import { type Fix, fixWith, key } from '../fix.ts';
 import { type Identity, identify } from './identify.ts';
 import type { Firmware, Image } from './image.ts';
 import { imageOfObject } from './record.ts';
@@ -59,7 +60,7 @@ function kernelImage({ kernel, initrd }: { kernel: string; initrd?: string }): I
     throw unusable(
       resolve(kernel),
       `this is not a kernel but ${identify(kernel).description}`,
-      `boot it with --image ${kernel}`,
+      fixWith`boot it as ${key('image', kernel)}`,
     );
   }
   return initrd === undefined ? image : { ...image, initrdPath: checkedInitrd(initrd) };
@@ -139,6 +140,6 @@ export function adviceFor(identity: Identity, file: string): string {
   }
 }
 
-export function unusable(where: string, message: string, fix: string): LodgeError {
+export function unusable(where: string, message: string, fix: Fix): LodgeError {
   return new LodgeError('image-unreadable', message, { where, fix });
 }

@@ -1,9 +1,10 @@
 /** Small JSON files that several processes on several hosts read and write, and the directories they are in. */
 
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { open, readdir, rename, rm, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { hostIoError } from '../errors.ts';
+import { hostIoError, otherPlaceFix } from '../errors.ts';
+import { makeDirectory } from '../make-directory.ts';
 
 /**
  * Writes a file by way of `temporary`, which must be on the same filesystem, so that readers see the old or the
@@ -17,8 +18,8 @@ export async function writeJson(
   options: { durable: boolean } = { durable: true },
 ): Promise<void> {
   try {
-    await mkdir(dirname(temporary), { recursive: true });
-    await mkdir(dirname(path), { recursive: true });
+    makeDirectory(dirname(temporary));
+    makeDirectory(dirname(path));
     const handle = await open(temporary, 'wx');
     try {
       await handle.writeFile(`${JSON.stringify(value)}\n`);
@@ -29,7 +30,7 @@ export async function writeJson(
     await rename(temporary, path);
   } catch (cause) {
     await removeTree(temporary);
-    throw hostIoError('writing', path, cause);
+    throw hostIoError('writing', path, cause, otherPlaceFix);
   }
 }
 

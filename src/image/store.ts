@@ -13,10 +13,12 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { fstatSync, statSync, utimesSync } from 'node:fs';
-import { mkdir, rename, stat, utimes } from 'node:fs/promises';
+import { rename, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, isAbsolute, join, resolve } from 'node:path';
-import { hostIoError, LodgeError } from '../errors.ts';
+import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
+import { makeDirectory } from '../make-directory.ts';
+import { jobOf, type Lease, type LeaseOptions } from './lease.ts';
 import { describeFiles, flush, type Manifest, objectIdOf, readManifest, sealObject } from './object.ts';
 import { fateOf, type Owner, thisProcess } from './owner.ts';
 import { listDirectory, readJson, removeFile, removeTree, writeJson } from './small-file.ts';
@@ -37,13 +39,6 @@ export interface NamedImage extends StoredObject {
 export interface KeyRecord {
   objects: string[];
   value: unknown;
-}
-
-export interface Lease {
-  host: string;
-  guest: string;
-  objects: string[];
-  owner: Owner;
 }
 
 const dayMs = 86_400_000;
@@ -131,7 +126,7 @@ export class Store {
   private async place(directory: string, target: string): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
-        await mkdir(join(this.path, 'objects'), { recursive: true });
+        makeDirectory(join(this.path, 'objects'));
         await rename(directory, target);
         await flush(join(this.path, 'objects'));
         return;
@@ -286,8 +281,17 @@ export class Store {
    * Keeps objects from being collected while a guest runs from them.
    * @throws LodgeError `image-not-found` when one of them was collected just before
    */
-  async lease(guest: string, objects: string[], owner: Owner = thisProcess()): Promise<void> {
-    const lease: Lease = { host: owner.host, guest, objects, owner };
+  async lease(
+    guest: string,
+    objects: string[],
+    { owner = thisProcess(), name }: LeaseOptions = {},
+  ): Promise<void> {
+    const job = jobOf(process.env);
+    const lease: Lease = {
+      ...{ host: owner.host, guest, objects, owner },
+      ...(name === undefined ? {} : { name }),
+      ...(job === undefined ? {} : { job }),
+    };
     // A crash of the host ends the guest as well: this need not outlive one.
     await this.writeSmall(leaseFile(owner.host, guest), lease, { durable: false });
     const gone = objects.find((id) => !this.isPresent(id));
@@ -319,9 +323,9 @@ export class Store {
   async makeTemporary(): Promise<string> {
     const path = join(this.path, 'tmp', temporaryName());
     try {
-      await mkdir(path, { recursive: true, mode: 0o755 });
+      makeDirectory(path, 0o755);
     } catch (cause) {
-      throw hostIoError('making a directory', path, cause);
+      throw hostIoError('making a directory', path, cause, otherPlaceFix);
     }
     return path;
   }

@@ -7,10 +7,11 @@
  * for a new probe. One file each, so that two runs that probe at once never undo one another's work.
  */
 
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { hostIoError } from '../errors.ts';
+import { hostIoError, otherPlaceFix } from '../errors.ts';
 import { installationDir } from '../installation.ts';
+import { makeDirectory } from '../make-directory.ts';
 import type { ProbeGuest, ProbeOutcome, ProbeTimeLimits } from './probe-guest.ts';
 import { liveSource, type MachineSource } from './source.ts';
 
@@ -294,10 +295,10 @@ export function writeVerdict(file: string, verdict: AcceleratorVerdict, bootId: 
   const remembered: RememberedVerdict = { format: 'lodge-accelerator-1', bootId, verdict };
   const temporary = `${file}.${process.pid}-${process.hrtime.bigint().toString(36)}.tmp`;
   try {
-    mkdirSync(join(file, '..'), { recursive: true, mode: 0o700 });
+    makeDirectory(join(file, '..'), 0o700);
     writeFileSync(temporary, `${JSON.stringify(remembered)}\n`);
     renameSync(temporary, file);
   } catch (cause) {
-    throw hostIoError('remembering which accelerators are usable', file, cause);
+    throw hostIoError('remembering which accelerators are usable', file, cause, otherPlaceFix);
   }
 }

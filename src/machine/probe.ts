@@ -21,6 +21,12 @@ export async function probeMachine(source: MachineSource = liveSource()): Promis
 }
 
 /**
+ * hwloc asks each CPU by running on it, and waits for its turn there: over ten seconds were seen on two busy CPUs, for
+ * 30 ms of work.
+ */
+const lstopoLimitMs = 120_000;
+
+/**
  * Measures sockets, NUMA nodes, cores and caches with hwloc, about 10 ms of CPU on a small host.
  * @throws LodgeError `missing-program` without hwloc, `machine-probe` when hwloc fails
  */
@@ -28,7 +34,7 @@ export async function probeTopology(
   source: MachineSource = liveSource(),
   basics: Pick<MachineBasics, 'pages' | 'memory'> = probeLimits(source),
 ): Promise<Topology> {
-  const result = await source.run(lstopoArgv);
+  const result = await source.run(lstopoArgv, lstopoLimitMs);
   if (result === undefined) throw missingProgram(lstopoArgv[0]);
   if (result.code !== 0) {
     throw new LodgeError('machine-probe', `lstopo failed with exit code ${result.code}`, {

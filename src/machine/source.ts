@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { machine } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { LodgeError } from '../errors.ts';
 import type { ProgramResult } from '../process.ts';
 
 /** How a path can be used by this user. */
@@ -39,8 +40,11 @@ export interface MachineSource {
   environment(name: string): string | undefined;
   /** The full path of a program in PATH (or /usr/sbin, /sbin), or undefined. */
   findProgram(name: string): string | undefined;
-  /** Runs a program to its end; undefined when it does not exist or took longer than ten seconds. */
-  run(argv: readonly string[]): Promise<ProgramResult | undefined>;
+  /**
+   * Runs a program to its end; undefined when it does not exist. One that takes longer than `limitMs`, ten seconds by
+   * default, is ended, and has failed: its `stderr` says so.
+   */
+  run(argv: readonly string[], limitMs?: number): Promise<ProgramResult | undefined>;
 }
 
 const runLimitMs = 10_000;
@@ -71,13 +75,15 @@ export function liveSource(): MachineSource {
       const directories = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
       return directories.map((directory) => join(directory, name)).find(isExecutable);
     },
-    async run(argv) {
+    async run(argv, limitMs = runLimitMs) {
       // Loaded late: the cheap probe of every run starts no program.
       const { runProgram } = await import('../process.ts');
       try {
-        return await runProgram(argv, { timeoutMs: runLimitMs });
-      } catch {
-        return undefined;
+        return await runProgram(argv, { timeoutMs: limitMs });
+      } catch (error) {
+        if (error instanceof LodgeError && error.code === 'missing-program') return undefined;
+        // It is there, and did not end or could not be started: a host without it is another matter.
+        return { code: 1, stdout: '', stderr: error instanceof Error ? error.message : String(error) };
       }
     },
   };

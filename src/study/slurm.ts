@@ -3,6 +3,7 @@
  * (section 4.1 of the paper). What was there already is measured: nothing is booted, pinned or reserved for it.
  */
 
+import { LodgeError } from '../errors.ts';
 import { baseEnvironment, type EnvironmentResult, type EnvironmentRun } from './environment.ts';
 import { runHere } from './native.ts';
 
@@ -27,17 +28,24 @@ export function slurmEnvironment(env: Readonly<Record<string, string | undefined
   );
 }
 
-/** @throws LodgeError `benchmark-output` when it hangs, `missing-program` without srun */
-export function runBySlurm(run: EnvironmentRun, node: string): Promise<EnvironmentResult> {
+/** The exit code of env(1) for a program that is not there. */
+const notFound = 127;
+
+/** @throws LodgeError `benchmark-output` when it hangs or is not on the node, `missing-program` without srun */
+export async function runBySlurm(run: EnvironmentRun, node: string): Promise<EnvironmentResult> {
   const { argv, env, input } = run.command!;
   const variables = Object.entries({ ...baseEnvironment, ...env }).map(([name, value]) => `${name}=${value}`);
   // What a benchmark has in its environment is the same in all nodes.
-  return runHere({
+  const result = await runHere({
     ...run,
     command: {
       argv: [...srunLine(node, run.cell.cores), 'env', '-i', ...variables, ...argv],
       env: slurmEnvironment(process.env),
       input,
     },
+  });
+  if (result.code !== notFound) return result;
+  throw new LodgeError('benchmark-output', `on ${node} there is no ${argv[0]}`, {
+    detail: `${result.errors.trim()}\nprograms are looked for at the same path on both nodes: share their directory with the guest (volumes:)`,
   });
 }

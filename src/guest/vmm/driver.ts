@@ -1,5 +1,6 @@
 /** What the planner needs from a driver: whether it can give what is asked, and how. Drivers plan here and act elsewhere. */
 
+import type { Fix } from '../../fix.ts';
 import type { Image, Kernel } from '../../image/image.ts';
 import type { Accelerator } from '../../machine/accelerators.ts';
 import type { Virtiofsd } from '../../machine/virtiofsd.ts';
@@ -13,7 +14,7 @@ import type { GuestSpec, Volume } from '../spec.ts';
 export interface Refusal {
   /** What it cannot give. */
   what: string;
-  fix: string;
+  fix: Fix;
   /** The key of the spec that asks for it. */
   key: keyof GuestSpec;
 }

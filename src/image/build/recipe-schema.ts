@@ -46,7 +46,10 @@ export const recipeSchema = z.strictObject({
       .describe('the packages it begins with, as mmdebstrap calls them'),
   }),
   packages: z.array(word('the name of a package')).default([]),
-  exclude: z.array(absolutePath).default([]).describe('paths (with `*`) that packages are not to bring'),
+  exclude: z
+    .array(absolutePath.refine((path) => !path.includes('\n'), 'write a path in one line'))
+    .default([])
+    .describe('paths (with `*`) that packages are not to bring'),
   files: z.array(file).default([]).describe('put into the image after the packages'),
   commands: z
     .array(z.string().min(1).max(longestCommandBytes))

@@ -2,11 +2,12 @@
 
 import { once } from 'node:events';
 import { createWriteStream, existsSync, statSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { arch } from 'node:os';
 import { join, resolve } from 'node:path';
 import { LodgeError } from '../../errors.ts';
 import { installationDir } from '../../installation.ts';
+import { makeDirectory } from '../../make-directory.ts';
 import { runProgram } from '../../process.ts';
 import { checkNotFull } from '../full-disk.ts';
 import type { CommandDefaults } from '../image.ts';
@@ -222,7 +223,7 @@ function startOfDaySeconds(): number {
 async function failure(job: Job, code: number, text: string, logPath: string): Promise<LodgeError> {
   checkNotFull('building an image', job.store.path, { stderr: text });
   const kept = join(job.store.path, 'logs', `build-${job.name}.log`);
-  await mkdir(join(job.store.path, 'logs'), { recursive: true });
+  makeDirectory(join(job.store.path, 'logs'));
   await rename(logPath, kept).catch(() => {});
   return new LodgeError('image-build', `the image '${job.name}' could not be built (exit code ${code})`, {
     detail: lastLines(text, shownLogLines),

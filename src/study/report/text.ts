@@ -2,7 +2,7 @@
 
 /**
  * How wide a text is in a common sans-serif face, in pixels. Nobody knows the reader's font, so this errs a little
- * to the wide side; widths are thousandths of an em, by kinds of letters.
+ * to the wide side, by kinds of letters.
  */
 export function textWidthPx(text: string, sizePx: number): number {
   let thousandths = 0;
@@ -10,6 +10,7 @@ export function textWidthPx(text: string, sizePx: number): number {
   return (thousandths * sizePx) / 1000;
 }
 
+/** In thousandths of an em. */
 function widthOf(character: string): number {
   if (/[ijl.,:;'|!·]/.test(character)) return 320;
   if (/[frtI()[\]/ \u2009\u202F-]/.test(character)) return 395;
@@ -21,9 +22,15 @@ function widthOf(character: string): number {
 /** The text, or as much of it as fits with an ellipsis. */
 export function fitText(text: string, sizePx: number, widthPx: number): string {
   if (textWidthPx(text, sizePx) <= widthPx) return text;
-  const characters = [...text];
-  while (characters.length > 1 && textWidthPx(`${characters.join('')}…`, sizePx) > widthPx) characters.pop();
-  return `${characters.join('').trimEnd()}…`;
+  let fitting = '';
+  let left = (widthPx * 1000) / sizePx - widthOf('…');
+  for (const character of text) {
+    left -= widthOf(character);
+    // Where not even the first fits, it alone shows that there is something.
+    if (left < 0 && fitting !== '') break;
+    fitting += character;
+  }
+  return `${fitting.trimEnd()}…`;
 }
 
 /** Breaks a text at spaces into lines that fit; a word that is wider than a line is cut. */

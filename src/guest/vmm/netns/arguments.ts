@@ -3,6 +3,7 @@
  * mount namespaces, made by the keeper (host-side/netns.c). There is no kernel of its own and no virtual machine. Pure.
  */
 
+import { fixWith, key } from '../../../fix.ts';
 import { hostTree, type MountSource, readOnlyHostTree } from '../../setup.ts';
 import type { DriverInput, DriverPlan, Refusal } from '../driver.ts';
 
@@ -42,16 +43,20 @@ export function netnsArguments(input: DriverInput): DriverPlan {
 
 /** Why namespaces cannot give this guest; undefined when they can. */
 export function netnsRefusal({ spec, image }: Pick<DriverInput, 'spec' | 'image'>): Refusal | undefined {
-  const fix = 'use --accelerator kvm, uml or tcg';
+  const fix = fixWith`use ${key('accelerator', 'kvm')}, uml or tcg`;
   if (image.kind !== 'linux')
     return { what: `an image of kind '${image.kind}': it has no kernel of its own`, fix, key: 'image' };
   if (spec.kernel !== undefined) return { what: "another kernel: it runs on the host's", fix, key: 'kernel' };
   if (image.root.kind !== 'host')
-    return { what: "another root than the host's", fix: `--image host, or ${fix}`, key: 'image' };
+    return {
+      what: "another root than the host's",
+      fix: fixWith`${key('image', 'host')}, or ${fix}`,
+      key: 'image',
+    };
   if (spec['mount-type'] !== undefined) {
     return {
       what: `directories by ${spec['mount-type']}: the host's are there as they are`,
-      fix: `leave out --mount-type, or ${fix}`,
+      fix: fixWith`leave out ${key('mount-type')}, or ${fix}`,
       key: 'mount-type',
     };
   }
@@ -59,6 +64,6 @@ export function netnsRefusal({ spec, image }: Pick<DriverInput, 'spec' | 'image'
   if (spec.pages.host !== 'any') return { what: `${spec.pages.host} pages`, fix, key: 'pages' };
   if (spec.numa === 'mirror') return { what: 'NUMA nodes of its own', fix, key: 'numa' };
   if (spec.pci.length > 0)
-    return { what: 'PCI functions of the host', fix: 'use --accelerator kvm', key: 'pci' };
+    return { what: 'PCI functions of the host', fix: fixWith`use ${key('accelerator', 'kvm')}`, key: 'pci' };
   return undefined;
 }

@@ -140,7 +140,7 @@ function checkApicIds({ sockets, dies, cores, threads }: Smp): void {
     'driver-cannot',
     `QEMU's q35 cannot have ${sockets * dies * cores * threads} vCPUs as ${sockets} sockets of ${dies} dies of ` +
       `${cores} cores of ${threads} threads: the last would have APIC id ${highest}, and ${maxApicId} is the highest`,
-    { fix: 'ask for fewer CPUs, or for two guests' },
+    { fix: 'ask for fewer CPUs, or for two guests', asked: ['cpus'] },
   );
 }
 

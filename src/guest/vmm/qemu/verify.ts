@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LodgeError } from '../../../errors.ts';
+import { fixWith, key } from '../../../fix.ts';
 import { runProgram } from '../../../process.ts';
 import { formatCpuList, parseCpuList } from '../../../units.ts';
 import type { Layout } from '../../layout.ts';
@@ -111,7 +112,8 @@ export function requireMet(found: PlacementFound, { placement, pages }: Layout):
   if (differences.length === 0) return;
   throw new LodgeError('placement-unmet', 'the guest is not placed as asked', {
     detail: differences.join('\n'),
-    fix: 'free what is missing and run it again, or take what there is with `placement: prefer`',
+    fix: fixWith`free what is missing and run it again, or take what there is with ${key('placement', 'prefer')}`,
+    asked: [],
   });
 }
 

@@ -1,5 +1,6 @@
 /** The command line of user-mode Linux for a guest. Pure. Options: `linux.uml --help`. */
 
+import { fixWith, key } from '../../../fix.ts';
 import type { Image } from '../../../image/image.ts';
 import { formatCpuList } from '../../../units.ts';
 import { outermost } from '../../confinement.ts';
@@ -25,6 +26,8 @@ export function umlArguments(input: DriverInput): DriverPlan {
     ...[`uml_dir=${input.dir}/${guestFiles.scratch}/`, 'umid=uml'],
     ...['con=null', 'con0=fd:0,fd:1', 'ssl=null', 'ssl0=fd:3', `iomem=mmapper,${ring}`],
     ...['console=tty0', 'quiet', 'panic=-1', 'noreboot', 'lodge.channel=uml', 'rdinit=/init'],
+    // Else more than half of its boot: tests of its own ciphers, and 512 devices for terminals as BSD had them.
+    ...['cryptomgr.notests', 'pty.legacy_count=0'],
     ...(root.kind === 'block' ? [`ubd0r=${root.path}`] : []),
     // The keeper's end of each is at netN.sock. Descriptor 3 is the channel.
     ...input.interfaces.map(
@@ -72,25 +75,33 @@ export function umlArguments(input: DriverInput): DriverPlan {
 /** Why user-mode Linux cannot give this guest; undefined when it can. */
 export function umlRefusal(input: Pick<DriverInput, 'spec' | 'image'>): Refusal | undefined {
   const { spec, image } = input;
-  const fix = 'use --accelerator kvm or tcg';
+  const fix = fixWith`use ${key('accelerator', 'kvm')} or tcg`;
   if (image.kind !== 'linux')
     return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix, key: 'image' };
   if (spec.kernel !== undefined) return { what: 'another kernel: it runs its own only', fix, key: 'kernel' };
   if (spec['mount-type'] !== undefined) {
     return {
       what: `directories by ${spec['mount-type']}: it has hostfs, by which it reads the host's files itself`,
-      fix: `leave out --mount-type, or ${fix}`,
+      fix: fixWith`leave out ${key('mount-type')}, or ${fix}`,
       key: 'mount-type',
     };
   }
   if (spec.cpus > 1)
-    return { what: `${spec.cpus} vCPUs: it has one`, fix: `--cpus 1, or ${fix}`, key: 'cpus' };
+    return {
+      what: `${spec.cpus} vCPUs: it has one`,
+      fix: fixWith`${key('cpus', '1')}, or ${fix}`,
+      key: 'cpus',
+    };
   if (spec.pages.host === '2M' || spec.pages.host === '1G')
     return { what: `${spec.pages.host} pages`, fix, key: 'pages' };
   if (spec.numa === 'mirror') return { what: 'NUMA nodes', fix, key: 'numa' };
   if (spec.pci.length > 0) return { what: 'PCI functions of the host', fix, key: 'pci' };
   if (spec.memory < umlLeastMemoryBytes)
-    return { what: 'less than 64M of memory', fix: `--memory 64M, or ${fix}`, key: 'memory' };
+    return {
+      what: 'less than 64M of memory',
+      fix: fixWith`${key('memory', '64M')}, or ${fix}`,
+      key: 'memory',
+    };
   return undefined;
 }
 

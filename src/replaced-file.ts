@@ -1,0 +1,51 @@
+/** Where a file that a person named is put, once it is whole. */
+
+import {
+  closeSync,
+  lstatSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { hostIoError, LodgeError } from './errors.ts';
+
+/**
+ * What a rename may replace: the file that is there, or that a link leads to. A device, a pipe or a directory in that
+ * place is never taken away.
+ * @throws LodgeError `host-io` when there is no file; Error of the operating system
+ */
+export function replacedFile(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found?.isFile() === true) return realpathSync(path);
+  if (found === undefined && lstatSync(path, { throwIfNoEntry: false }) === undefined) return path;
+  throw new LodgeError('host-io', 'what is there is no file, and is left as it is', {
+    where: path,
+    fix: 'give another name',
+  });
+}
+
+/**
+ * Writes pieces of text to a file, which nobody ever sees a part of.
+ * @param doing what this is, for the error
+ * @throws LodgeError `host-io`, `disk-full`; what was there is left as it is
+ */
+export function writeReplacing(path: string, pieces: Iterable<string>, doing: string): void {
+  let aside: string | undefined;
+  try {
+    const target = replacedFile(path);
+    aside = `${target}.${process.pid}.new`;
+    const descriptor = openSync(aside, 'wx');
+    try {
+      for (const piece of pieces) writeFileSync(descriptor, piece);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(aside, target);
+  } catch (cause) {
+    if (aside !== undefined) rmSync(aside, { force: true });
+    throw cause instanceof LodgeError ? cause : hostIoError(doing, path, cause);
+  }
+}
