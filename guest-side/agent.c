@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RING_BYTES = (4 << 20) + 4096, MAX_WAIT_MS = 1000 * 3600 };
+enum { MAX_WAIT_MS = 1000 * 3600 };
 
 bool is_init, in_namespaces;
 static int64_t wake;
@@ -115,7 +115,7 @@ static void __attribute__((noreturn)) run(int signals) {
 
     bool quiet = now < channel.quiet_until;
     if (quiet || channel.gone) wake_at(channel.quiet_until);
-    short events = (short)((channel_wants_input() ? POLLIN : 0) | (channel_has_output() ? POLLOUT : 0));
+    short events = (short)((channel_wants_input() ? POLLIN : 0) | (channel_wants_output() ? POLLOUT : 0));
     fds[0] = (struct pollfd){.fd = channel.fd, .events = events};
     if (quiet) fds[0].fd = -1;
     if (channel.gone) fds[0] = (struct pollfd){.fd = channel.watch, .events = POLLIN};
@@ -143,7 +143,7 @@ static void __attribute__((noreturn)) run(int signals) {
 }
 
 /*
- * In namespaces, and for tests on the host: the protocol on a socket that was inherited, and the ring in a file.
+ * In namespaces, and for tests on the host: the protocol on a socket that was inherited, and the rings in a file.
  * The directory after --namespaces only stands there to be seen on the host.
  */
 static bool use_arguments(int argc, char **argv) {
@@ -156,16 +156,15 @@ static bool use_arguments(int argc, char **argv) {
   bool on_ring = argc == 5 && strcmp(argv[1], "--uml-fd") == 0 && strcmp(argv[3], "--ring") == 0;
   if (!on_ring && !(argc == 3 && strcmp(argv[1], "--fd") == 0)) return false;
   int fd = atoi(argv[2]);
-  const uint8_t *ring = NULL;
+  void *rings = NULL;
   if (on_ring) {
-    int file = open(argv[4], O_RDONLY | O_CLOEXEC);
-    void *memory = mmap(NULL, RING_BYTES, PROT_READ, MAP_SHARED, file, 0);
-    if (memory == MAP_FAILED) return false;
+    int file = open(argv[4], O_RDWR | O_CLOEXEC);
+    rings = mmap(NULL, RINGS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (rings == MAP_FAILED) return false;
     close(file);
-    ring = memory;
   }
   if (fcntl(fd, F_GETFD) < 0) return false;
-  channel_use(fd, on_ring ? ON_RING : ON_SOCKET, ring);
+  channel_use(fd, on_ring ? ON_RING : ON_SOCKET, rings);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   return true;
 }

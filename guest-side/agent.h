@@ -2,7 +2,7 @@
  * The guest side of the agent protocol (docs/reference/agent-protocol.md).
  *
  *   init.c      what PID 1 does before and after: mounts, modules, finding the channel, going down
- *   frames.c    bytes to frames and back, over a stream or the ring
+ *   frames.c    bytes to frames and back, over a stream or the rings
  *   sessions.c  the commands that run, their output and their ends
  *   input.c     their standard input
  *   spawn.c     from an EXEC frame to a process
@@ -29,13 +29,16 @@
 #include <sys/types.h>
 
 enum {
-  PROTOCOL_VERSION = 1,
+  PROTOCOL_VERSION = 2,
   HEADER = 12,
   MAX_PAYLOAD = 65536,
   MAX_FRAME = HEADER + MAX_PAYLOAD,
   STDIN_CREDIT = 1048576,
   MAX_SESSIONS = 512,
   DATA_FRAMES = 4,
+  /* The rings of user-mode Linux: bytes of each, and of the file with both. */
+  RING = 1 << 20,
+  RINGS_BYTES = 2 * 4096 + 2 * RING,
   /* More than any frame the agent sends without having been asked, texts included. */
   SMALL_FRAME = 512,
   /* How often what can't be waited for in poll() is looked at. */
@@ -61,8 +64,7 @@ enum frame_type {
   CONTENT,
   HALT,
   HALTED,
-  CONSUMED,
-  PING,
+  PING = 20,
   PONG,
 };
 
@@ -132,14 +134,17 @@ struct channel {
   int64_t quiet_until; /* until then poll() has nothing to say about it */
 };
 extern struct channel channel;
-void channel_use(int fd, enum transport transport, const uint8_t *ring);
+/* `rings`: RINGS_BYTES of memory shared with the host, where the transport has them. */
+void channel_use(int fd, enum transport transport, uint8_t *rings);
 /* Takes in what is there, as far as the answers find their place. */
 void channel_take(bool readable);
 /* Whether it could go on at once. */
 bool channel_has_more(void);
 void channel_flush(void);
 bool channel_has_output(void);
+/* What to wait for in poll(). */
 bool channel_wants_input(void);
+bool channel_wants_output(void);
 void channel_forget_output(void);
 /* Looks whether a host that was gone is back. */
 void channel_retry(void);

@@ -10,15 +10,18 @@
 #include <unistd.h>
 
 enum {
-  RING = 4 << 20,
-  RING_HEADER = 4096,
+  /* The file of the rings: a page that the host writes, one that is ours, the bytes to us, the bytes to the host. */
+  PAGE = 4096,
+  TO_GUEST = 2 * PAGE,
+  TO_HOST = TO_GUEST + RING,
+  /* Whoever has taken so many bytes tells the other, who may wait for room. */
+  TELL_EVERY = RING / 4,
   IN = 256 << 10,
   /* DATA goes up to a mark only: a command that writes without end must leave room for answers. */
   OUT_DATA = DATA_FRAMES * MAX_FRAME,
   OUT = OUT_DATA + 2 * MAX_FRAME,
   /* After so many bytes the parser lets the rest of the agent have its turn. */
   TURN = 256 << 10,
-  TELL_EVERY = 256 << 10,
   /* How often a host that is gone is looked for, should nothing have told of it. */
   GONE_RETRY_MS = 1000,
   /* Less place than this is not worth a read. */
@@ -32,9 +35,17 @@ _Static_assert(SYNC_START == HEADER + 16, "the magic has 16 bytes");
 
 struct channel channel = {.fd = -1};
 
-static const uint8_t *ring;
-static uint64_t ring_taken; /* up to where the ring has been given to the parser */
+/* How many bytes one side has ever sent, and taken of what the other has sent. */
+struct counts {
+  uint64_t sent, taken;
+};
+_Static_assert(RINGS_BYTES == TO_HOST + RING, "the file ends with the bytes to the host");
+
+static uint8_t *rings;
+static uint64_t ring_taken; /* up to where the bytes to us have been given to the parser */
 static uint64_t ring_told;
+static uint64_t ring_sent;
+static bool must_ring; /* the host must look at the rings */
 
 static uint8_t in[IN];
 static const uint8_t *at = in; /* what has been read and not yet been parsed, in `in` or in the ring */
@@ -46,17 +57,26 @@ static bool synced;
 static bool has_sent; /* something since the last HELLO */
 static bool paused; /* the next frame must wait */
 static bool has_more; /* the parser stopped for another reason than that it had read all */
-static bool must_tell; /* a new host must hear where in the ring it stands */
 
 static uint8_t out[OUT];
 static size_t out_from, out_to;
 
-void channel_use(int fd, enum transport transport, const uint8_t *memory) {
+void channel_use(int fd, enum transport transport, uint8_t *memory) {
   channel.fd = fd;
   channel.transport = transport;
-  ring = memory;
+  rings = memory;
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+/* ---- the rings' counts ---- */
+
+static uint64_t host_count(size_t offset) {
+  return __atomic_load_n((const uint64_t *)(rings + offset), __ATOMIC_ACQUIRE);
+}
+
+static void set_own_count(size_t offset, uint64_t count) {
+  __atomic_store_n((uint64_t *)(rings + PAGE + offset), count, __ATOMIC_RELEASE);
 }
 
 /* ---- output ---- */
@@ -149,7 +169,22 @@ void channel_lost(void) {
   channel_forget_output();
 }
 
-void channel_flush(void) {
+/* What finds no room now goes when the host has taken something, which it tells. */
+static void flush_to_ring(void) {
+  uint64_t untaken = ring_sent - host_count(offsetof(struct counts, taken));
+  size_t room = untaken > RING ? 0 : RING - (size_t)untaken;
+  while (channel_has_output() && room > 0) {
+    size_t offset = ring_sent % RING, length = least(least(out_to - out_from, room), RING - offset);
+    memcpy(rings + TO_HOST + offset, out + out_from, length);
+    out_from += length;
+    room -= length;
+    ring_sent += length;
+    must_ring = true;
+  }
+  set_own_count(offsetof(struct counts, sent), ring_sent);
+}
+
+static void flush_to_stream(void) {
   while (channel_has_output() && !channel.gone) {
     ssize_t n = write(channel.fd, out + out_from, out_to - out_from);
     if (n < 0 && errno == EINTR) continue;
@@ -159,6 +194,20 @@ void channel_flush(void) {
     if (n <= 0) return channel_lost();
     out_from += (size_t)n;
   }
+}
+
+/* A line that takes no more has bells on it that have not been heard yet. */
+static void ring_bell(void) {
+  must_ring = false;
+  ssize_t n = write(channel.fd, "", 1);
+  if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) channel_lost();
+}
+
+void channel_flush(void) {
+  if (channel.gone) return;
+  if (channel.transport == ON_RING) flush_to_ring();
+  else flush_to_stream();
+  if (must_ring) ring_bell();
   if (!channel_has_output()) channel_forget_output();
 }
 
@@ -211,7 +260,7 @@ static void answer_sync(const uint8_t *nonce) {
     memset(out, 0, MAX_FRAME);
     out_to = MAX_FRAME;
   }
-  synced = must_tell = true;
+  synced = true;
   send_frame(HELLO, 0, 0, payload, NONCE + 4 + length);
   has_sent = false;
 }
@@ -304,20 +353,19 @@ static enum step parse_held(void) {
 }
 
 static bool refill_from_ring(void) {
-  uint64_t head = __atomic_load_n((const uint64_t *)ring, __ATOMIC_ACQUIRE);
-  if (head - ring_taken > RING) {
+  uint64_t sent = host_count(offsetof(struct counts, sent));
+  if (sent - ring_taken > RING) {
     /*
-     * Either another host has begun to count anew, and all up to `head` is its own; or the number is garbage. Then
+     * Either another host has begun to count anew, and all up to `sent` is its own; or the number is garbage. Then
      * what stands in the ring has been read before, and commands must not run twice: go on where it says.
      */
-    ring_taken = head < ring_taken && head <= RING ? 0 : head;
-    ring_told = ring_taken;
+    ring_taken = sent < ring_taken && sent <= RING ? 0 : sent;
     hunting = true;
     held_length = 0;
   }
   size_t offset = ring_taken % RING;
-  left = least(head - ring_taken, RING - offset);
-  at = ring + RING_HEADER + offset;
+  left = least(sent - ring_taken, RING - offset);
+  at = rings + TO_GUEST + offset;
   ring_taken += left;
   return left > 0;
 }
@@ -340,23 +388,28 @@ static void refill_from_stream(void) {
   left = length;
 }
 
-/* The bytes on the line only say that there is something in the ring. */
-static void read_doorbells(void) {
+/* The bytes on the line only say that the rings are worth a look. */
+static void read_bells(void) {
   ssize_t n = read(channel.fd, in, IN);
   if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) channel_lost();
 }
 
 bool channel_wants_input(void) {
-  return left == 0 && !paused;
+  /* Bells are wanted always: one may tell of room for output. */
+  return channel.transport == ON_RING || (left == 0 && !paused);
 }
 
-static void tell_consumed(void) {
-  uint64_t consumed = ring_taken - left;
-  if (channel.transport != ON_RING || out_room() < SMALL_FRAME) return;
-  if (consumed - ring_told < TELL_EVERY && !must_tell) return;
-  send_frame(CONSUMED, 0, 0, &consumed, sizeof consumed);
-  ring_told = consumed;
-  must_tell = false;
+bool channel_wants_output(void) {
+  return channel.transport != ON_RING && channel_has_output();
+}
+
+static void tell_taken(void) {
+  uint64_t taken = ring_taken - left;
+  if (channel.transport != ON_RING) return;
+  set_own_count(offsetof(struct counts, taken), taken);
+  if (taken - ring_told < TELL_EVERY) return;
+  ring_told = taken;
+  must_ring = true;
 }
 
 /* Every answer must find its place. */
@@ -365,7 +418,7 @@ static bool has_room(void) {
 }
 
 void channel_take(bool readable) {
-  if (readable && channel.transport == ON_RING) read_doorbells();
+  if (readable && channel.transport == ON_RING) read_bells();
   if (readable && channel.transport != ON_RING && left == 0) refill_from_stream();
   size_t taken = 0;
   enum step step = DONE;
@@ -373,7 +426,7 @@ void channel_take(bool readable) {
     size_t before = left;
     step = hunting ? hunt() : held_length > 0 ? parse_held() : parse_in_place();
     taken += before - left;
-    tell_consumed();
+    tell_taken();
     if (step == HUNGRY && channel.transport == ON_RING && refill_from_ring()) step = DONE;
   }
   paused = step == PAUSED;

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PORT_WAIT_MS = 30000, RING_BYTES = (4 << 20) + 4096 };
+enum { PORT_WAIT_MS = 30000 };
 
 static const char line_path[] = "/dev/ttyS0";
 
@@ -143,13 +143,13 @@ void init_channel(void) {
     if (fd < 0) no_channel("no virtio port named lodge.0");
     channel_use(fd, ON_VIRTIO, NULL);
   } else if (strcmp(value, "uml") == 0) {
-    int memory = open("/dev/mmapper", O_RDONLY | O_CLOEXEC), fd = open_line();
+    int memory = open("/dev/mmapper", O_RDWR | O_CLOEXEC), fd = open_line();
     if (memory < 0) no_channel("no /dev/mmapper");
     if (fd < 0) no_channel("no serial line 0");
-    const uint8_t *ring = mmap(NULL, RING_BYTES, PROT_READ, MAP_SHARED, memory, 0);
-    if (ring == MAP_FAILED) no_channel("/dev/mmapper is too small");
+    void *rings = mmap(NULL, RINGS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (rings == MAP_FAILED) no_channel("/dev/mmapper is too small");
     close(memory);
-    channel_use(fd, ON_RING, ring);
+    channel_use(fd, ON_RING, rings);
   } else {
     no_channel("lodge.channel= is neither virtio nor uml");
   }

@@ -8,7 +8,7 @@ import { builtFile } from '../installation.ts';
 import { printable } from '../printable.ts';
 import { missingProgram } from '../process.ts';
 import { environmentWith, temporaryPlace } from '../temporary-place.ts';
-import { ringBytes, ringHeaderBytes } from './channel/transport.ts';
+import { ringFileBytes } from './channel/rings.ts';
 import { outermost } from './confinement.ts';
 import { bridgesFile } from './interface.ts';
 import { channelAddress, type GuestPlan, guestFiles } from './plan.ts';
@@ -59,7 +59,7 @@ function wireFlags({ interfaces, wire, cluster }: GuestPlan): string[] {
  */
 export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = false): Promise<Keeper> {
   const { ringPath } = channelAddress(plan);
-  if (ringPath !== undefined) makeRing(ringPath);
+  if (ringPath !== undefined) makeRings(ringPath);
   if (plan.writable !== undefined) makeScratch(join(plan.dir, guestFiles.scratch));
   // User-mode Linux keeps the guest's memory there; a confined one without, in its scratch directory.
   const { path: place, notes } = temporaryPlace();
@@ -155,12 +155,12 @@ function firstLine(child: ChildProcess): Promise<string> {
   });
 }
 
-function makeRing(path: string): void {
+function makeRings(path: string): void {
   try {
     // With all its blocks: where one is missing and the disk is full, the guest's kernel would get a SIGBUS.
-    writeFileSync(path, Buffer.alloc(ringHeaderBytes + ringBytes), { flag: 'wx', mode: 0o600 });
+    writeFileSync(path, Buffer.alloc(ringFileBytes), { flag: 'wx', mode: 0o600 });
   } catch (cause) {
-    throw hostIoError('making the ring of the channel', path, cause);
+    throw hostIoError('making the rings of the channel', path, cause);
   }
 }
 

@@ -187,8 +187,8 @@ export interface AgentOptions {
   env?: NodeJS.ProcessEnv;
   /** What else than an agent that speaks on its file 3 is started. */
   argv?: string[];
-  /** Instead of a plain stream: what `argv` is without the fd, and how bytes go to the agent. */
-  ring?: { path: string; write: (bytes: Buffer) => void; consumed: (totalBytes: number) => void };
+  /** Instead of a plain stream: where the rings are, and how bytes go to the agent and come from it. */
+  ring?: { path: string; write: (bytes: Buffer) => void; take: () => Buffer };
 }
 
 /** The host's side of the protocol, as plain as can be, on an agent that runs here. */
@@ -228,11 +228,23 @@ export class AgentClient {
     this.process.on('exit', () => this.waiters.changed());
     this.#socket = this.process.stdio[3] as Socket;
     this.#socket.on('error', () => {});
-    this.#socket.on('data', (bytes: Buffer) => {
+    this.#socket.on('data', (heard: Buffer) => {
+      const bytes = ring === undefined ? heard : this.#takeRing();
       const fromHello = this.#expects === undefined ? bytes : this.#findHello(bytes);
       if (fromHello !== undefined) this.#parser.push(fromHello);
       this.waiters.changed();
     });
+  }
+
+  #takeRing(): Buffer {
+    let bytes: Buffer = Buffer.alloc(0);
+    try {
+      bytes = this.#ring!.take();
+    } catch (error) {
+      this.fault ??= error as Error;
+    }
+    this.#socket.write('!');
+    return bytes;
   }
 
   #newParser(): FrameParser {
@@ -262,11 +274,6 @@ export class AgentClient {
   }
 
   #take(frame: Frame): void {
-    if (frame.type === frameTypes.CONSUMED) {
-      this.#ring?.consumed(Number(frame.payload.readBigUInt64LE()));
-      this.#socket.write('!');
-      return;
-    }
     if (!sessionTypes.includes(frame.type)) {
       this.frames.push(keep(frame));
       return;

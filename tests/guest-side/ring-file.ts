@@ -1,26 +1,27 @@
-import { ftruncateSync, openSync, writeSync } from 'node:fs';
+import { ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 
-const ringBytes = 4 << 20;
-const headerBytes = 4096;
+export const ringBytes = 1 << 20;
+const pageBytes = 4096;
+const toGuest = 2 * pageBytes;
+const toHost = toGuest + ringBytes;
 
-/** The host's side of the ring, in a file of its own. */
+/** The host's side of the rings, in a file of its own. */
 export class RingFile {
   readonly path: string;
   readonly #file: number;
-  #head = 0;
-  #consumed = 0;
+  #sent = 0;
+  #sentTaken = 0;
+  #taken = 0;
   readonly #queue: Buffer[] = [];
-  /** The most that was ever in the ring and not told to be consumed. */
-  mostUntoldBytes = 0;
 
   constructor(path: string) {
     this.path = path;
     this.#file = openSync(path, 'w+');
-    ftruncateSync(this.#file, ringBytes + headerBytes);
+    ftruncateSync(this.#file, toHost + ringBytes);
   }
 
-  get head(): number {
-    return this.#head;
+  get sent(): number {
+    return this.#sent;
   }
 
   get queued(): number {
@@ -32,32 +33,51 @@ export class RingFile {
     this.#flush();
   }
 
-  consumed(totalBytes: number): void {
-    if (totalBytes > this.#head) throw new Error('more was consumed than ever was written');
-    this.#consumed = Math.max(this.#consumed, totalBytes);
+  /** What the agent has sent since the last call. */
+  take(): Buffer {
+    const guest = Buffer.alloc(16);
+    readSync(this.#file, guest, 0, 16, pageBytes);
+    const [sent, taken] = [Number(guest.readBigUInt64LE(0)), Number(guest.readBigUInt64LE(8))];
+    if (sent < this.#taken || sent - this.#taken > ringBytes)
+      throw new Error('more was sent than there is room');
+    // After a jump the agent may still be where no byte was sent.
+    if (taken <= this.#sent) this.#sentTaken = Math.max(this.#sentTaken, taken);
     this.#flush();
+    const pieces: Buffer[] = [];
+    while (this.#taken < sent) {
+      const offset = this.#taken % ringBytes;
+      const piece = Buffer.alloc(Math.min(sent - this.#taken, ringBytes - offset));
+      readSync(this.#file, piece, 0, piece.length, toHost + offset);
+      pieces.push(piece);
+      this.#taken += piece.length;
+    }
+    this.#tell(this.#sent, this.#taken);
+    return Buffer.concat(pieces);
   }
 
-  /** Says that the stream has come to some point, whatever was written. */
-  jump(head: number): void {
-    this.#head = this.#consumed = head;
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(BigInt(head));
-    writeSync(this.#file, bytes, 0, 8, 0);
+  /** Says that the stream to the agent has come to some point, whatever was written. */
+  jump(sent: number): void {
+    this.#sent = this.#sentTaken = sent;
+    this.#tell(sent, this.#taken);
+  }
+
+  #tell(sent: number, taken: number): void {
+    const counts = Buffer.alloc(16);
+    counts.writeBigUInt64LE(BigInt(sent), 0);
+    counts.writeBigUInt64LE(BigInt(taken), 8);
+    writeSync(this.#file, counts, 0, 16, 0);
   }
 
   #flush(): void {
     while (this.#queue.length > 0) {
       const bytes = this.#queue[0]!;
-      const offset = this.#head % ringBytes;
-      const room = ringBytes - (this.#head - this.#consumed);
+      const offset = this.#sent % ringBytes;
+      const room = ringBytes - (this.#sent - this.#sentTaken);
       const count = Math.min(bytes.length, room, ringBytes - offset);
       if (count === 0) return;
-      writeSync(this.#file, bytes, 0, count, headerBytes + offset);
-      const consumed = this.#consumed;
-      this.jump(this.#head + count);
-      this.#consumed = consumed;
-      this.mostUntoldBytes = Math.max(this.mostUntoldBytes, this.#head - consumed);
+      writeSync(this.#file, bytes, 0, count, toGuest + offset);
+      this.#sent += count;
+      this.#tell(this.#sent, this.#taken);
       if (count === bytes.length) this.#queue.shift();
       else this.#queue[0] = bytes.subarray(count);
     }

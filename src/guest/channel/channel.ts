@@ -216,11 +216,13 @@ class Link {
       (frame) => this.#take(frame),
       (reason) => this.broken(reason),
     );
-    // Until the HELLO, only that counts: what an earlier host left half-read on the line may be cut anywhere, and a
-    // serial line of user-mode Linux gives back the doorbells that came before the agent made it raw.
+    // Until the HELLO, only that counts: what an earlier host left half-read may be cut anywhere.
     this.#parser.passesOverGarbage = true;
     transport.onData((bytes) => this.#parser.push(bytes));
-    transport.onClose(() => this.fail(new LodgeError('channel-broken', 'the guest closed its channel')));
+    transport.onClose((fault) => {
+      if (fault === undefined) this.fail(new LodgeError('channel-broken', 'the guest closed its channel'));
+      else this.broken(fault);
+    });
   }
 
   /** @param limitMs what is left of `timeoutMs` */
@@ -313,10 +315,6 @@ class Link {
   }
 
   #take(frame: Frame): void {
-    if (frame.type === frameTypes.CONSUMED && frame.payload.length === 8) {
-      this.#transport.consumed(frame.payload.readBigUInt64LE());
-      return;
-    }
     if (!this.#isSynchronised) {
       if (frame.type === frameTypes.HELLO) this.#takeHello(frame.payload);
       return;

@@ -2,7 +2,7 @@
 
 import { LodgeError } from '../../errors.ts';
 
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 export const headerBytes = 12;
 export const maxPayloadBytes = 65_536;
 export const stdinCreditBytes = 1_048_576;
@@ -26,7 +26,6 @@ export const frameTypes = {
   CONTENT: 16,
   HALT: 17,
   HALTED: 18,
-  CONSUMED: 19,
   PING: 20,
   PONG: 21,
 } as const;

@@ -2,26 +2,33 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LodgeError } from '../../../src/errors.ts';
 import { Channel } from '../../../src/guest/channel/channel.ts';
-import { type ExecRequest, encodeFrame, frameTypes } from '../../../src/guest/channel/frames.ts';
+import { type ExecRequest, encodeFrame, frameTypes, protocolVersion } from '../../../src/guest/channel/frames.ts';
+import { ringBytes, ringFileBytes, ringOffsets } from '../../../src/guest/channel/rings.ts';
 import { builtFile } from '../../../src/installation.ts';
 
 let dir: string;
 let server: Server;
-let agent: ChildProcess;
+let agent: ChildProcess | undefined;
+let isOnRings = false;
 
 /** What the guest's side of the next connection does; by default it is the agent. */
 let guestSide: (socket: Socket) => void;
 
+const ringPath = (): string => join(dir, 'rings');
+
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'lodge-channel-'));
-  agent = spawn(builtFile('agent'), ['--fd', '3'], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] });
+  writeFileSync(ringPath(), Buffer.alloc(ringFileBytes));
+  agent = spawn(builtFile('agent'), isOnRings ? ['--uml-fd', '3', '--ring', ringPath()] : ['--fd', '3'], {
+    stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+  });
   const line = agent.stdio[3] as Socket;
   // The agent is killed after each test, with what it has not read still on the line.
   line.on('error', () => {});
@@ -35,12 +42,17 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  agent.kill('SIGKILL');
+  agent?.kill('SIGKILL');
+  agent = undefined;
   server.close();
   rmSync(dir, { recursive: true });
 });
 
-const connect = (): Promise<Channel> => Channel.connect({ socketPath: join(dir, 'channel.sock') }, 10_000);
+const connect = (): Promise<Channel> =>
+  Channel.connect(
+    { socketPath: join(dir, 'channel.sock'), ...(isOnRings && { ringPath: ringPath() }) },
+    10_000,
+  );
 
 const request = (...argv: string[]): ExecRequest => ({
   argv,
@@ -63,7 +75,17 @@ async function collect(channel: Channel, ...argv: string[]) {
   return { ...end, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() };
 }
 
-describe('a channel', () => {
+describe.each([
+  ['a socket', false],
+  ['rings', true],
+])('a channel over %s', (_name, onRings) => {
+  beforeAll(() => {
+    isOnRings = onRings;
+  });
+  afterAll(() => {
+    isOnRings = false;
+  });
+
   it('runs commands, apart from each other', async () => {
     const channel = await connect();
     const results = await Promise.all(
@@ -128,6 +150,13 @@ describe('a channel', () => {
     channel.close();
   });
 
+  it('gives all that was said before it ended', async () => {
+    const channel = await connect();
+    const halted = channel.halt('power-off', 100);
+    await halted;
+    expect((await channel.ended).message).toBe('the guest closed its channel');
+  });
+
   it('can be opened again after its host went away', async () => {
     const first = await connect();
     first.exec(request('sleep', '1000'));
@@ -151,7 +180,7 @@ function hostileGuest(
       if (sync >= 0) {
         const hello = Buffer.concat([
           bytes.subarray(sync + 16, sync + 24),
-          Buffer.from([1, 0, 0, 0]),
+          Buffer.from([protocolVersion, 0, 0, 0]),
           Buffer.from('6.1\0'),
         ]);
         socket.write(encodeFrame(frameTypes.HELLO, 0, hello));
@@ -207,6 +236,57 @@ describe('a hostile guest', () => {
     const all = await greeting;
     expect(all.findIndex((byte) => byte !== 0)).toBe(zeros);
     await expect(connecting).rejects.toMatchObject({ code: 'boot-timeout' });
+  });
+
+  it.each<[string, (sent: bigint, taken: bigint) => [bigint, bigint]]>([
+    ['says to have sent more than has room', (sent, taken) => [sent + BigInt(ringBytes) + 1n, taken]],
+    ['takes back what it has sent', (sent, taken) => [sent - 1n, taken]],
+    ['says to have taken what was never sent', (sent, taken) => [sent, taken + 1n]],
+  ])('that %s on its rings breaks its channel and nothing else', async (_, lie) => {
+    isOnRings = true;
+    agent!.kill('SIGKILL');
+    const file = openSync(ringPath(), 'r+');
+    const readCount = (at: number): bigint => {
+      const count = Buffer.alloc(8);
+      readSync(file, count, 0, 8, at);
+      return count.readBigUInt64LE();
+    };
+    const tell = (socket: Socket, sent: bigint, taken: bigint): void => {
+      const counts = Buffer.alloc(16);
+      counts.writeBigUInt64LE(sent, 0);
+      counts.writeBigUInt64LE(taken, 8);
+      writeSync(file, counts, 0, 16, ringOffsets.guestCounts);
+      socket.write('!');
+    };
+    let sent = 0n;
+    guestSide = (socket) => {
+      socket.on('error', () => {});
+      socket.on('data', () => {
+        const taken = readCount(ringOffsets.hostCounts);
+        if (sent > 0n) return tell(socket, ...lie(sent, taken));
+        const greeting = Buffer.alloc(ringBytes);
+        readSync(file, greeting, 0, ringBytes, ringOffsets.toGuest);
+        const sync = greeting.indexOf('lodge-sync-v1');
+        const version = Buffer.from([protocolVersion, 0, 0, 0]);
+        const hello = Buffer.concat([greeting.subarray(sync + 16, sync + 24), version, Buffer.from('6.1\0')]);
+        const frame = encodeFrame(frameTypes.HELLO, 0, hello);
+        writeSync(file, frame, 0, frame.length, ringOffsets.toHost);
+        sent = BigInt(frame.length);
+        tell(socket, sent, taken);
+      });
+    };
+    try {
+      const channel = await connect();
+      const session = channel.exec(request('true'));
+      await expect(session.end).rejects.toMatchObject({
+        code: 'channel-broken',
+        message: expect.stringContaining('counts of its rings'),
+      });
+      expect(await channel.ended).toBeInstanceOf(LodgeError);
+    } finally {
+      isOnRings = false;
+      closeSync(file);
+    }
   });
 
   it('is spoken with also when its line says something before it does', async () => {
