@@ -31,13 +31,13 @@
 enum {
   PROTOCOL_VERSION = 2,
   HEADER = 12,
-  MAX_PAYLOAD = 65536,
+  MAX_PAYLOAD = 262144,
   MAX_FRAME = HEADER + MAX_PAYLOAD,
   STDIN_CREDIT = 1048576,
   MAX_SESSIONS = 512,
   DATA_FRAMES = 4,
   /* The rings of user-mode Linux: bytes of each, and of the file with both. */
-  RING = 1 << 20,
+  RING = 2 << 20,
   RINGS_BYTES = 2 * 4096 + 2 * RING,
   /* More than any frame the agent sends without having been asked, texts included. */
   SMALL_FRAME = 512,

@@ -21,7 +21,7 @@ enum {
   OUT_DATA = DATA_FRAMES * MAX_FRAME,
   OUT = OUT_DATA + 2 * MAX_FRAME,
   /* After so many bytes the parser lets the rest of the agent have its turn. */
-  TURN = 256 << 10,
+  TURN = 512 << 10,
   /* How often a host that is gone is looked for, should nothing have told of it. */
   GONE_RETRY_MS = 1000,
   /* Less place than this is not worth a read. */

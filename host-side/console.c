@@ -16,6 +16,7 @@ static struct log vmm_log = {"vmm.log", "vmm.log.1", -1, 0};
 static int console = -1, typing = -1, out = -1, err = -1;
 static int watchers[CONSOLE_MAX_WATCHERS];
 static int watcher_count, watchers_polled;
+static int held;
 static char typed[TYPED];
 static int typed_bytes;
 
@@ -25,6 +26,8 @@ void console_between(int listening, int to, int from, int complaints) {
   out = from;
   err = complaints;
 }
+
+void console_hold(void) { held = 1; }
 
 static void type_pending(void) {
   if (typed_bytes == 0 || typing < 0) return;
@@ -73,7 +76,7 @@ static int pump(int fd, struct log *log, int shown) {
 enum { OUT, ERR, TYPING, CONSOLE, WATCHERS };
 
 int console_poll(struct pollfd polled[CONSOLE_POLLED]) {
-  polled[OUT] = (struct pollfd){out, POLLIN, 0};
+  polled[OUT] = (struct pollfd){held ? -1 : out, POLLIN, 0};
   polled[ERR] = (struct pollfd){err, POLLIN, 0};
   polled[TYPING] = (struct pollfd){typed_bytes > 0 ? typing : -1, POLLOUT, 0};
   polled[CONSOLE] = (struct pollfd){watcher_count < CONSOLE_MAX_WATCHERS ? console : -1, POLLIN, 0};
@@ -91,7 +94,10 @@ void console_serve(const struct pollfd polled[CONSOLE_POLLED]) {
   if (polled[TYPING].revents) type_pending();
   if (polled[CONSOLE].revents) {
     int fd = accept4(console, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0) watchers[watcher_count++] = fd;
+    if (fd >= 0) {
+      watchers[watcher_count++] = fd;
+      held = 0;
+    }
   }
 }
 

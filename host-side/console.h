@@ -12,6 +12,9 @@ enum { CONSOLE_MAX_WATCHERS = 16, CONSOLE_POLLED = 4 + CONSOLE_MAX_WATCHERS };
  */
 void console_between(int console, int typing, int out, int err);
 
+/* Leaves what PROGRAM says where it is until somebody watches, who then sees all of it. */
+void console_hold(void);
+
 /* Says what to wait for; gives how many descriptors these are. */
 int console_poll(struct pollfd polled[CONSOLE_POLLED]);
 

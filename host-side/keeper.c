@@ -1,9 +1,9 @@
 /*
  * keeper: stays with one virtual machine process, whatever becomes of the rest of lodge.
  *
- *   keeper [--lifeline] [--no-term] [--contain [--scratch PATH [--writable PATH]...]] [--relay] [--small-pages] [--apart]
- *          [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]... [--netns | --netns-as-is]
- *          --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
+ *   keeper [--lifeline] [--no-term] [--watched] [--contain [--scratch PATH [--writable PATH]...]] [--relay]
+ *          [--small-pages] [--apart] [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]...
+ *          [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
  *
  * It starts PROGRAM, keeps the console (PROGRAM's standard input and output) and its complaints (standard
  * error) in files of bounded size, lets others watch and type at DIR/console.sock, and writes DIR/exit when
@@ -13,6 +13,7 @@
  *   --lifeline   standard input is a pipe from the owner: when it ends, PROGRAM is killed and DIR removed
  *   --no-term    SIGTERM ends neither keeper nor PROGRAM: Slurm sends it to all processes of a step, and the owner
  *                may have something to do with PROGRAM before it ends
+ *   --watched    the owner will watch the console: nothing is read from it before, so that all is seen
  *   --contain    PROGRAM runs in a PID namespace, so that whatever it starts ends with it; without the
  *                privilege to make one, what is left is killed by hand
  *   --scratch    PROGRAM can write on the host only what --writable names, and has a directory in memory of its own
@@ -266,6 +267,7 @@ int main(int argc, char **argv) {
   for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
     if (!strcmp(argv[i], "--lifeline")) lifeline = 1;
     else if (!strcmp(argv[i], "--no-term")) no_term = 1;
+    else if (!strcmp(argv[i], "--watched")) console_hold();
     else if (!strcmp(argv[i], "--contain")) contain = 1;
     else if (!strcmp(argv[i], "--relay")) relay = 1;
     else if (!strcmp(argv[i], "--small-pages")) small_pages = 1;
@@ -287,7 +289,7 @@ int main(int argc, char **argv) {
   }
   if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || !dir || dir[0] != '/' || log_bytes < 4096 ||
       (has_taps && !bridges)) {
-    fprintf(stderr, "usage: keeper [--lifeline] [--no-term] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] [--apart] [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]... [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
+    fprintf(stderr, "usage: keeper [--lifeline] [--no-term] [--watched] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] [--apart] [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]... [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
     return 125;
   }
   char **program_argv = argv + i + 1;

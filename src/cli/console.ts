@@ -21,9 +21,10 @@ export interface ConsoleOptions {
 /**
  * Joins this terminal to a guest's console until the person leaves or the guest ends. What the guest writes goes
  * to the terminal as it is: that is what a console is; `lodge logs` shows it without control characters.
+ * @returns how many bytes were shown
  * @throws LodgeError `guest-not-running`
  */
-export async function showConsole(dir: string, options: ConsoleOptions = {}): Promise<void> {
+export async function showConsole(dir: string, options: ConsoleOptions = {}): Promise<number> {
   const socket = connect(join(dir, guestFiles.console));
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve);
@@ -35,7 +36,9 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   });
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   socket.on('error', () => {});
+  let shownBytes = 0;
   socket.on('data', (bytes) => {
+    shownBytes += bytes.length;
     if (process.stdout.write(bytes)) return;
     socket.pause();
     process.stdout.once('drain', () => socket.resume());
@@ -71,4 +74,5 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   if (isTerminal) stdin.setRawMode(false);
   stdin.destroy();
   socket.destroy();
+  return shownBytes;
 }

@@ -1,10 +1,12 @@
 /** A guest in the foreground: this process owns it, joins it to the terminal, and takes it along when it ends. */
 
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
 import { requireFits } from '../guest/channel/frames.ts';
 import { crashOf, deathOf } from '../guest/death.ts';
+import { consoleLogs } from '../guest/keeper.ts';
 import { type CommandRequest, withNamedUser } from '../guest/named-user.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
 import { type RunningGuest, removeGuestFiles, startGuest } from '../guest/start.ts';
@@ -125,6 +127,10 @@ async function halts(channel: Channel): Promise<boolean> {
   ]);
 }
 
+function showLogged(dir: string): void {
+  for (const path of consoleLogs(dir)) if (existsSync(path)) process.stdout.write(readFileSync(path));
+}
+
 /** Shows the console of a guest without an agent until it ends. */
 async function watchForeign(guest: RunningGuest): Promise<number> {
   const { dir, driver } = guest.plan;
@@ -132,7 +138,11 @@ async function watchForeign(guest: RunningGuest): Promise<number> {
   let isLeft = false;
   let received: NodeJS.Signals | undefined;
   let limit: NodeJS.Timeout | undefined;
-  await showConsole(dir, {
+  let hasEnded = false;
+  void guest.ended.then(() => {
+    hasEnded = true;
+  });
+  const shownBytes = await showConsole(dir, {
     untilEnd: guest.ended,
     // Told once, the guest is asked to go down, and ended when it does not; told twice, or left with Ctrl-], at once.
     onLeave: (signal) => {
@@ -148,7 +158,13 @@ async function watchForeign(guest: RunningGuest): Promise<number> {
       limit ??= setTimeout(() => guest.kill(), powerButtonGraceMs);
       pressPowerButton(join(dir, guestFiles.monitor)).catch(() => guest.kill());
     },
+  }).catch(async (error: unknown) => {
+    // One that came and went before there was anybody at its console: the log has all.
+    await Promise.race([guest.ended, new Promise((resolve) => setTimeout(resolve, deathNoticeMs))]);
+    if (!hasEnded) throw error;
+    return 0;
   });
+  if (shownBytes === 0 && !isLeft) showLogged(dir);
   clearTimeout(limit);
   if (received !== undefined) return 128 + signalNumbers[received]!;
   const crash = isLeft ? undefined : crashOf(guest.plan);

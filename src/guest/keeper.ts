@@ -68,6 +68,7 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = fa
     ...(hasLifeline ? ['--lifeline'] : []),
     // Slurm sends its SIGTERM to all processes of a step: what can be saved is not ended by it, but by its owner.
     ...(isBound && plan.driver === 'qemu' ? ['--no-term'] : []),
+    ...(mode === 'foreground' && !plan.agent ? ['--watched'] : []),
     ...(plan.contain ? ['--contain'] : []),
     ...confinementFlags(plan, place),
     ...(plan.relay ? ['--relay'] : []),
@@ -172,9 +173,14 @@ function makeScratch(path: string): void {
   }
 }
 
+/** Where a guest's console is kept, the older part first. Either may be missing. */
+export function consoleLogs(dir: string): string[] {
+  return [join(dir, `${guestFiles.consoleLog}.1`), join(dir, guestFiles.consoleLog)];
+}
+
 /** The end of a guest's console, fit to be shown: control characters out, at most so many lines. */
 export function consoleTail(dir: string, lines: number): string {
-  return tailOf([join(dir, `${guestFiles.consoleLog}.1`), join(dir, guestFiles.consoleLog)], lines);
+  return tailOf(consoleLogs(dir), lines);
 }
 
 /** The end of what the virtual machine's program complained about. */

@@ -175,7 +175,7 @@ const fixAfterProbe: Readonly<Record<Accelerator, string>> = {
   uml: 'see that /dev/shm (or TMPDIR) is not mounted noexec and that ptrace is allowed',
   tcg: 'reinstall QEMU: apt-get install --reinstall qemu-system-x86',
   netns:
-    'it wants user namespaces (sysctl user.max_user_namespaces), /dev/net/tun (modprobe tun) and Linux 5.12',
+    'it wants user namespaces (sysctl user.max_user_namespaces), /dev/net/tun for everyone (modprobe tun && chmod 666 /dev/net/tun) and Linux 5.12',
 };
 
 interface Obstacle {

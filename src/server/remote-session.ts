@@ -10,7 +10,7 @@ import { type ExecClientMessage, type ExecServerMessage, errorOfBody } from './a
 const bufferLimitBytes = 1024 * 1024;
 
 /** Largest piece of input in one message. */
-const pieceBytes = 65_536;
+const pieceBytes = 262_144;
 
 interface Waiter<T> {
   promise: Promise<T>;

@@ -17,6 +17,8 @@ import {
   encodeTexts,
   encodeU32,
   frameTypes,
+  maxPayloadBytes,
+  protocolVersion,
 } from '../../src/guest/channel/frames.ts';
 import { AgentClient, request } from './agent-client.ts';
 import { buildAgent } from './build-agent.ts';
@@ -36,7 +38,7 @@ beforeEach(async () => {
   agent = new AgentClient(binary);
   const hello = await agent.sync();
   expect(hello.payload.subarray(0, 8)).toEqual(agent.nonce);
-  expect(hello.payload.readUInt32LE(8)).toBe(1);
+  expect(hello.payload.readUInt32LE(8)).toBe(protocolVersion);
   expect(hello.payload.subarray(12).toString()).toBe(`${release()}\0`);
 });
 
@@ -506,11 +508,14 @@ describe('READ', () => {
 
   it('gives files, those of the kernel too, up to the limit', async () => {
     const path = join(directory, 'file');
-    const bytes = randomBytes(100_000);
+    const bytes = randomBytes(maxPayloadBytes + 50_000);
     writeFileSync(path, bytes);
-    expect(await read(path)).toEqual({ error: 0, bytes: bytes.subarray(0, 65_532) });
-    expect(await read(path, '65532')).toEqual({ error: 0, bytes: bytes.subarray(65_532) });
-    expect(await read(path, '100000')).toEqual({ error: 0, bytes: Buffer.alloc(0) });
+    expect(await read(path)).toEqual({ error: 0, bytes: bytes.subarray(0, maxPayloadBytes - 4) });
+    expect(await read(path, String(maxPayloadBytes - 4))).toEqual({
+      error: 0,
+      bytes: bytes.subarray(maxPayloadBytes - 4),
+    });
+    expect(await read(path, String(bytes.length))).toEqual({ error: 0, bytes: Buffer.alloc(0) });
     expect((await read('/proc/version')).bytes.toString()).toBe(readFileSync('/proc/version', 'utf8'));
   });
 

@@ -10,11 +10,13 @@ import {
   encodeTexts,
   encodeU32,
   frameTypes,
+  headerBytes,
+  maxPayloadBytes,
 } from '../../src/guest/channel/frames.ts';
 import { AgentClient, request } from './agent-client.ts';
 import { buildAgent } from './build-agent.ts';
 
-const zeros = Buffer.alloc(65_548);
+const zeros = Buffer.alloc(headerBytes + maxPayloadBytes);
 /** Mutated requests may ask for anything: they come to an agent that may do little. */
 const nobody = process.getuid!() === 0 ? 65_534 : undefined;
 
@@ -74,8 +76,8 @@ it.each([
   ['text', Buffer.from('login: \r\nLLLLLLL'.repeat(5000))],
   ['an unknown type', encodeFrame(99, 1)],
   ['a type that only guests send', encodeFrame(frameTypes.HELLO, 0, Buffer.alloc(12))],
-  ['a length beyond the limit', encodeHeader(frameTypes.DATA, 0, 1, 65_537)],
-  ['the start of a frame', encodeHeader(frameTypes.DATA, 0, 1, 65_536)],
+  ['a length beyond the limit', encodeHeader(frameTypes.DATA, 0, 1, maxPayloadBytes + 1)],
+  ['the start of a frame', encodeHeader(frameTypes.DATA, 0, 1, maxPayloadBytes)],
   ['CREDIT of a strange length', encodeFrame(frameTypes.CREDIT, 1, Buffer.alloc(3), 1)],
   ['CREDIT of no stream', encodeFrame(frameTypes.CREDIT, 1, Buffer.alloc(4), 3)],
   ['EXEC without a session', encodeFrame(frameTypes.EXEC, 0, Buffer.alloc(40))],
@@ -156,7 +158,7 @@ it.each([1, 2, 3, 4])(
     const session = (): number => 1 + below(6);
     const frames: (() => Buffer)[] = [
       () => encodeFrame(frameTypes.DATA, session(), bytes(3000)),
-      () => encodeFrame(frameTypes.DATA, session(), Buffer.alloc(below(65_536), 'x')),
+      () => encodeFrame(frameTypes.DATA, session(), Buffer.alloc(below(maxPayloadBytes), 'x')),
       () => encodeFrame(frameTypes.EOF, session()),
       () => encodeFrame(frameTypes.CREDIT, session(), encodeU32(below(2 ** 32)), 1 + below(2)),
       () => encodeFrame(frameTypes.SIGNAL, session(), encodeU32(below(70))),
@@ -220,7 +222,7 @@ it.each([1, 2, 3, 4])(
         // A payload of another length, told rightly.
         const payload = Buffer.concat([frame.subarray(12, 12 + below(frame.length)), bytes(20)]).subarray(
           0,
-          65_536,
+          maxPayloadBytes,
         );
         return Buffer.concat([
           encodeHeader(frame[1]!, frame.readUInt16LE(2), frame.readUInt32LE(4), payload.length),

@@ -1,6 +1,6 @@
 import { ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 
-export const ringBytes = 1 << 20;
+export const ringBytes = 2 << 20;
 const pageBytes = 4096;
 const toGuest = 2 * pageBytes;
 const toHost = toGuest + ringBytes;

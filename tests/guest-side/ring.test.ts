@@ -3,10 +3,18 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { encodeFrame, encodeSync, frameTypes } from '../../src/guest/channel/frames.ts';
+import {
+  encodeFrame,
+  encodeSync,
+  frameTypes,
+  headerBytes,
+  maxPayloadBytes,
+} from '../../src/guest/channel/frames.ts';
 import { AgentClient, request } from './agent-client.ts';
 import { buildAgent } from './build-agent.ts';
 import { RingFile, ringBytes } from './ring-file.ts';
+
+const maxFrameBytes = headerBytes + maxPayloadBytes;
 
 let binary: string;
 let directory: string;
@@ -65,7 +73,8 @@ it('waits for room with what it has to say, and loses nothing', async () => {
   await session.until(() => session.pid !== undefined);
   agent.pause();
   // Input goes on meanwhile, up to where its answers would find no room.
-  for (let i = 0; i < 20; i++) await agent.send(encodeFrame(frameTypes.PING, 0, Buffer.from('while it waits')));
+  for (let i = 0; i < 20; i++)
+    await agent.send(encodeFrame(frameTypes.PING, 0, Buffer.from('while it waits')));
   await new Promise((resolve) => setTimeout(resolve, 100));
   agent.resume();
   expect((await session.exit()).code).toBe(0);
@@ -84,7 +93,7 @@ it('starts again with a host that counts from nothing', async () => {
   await agent.send(Buffer.alloc(1 << 20));
   await agent.ping();
   ring.jump(0);
-  await agent.sync(Buffer.alloc(65_548));
+  await agent.sync(Buffer.alloc(maxFrameBytes));
   await echo('new host');
 });
 
@@ -97,7 +106,7 @@ it('takes a count that makes no sense for garbage, and reads nothing twice', asy
     await agent.send(Buffer.alloc(0));
     // What is written before the agent has seen that number is lost with it, so a host says SYNC until it is heard.
     const again = setInterval(() => void agent.send(encodeSync(agent.nonce)), 200);
-    await agent.sync(Buffer.alloc(65_548));
+    await agent.sync(Buffer.alloc(maxFrameBytes));
     clearInterval(again);
     await agent.sync();
     await echo('still here');

@@ -23,7 +23,7 @@ const missing: Readonly<Record<Feature, { what: string; fix: string }>> = {
   },
   bridge: {
     what: 'the kernel has no bridges or TAP devices, or /dev/net/tun cannot be opened',
-    fix: 'as root: modprobe bridge && modprobe tun; or leave out bridge',
+    fix: 'as root: modprobe bridge && modprobe tun && chmod 666 /dev/net/tun; or leave out bridge',
   },
   locked: {
     what: "the kernel's bridges cannot keep guests to their own addresses",

@@ -116,7 +116,7 @@ export class Channel {
     return this.#link.openSession(request);
   }
 
-  /** Reads a small file of the guest (at most 65,532 bytes of it), as for /proc and /sys; undefined when it cannot. */
+  /** Reads a small file of the guest (at most 262,140 bytes of it), as for /proc and /sys; undefined when it cannot. */
   read(path: string): Promise<Buffer | undefined> {
     return this.#readFrom(path, 0);
   }

@@ -4,7 +4,7 @@ import { LodgeError } from '../../errors.ts';
 
 export const protocolVersion = 2;
 export const headerBytes = 12;
-export const maxPayloadBytes = 65_536;
+export const maxPayloadBytes = 262_144;
 export const stdinCreditBytes = 1_048_576;
 
 export const frameTypes = {

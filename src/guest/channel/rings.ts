@@ -5,7 +5,7 @@ import { hostIoError } from '../../errors.ts';
 import type { Transport } from './transport.ts';
 
 /** Bytes of each of the two rings. */
-export const ringBytes = 1024 * 1024;
+export const ringBytes = 2 * 1024 * 1024;
 
 const pageBytes = 4096;
 

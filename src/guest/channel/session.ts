@@ -28,10 +28,10 @@ export type OutputHandler = (bytes: Buffer) => void | Promise<void>;
 const streamNumbers = { stdout: 1, stderr: 2 } as const;
 
 /** Output that may be on its way from the guest, for each stream. */
-const outputCreditBytes = 1024 * 1024;
+const outputCreditBytes = 2 * 1024 * 1024;
 
 /** Credit is given back in pieces of this size, so that small writes do not each cost a frame. */
-const creditPieceBytes = 128 * 1024;
+const creditPieceBytes = 512 * 1024;
 
 /** What of a request the text of a refusal names. */
 const refusedParts: Readonly<Record<string, string>> = { cwd: 'working directory ', user: 'its ' };

@@ -9,7 +9,14 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LodgeError } from '../../../src/errors.ts';
 import { Channel } from '../../../src/guest/channel/channel.ts';
-import { type ExecRequest, encodeFrame, frameTypes, protocolVersion } from '../../../src/guest/channel/frames.ts';
+import {
+  type ExecRequest,
+  encodeFrame,
+  frameTypes,
+  headerBytes,
+  maxPayloadBytes,
+  protocolVersion,
+} from '../../../src/guest/channel/frames.ts';
 import { ringBytes, ringFileBytes, ringOffsets } from '../../../src/guest/channel/rings.ts';
 import { builtFile } from '../../../src/installation.ts';
 
@@ -128,11 +135,11 @@ describe.each([
   it('reads files whole that are longer than a frame, up to a limit', async () => {
     const channel = await connect();
     const path = join(dir, 'long');
-    const bytes = randomBytes(3 * 65_532);
+    const bytes = randomBytes(3 * (maxPayloadBytes - 4));
     writeFileSync(path, bytes);
     expect((await channel.readWhole(path))?.equals(bytes)).toBe(true);
-    expect(await channel.read(path)).toEqual(bytes.subarray(0, 65_532));
-    expect(await channel.readWhole(path, 100_000)).toBeUndefined();
+    expect(await channel.read(path)).toEqual(bytes.subarray(0, maxPayloadBytes - 4));
+    expect(await channel.readWhole(path, maxPayloadBytes)).toBeUndefined();
     expect(await channel.readWhole(join(dir, 'no-such-file'))).toBeUndefined();
     channel.close();
   });
@@ -219,7 +226,7 @@ describe('a hostile guest', () => {
 
   it.each([
     [true, 0],
-    [false, 65_548],
+    [false, headerBytes + maxPayloadBytes],
   ])('fresh or not (%s) is greeted with as many zeros as may be needed', async (isFresh, zeros) => {
     const greeting = new Promise<Buffer>((resolve) => {
       const pieces: Buffer[] = [];

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   encodeFrame,
+  encodeU32,
   type Frame,
   FrameParser,
   frameTypes,
@@ -72,7 +73,10 @@ describe('frames', () => {
   });
   it.each([
     ['a wrong first byte', Buffer.from([0x4d])],
-    ['a length over the limit', Buffer.concat([encodeFrame(9, 1).subarray(0, 8), Buffer.from([1, 0, 1, 0])])],
+    [
+      'a length over the limit',
+      Buffer.concat([encodeFrame(9, 1).subarray(0, 8), encodeU32(maxPayloadBytes + 1)]),
+    ],
   ])('with %s break the channel, once', (_, bytes) => {
     const { frames, broken } = parse([bytes, encodeFrame(frameTypes.PONG, 0)]);
     expect(frames).toEqual([]);
@@ -80,7 +84,7 @@ describe('frames', () => {
   });
   it('are found behind garbage where that is passed over', () => {
     const frame = encodeFrame(frameTypes.HELLO, 0, Buffer.from('x'));
-    const tooLong = Buffer.concat([encodeFrame(9, 1).subarray(0, 8), Buffer.from([1, 0, 1, 0])]);
+    const tooLong = Buffer.concat([encodeFrame(9, 1).subarray(0, 8), encodeU32(maxPayloadBytes + 1)]);
     const noByteOfFrames = fc
       .uint8Array({ maxLength: 40 })
       .map((bytes) => bytes.filter((byte) => byte !== 0x4c));
