@@ -45,6 +45,7 @@ static uint8_t *rings;
 static uint64_t ring_taken; /* up to where the bytes to us have been given to the parser */
 static uint64_t ring_told;
 static uint64_t ring_sent;
+static uint64_t host_taken; /* of that, as last told in a way that can be */
 static bool must_ring; /* the host must look at the rings */
 
 static uint8_t in[IN];
@@ -171,8 +172,9 @@ void channel_lost(void) {
 
 /* What finds no room now goes when the host has taken something, which it tells. */
 static void flush_to_ring(void) {
-  uint64_t untaken = ring_sent - host_count(offsetof(struct counts, taken));
-  size_t room = untaken > RING ? 0 : RING - (size_t)untaken;
+  uint64_t taken = host_count(offsetof(struct counts, taken));
+  if (ring_sent - taken <= RING) host_taken = taken;
+  size_t room = RING - (size_t)(ring_sent - host_taken);
   while (channel_has_output() && room > 0) {
     size_t offset = ring_sent % RING, length = least(least(out_to - out_from, room), RING - offset);
     memcpy(rings + TO_HOST + offset, out + out_from, length);

@@ -201,7 +201,7 @@ describe('changes asked of a fabric', () => {
         expect(rig.service.fabric.pool.usedBytes).toBe(0);
         await rig.service.ask('stop', {});
       }),
-      { numRuns: 50 },
+      { numRuns: 25 },
     );
   });
 

@@ -510,11 +510,11 @@ describe('READ', () => {
     const path = join(directory, 'file');
     const bytes = randomBytes(maxPayloadBytes + 50_000);
     writeFileSync(path, bytes);
-    expect(await read(path)).toEqual({ error: 0, bytes: bytes.subarray(0, maxPayloadBytes - 4) });
-    expect(await read(path, String(maxPayloadBytes - 4))).toEqual({
-      error: 0,
-      bytes: bytes.subarray(maxPayloadBytes - 4),
-    });
+    const [first, second] = [await read(path), await read(path, String(maxPayloadBytes - 4))];
+    expect([first.error, second.error]).toEqual([0, 0]);
+    // As a matcher compares bytes, this takes seconds.
+    expect(first.bytes.equals(bytes.subarray(0, maxPayloadBytes - 4))).toBe(true);
+    expect(second.bytes.equals(bytes.subarray(maxPayloadBytes - 4))).toBe(true);
     expect(await read(path, String(bytes.length))).toEqual({ error: 0, bytes: Buffer.alloc(0) });
     expect((await read('/proc/version')).bytes.toString()).toBe(readFileSync('/proc/version', 'utf8'));
   });

@@ -138,7 +138,7 @@ describe.each([
     const bytes = randomBytes(3 * (maxPayloadBytes - 4));
     writeFileSync(path, bytes);
     expect((await channel.readWhole(path))?.equals(bytes)).toBe(true);
-    expect(await channel.read(path)).toEqual(bytes.subarray(0, maxPayloadBytes - 4));
+    expect((await channel.read(path))?.equals(bytes.subarray(0, maxPayloadBytes - 4))).toBe(true);
     expect(await channel.readWhole(path, maxPayloadBytes)).toBeUndefined();
     expect(await channel.readWhole(join(dir, 'no-such-file'))).toBeUndefined();
     channel.close();

@@ -192,7 +192,7 @@ describe('pages found', () => {
     'are transparent huge pages each time, where these were asked for',
     () => {
       const { env } = pageEnvironment('thp', programsDir);
-      for (let repeat = 0; repeat < 5; repeat++) {
+      for (let repeat = 0; repeat < 3; repeat++) {
         const { end } = measured(longStream, { ...env, OMP_NUM_THREADS: '1' });
         expect(end.pages?.transparentBytes).toBeGreaterThan(36e6);
       }
