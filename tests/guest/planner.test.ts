@@ -91,6 +91,15 @@ describe('a plan', () => {
     }
   });
 
+  it('has user-mode Linux measure no checksums of RAID, unless told which initcalls to leave out', () => {
+    const wordsOf = (append: string): string[] =>
+      planGuest(inputOf({ append }, { accelerator: 'uml' })).argv.filter((word) =>
+        word.startsWith('initcall_blacklist'),
+      );
+    expect(wordsOf('')).toEqual(['initcall_blacklist=raid6_select_algo,calibrate_xor_blocks']);
+    expect(wordsOf('quiet initcall_blacklist=none')).toEqual(['initcall_blacklist=none']);
+  });
+
   it('lets a user-mode guest write its ring and what is shared without :ro, and QEMU be as it is', () => {
     const asked: GuestSpecInput = { volumes: ['/data:/data:ro', '/scratch:/s', '/home/ada/in:/in'] };
     const plan = planGuest(inputOf(asked, { accelerator: 'uml' }));
