@@ -70,9 +70,12 @@ describe('a study', () => {
     expect(JSON.parse(stdout.toString())).toMatchObject({ verdicts: expect.any(Array), notMeasured: [] });
   });
 
-  it.each(['SIGINT', 'SIGKILL'] as const)('that is ended by %s goes on where it was', async (signal) => {
+  it.each([
+    ['SIGINT', native],
+    ['SIGKILL', small],
+  ] as const)('that is ended by %s goes on where it was', async (signal, flags) => {
     const name = `ended-${signal}`;
-    const started = here.startLodge([...small, '-o', name]);
+    const started = here.startLodge([...flags, '-o', name]);
     const results = join(here.work, name, 'results.jsonl');
     await until('some runs are kept', () => {
       return existsSync(results) && readFileSync(results, 'utf8').split('\n').length > 3 ? true : undefined;
@@ -82,7 +85,7 @@ describe('a study', () => {
     expect(code).toBe(signal === 'SIGINT' ? 130 : 137);
     if (signal === 'SIGINT') expect(stderr).toContain('the same command goes on');
     const kept = readFileSync(results, 'utf8');
-    expect((await here.lodge([...small, '-o', name])).code).toBe(0);
+    expect((await here.lodge([...flags, '-o', name])).code).toBe(0);
     expect(readFileSync(results, 'utf8').startsWith(kept)).toBe(true);
     const keys = samplesIn(name).map(keyOf);
     expect(keys).toHaveLength(runs);
