@@ -354,16 +354,26 @@ static enum step parse_held(void) {
   return after(verdict);
 }
 
+static void tell_taken(void) {
+  uint64_t taken = ring_taken - left;
+  if (channel.transport != ON_RING) return;
+  set_own_count(offsetof(struct counts, taken), taken);
+  if (taken - ring_told < TELL_EVERY) return;
+  ring_told = taken;
+  must_ring = true;
+}
+
 static bool refill_from_ring(void) {
   uint64_t sent = host_count(offsetof(struct counts, sent));
   if (sent - ring_taken > RING) {
     /*
-     * Either another host has begun to count anew, and all up to `sent` is its own; or the number is garbage. Then
-     * what stands in the ring has been read before, and commands must not run twice: go on where it says.
+     * Garbage. What stands in the ring has been read before, and commands must not run twice: go on where it says, and
+     * have the host see it, since nothing that it says is heard before its next SYNC.
      */
-    ring_taken = sent < ring_taken && sent <= RING ? 0 : sent;
+    ring_taken = sent;
     hunting = true;
-    held_length = 0;
+    held_length = left = 0;
+    tell_taken();
   }
   size_t offset = ring_taken % RING;
   left = least(sent - ring_taken, RING - offset);
@@ -403,15 +413,6 @@ bool channel_wants_input(void) {
 
 bool channel_wants_output(void) {
   return channel.transport != ON_RING && channel_has_output();
-}
-
-static void tell_taken(void) {
-  uint64_t taken = ring_taken - left;
-  if (channel.transport != ON_RING) return;
-  set_own_count(offsetof(struct counts, taken), taken);
-  if (taken - ring_told < TELL_EVERY) return;
-  ring_told = taken;
-  must_ring = true;
 }
 
 /* Every answer must find its place. */
