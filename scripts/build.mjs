@@ -124,12 +124,20 @@ function listSources() {
   );
 }
 
-/** Runs lodge up to where it finds no program and no guest at all, so that what it compiled on the way is kept. */
+/** Runs lodge, some verbs up to where there is no program and no guest at all, so that what it compiled on the way is kept. */
 function warmUp() {
   const nowhere = mkdtempSync(join(tmpdir(), 'lodge-build-'));
   const places = { HOME: nowhere, LODGE_DATA_DIR: nowhere, LODGE_RUNTIME_DIR: join(nowhere, 'run') };
   const env = { ...places, PATH: nowhere, LODGE_WRITE_CODE_CACHE: '1' };
-  for (const verb of ['run -a uml -- true', 'exec v01 -- true', 'ps', '--help']) {
+  const [graph, mapping] = [join(nowhere, 'graph.grf'), join(nowhere, 'mapping.map')];
+  for (const verb of [
+    'run -a uml -- true',
+    'exec v01 -- true',
+    'ps',
+    '--help',
+    `place generate cg:256 -o ${graph}`,
+    `place --traffic ${graph} --topology torus:4x8x8 --effort fast -o ${mapping}`,
+  ]) {
     spawnSync(process.execPath, [join(dist, 'start.cjs'), ...verb.split(' ')], { env });
   }
   rmSync(nowhere, { recursive: true, force: true });
