@@ -92,7 +92,7 @@ const capture = z.union([
       .string()
       .min(1)
       .optional()
-      .describe('Where the files are put; by default the working directory.'),
+      .describe("Where the cluster's own directory of captures is made; by default the working directory."),
     'snap-length': z
       .int()
       .min(14)
