@@ -122,8 +122,7 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
       else process.stdout.write(`${plan.name}: ${text}\n`);
     } finally {
       // Refused before anything was begun: then there is no cluster.
-      if (readClusterPlan(plan.name) === undefined && guestsOf(plan.name).length === 0)
-        discardCluster(plan.name);
+      if (!hasFabric(plan.name) && guestsOf(plan.name).length === 0) discardCluster(plan.name);
       await lock.release();
     }
   } finally {

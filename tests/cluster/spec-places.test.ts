@@ -59,6 +59,16 @@ describe('shapes that contradict themselves', () => {
   });
 });
 
+describe('captures that cannot be', () => {
+  it('are told at their keys', () => {
+    const captured = (keys: string): string =>
+      `guests: {v1: }\nfabric:\n  lan: {members: {v1: {capture: {${keys}}}}}\n`;
+    expectAt(captured('files: 1001'), '1001', /must be 1000 or less/);
+    expectAt(captured('file-size: 255K'), '255K', /must be at least 256K/);
+    expect(() => outline(captured('files: 1000, file-size: 256K'))).not.toThrow();
+  });
+});
+
 describe('what a network says of a member', () => {
   it('has its own place where it cannot be', () => {
     const bridged = (member: string): string =>

@@ -269,6 +269,17 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
     await here.done(['down', 'pinned']);
   });
 
+  it('whose fabric cannot begin is told why, and is not there', async () => {
+    write('taken', 'no directory\n');
+    const file = write(
+      'taken.yaml',
+      'guests: {n1: {accelerator: netns}}\nfabric: {lan: {members: [n1], capture: {directory: taken}}}\n',
+    );
+    const { code, stderr } = await here.lodge(['up', file]);
+    expect([code, stderr]).toEqual([125, expect.stringMatching(/taken\/taken.*\[host-io\]/)]);
+    expect(here.files()).toEqual([]);
+  });
+
   it('captures beside another cluster into one directory, each into files of its own', async () => {
     const spec =
       'defaults: {accelerator: netns}\nguests: {"n[1-2]": }\nfabric: {lan: {members: ["n[1-2]"], capture: true}}\n';

@@ -92,7 +92,7 @@ function simulate({ bytesPerMs, queueBytes, delayMs, connections }: Path, lastMs
       watch();
     };
   });
-  flows.forEach((begin, i) => later(i * 7, begin));
+  for (const [i, begin] of flows.entries()) later(i * 7, begin);
   for (let event = events.shift(); event !== undefined && event.ms < lastMs; event = events.shift()) {
     nowMs = event.ms;
     event.act();
