@@ -56,6 +56,7 @@ describe('a verb without the words that it needs', () => {
     expect(fault.message).toBe('lodge fabric: which of its verbs is missing');
     expect(fault.detail).toMatch(/^usage: lodge fabric .*$/m);
     expect(fault.detail).toMatch(/^ {2}capture {2,}Capture links as pcapng/m);
+    expect((await faultOf('image')).detail).toMatch(/^ {2}build /m);
   });
 });
 
