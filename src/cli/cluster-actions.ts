@@ -5,6 +5,7 @@ import { isNothing, type Step } from '../cluster/diff.ts';
 import { bootRoom, forEachBounded, usableCpuCount } from '../cluster/governor.ts';
 import { rankGuests } from '../cluster/guest-files.ts';
 import { type ClusterKeys, clusterKeys, planSetUps, setUpSteps, sshScript } from '../cluster/guest-setup.ts';
+import { checkClusterPages } from '../cluster/huge-pages.ts';
 import { lockCluster } from '../cluster/lock.ts';
 import {
   type ClusterExtension,
@@ -121,8 +122,7 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
       else process.stdout.write(`${plan.name}: ${text}\n`);
     } finally {
       // Refused before anything was begun: then there is no cluster.
-      if (readClusterPlan(plan.name) === undefined && guestsOf(plan.name).length === 0)
-        discardCluster(plan.name);
+      if (!hasFabric(plan.name) && guestsOf(plan.name).length === 0) discardCluster(plan.name);
       await lock.release();
     }
   } finally {
@@ -184,14 +184,24 @@ function guestsIn(steps: readonly Step[], kinds: readonly Step['kind'][]): Set<s
   return new Set(steps.flatMap((step) => ('guest' in step && kinds.includes(step.kind) ? [step.guest] : [])));
 }
 
-/** What is to be started must fit into what is free and what will be. */
+/**
+ * What is to be started must fit into what is free and what will be.
+ * @throws LodgeError `not-enough-memory`, `placement-unmet`
+ */
 export function checkMemory(plan: ClusterPlan, steps: readonly Step[]): void {
   const [starting, leaving] = [startingIn(steps), guestsIn(steps, ['remove', 'replace'])];
-  const leavingBytes = [...leaving].reduce((sum, name) => sum + residentBytes(viewGuest(name)), 0);
+  const guests = plan.guests.filter((guest) => starting.has(guest.fullName));
+  const views = [...leaving].map(viewGuest).filter((view) => view !== undefined);
+  const basics = probeLimits();
   checkClusterMemory(
-    plan.guests.filter((guest) => starting.has(guest.fullName)),
-    probeLimits().limits,
-    leavingBytes,
+    guests,
+    basics.limits,
+    views.reduce((sum, view) => sum + residentBytes(view), 0),
+  );
+  checkClusterPages(
+    guests,
+    basics,
+    views.filter(({ status }) => status !== 'exited').map((view) => view.plan),
   );
 }
 

@@ -24,6 +24,8 @@ import { jobClusterNamed } from './job-names.ts';
 
 export interface FabricAccess {
   cluster: string;
+  /** The job of Slurm over whose hosts it goes. */
+  job?: string;
   /** The whole of it. */
   plan: FabricPlan;
   links(names: readonly string[] | undefined): Promise<LinkState[]>;
@@ -46,11 +48,8 @@ export async function fabricOf(flags: ClusterFlag): Promise<FabricAccess> {
         `lodge: no agent answers on ${foldHostList(away)}: what goes through its part of the fabric is left out\n`,
       );
     }
-    return overHosts(
-      ofJob.plan.fabric,
-      ofJob.hostOfGuest,
-      hosts.filter(({ name }) => used.has(name)),
-    );
+    const parts = hosts.filter(({ name }) => used.has(name));
+    return { ...overHosts(ofJob.plan.fabric, ofJob.hostOfGuest, parts), job: thisJobId() };
   }
   const cluster = whichCluster(flags.cluster);
   const plan = readFabricPlan(cluster);

@@ -1,11 +1,12 @@
 /** What `lodge fabric` changes while a cluster runs: shapes, cuts, places, captures. */
 
 import { resolve } from 'node:path';
-import { captureOf } from '../cluster/networks.ts';
+import { captureOf } from '../cluster/captures.ts';
 import { shapeOf } from '../cluster/shapes.ts';
 import type { CaptureSpec, ShapeSpec } from '../cluster/spec.ts';
 import { LodgeError } from '../errors.ts';
-import type { FabricPlan } from '../fabric/plan.ts';
+import { capturePath } from '../fabric/capture/capture.ts';
+import type { CapturePlan, FabricPlan } from '../fabric/plan.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage, parseSizeBytes } from '../units.ts';
 import type { CaptureFlags, ClusterFlag, ShapeFlags } from './fabric.ts';
 import { fabricOf } from './fabric-access.ts';
@@ -13,8 +14,6 @@ import { linksNamed } from './fabric-show.ts';
 import { table } from './table.ts';
 
 export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> {
-  const fabric = await fabricOf(flags);
-  const { plan } = fabric;
   const parse = <T>(name: keyof ShapeFlags, parser: (text: string, where: string) => T): T | undefined => {
     const value = flags[name];
     return typeof value === 'string' ? parser(value, `--${name}`) : undefined;
@@ -35,6 +34,8 @@ export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> 
     });
   }
   const shape = shapeOf(spec, (key) => `--${key}`);
+  const fabric = await fabricOf(flags);
+  const { plan } = fabric;
   const direction = flags.out === flags.in ? undefined : flags.out === true ? 'out' : 'in';
   for (const link of linksNamed([text], plan)) {
     await fabric.change({
@@ -67,25 +68,37 @@ export async function captureVerb(
   texts: readonly string[],
   flags: CaptureFlags & { json: boolean },
 ): Promise<void> {
-  const fabric = await fabricOf(flags);
-  const { plan } = fabric;
-  if (what === 'ls') {
-    listCaptures(plan, flags.json);
-    return;
-  }
-  if (what !== 'start' && what !== 'stop') {
+  if (!['start', 'stop', 'ls'].includes(what)) {
     throw new LodgeError('usage', `'${what}' is not start, stop or ls`, {
       fix: 'lodge fabric capture start lan/v01',
     });
   }
-  if (texts.length === 0) {
+  if (texts.length === 0 && what !== 'ls') {
     throw new LodgeError('usage', 'no link is named', { fix: `lodge fabric capture ${what} lan/v01` });
   }
-  const capture = captureOf(captureSpec(flags), process.cwd())!;
-  for (const link of linksNamed(texts, plan)) {
-    if (what === 'stop') await fabric.change({ kind: 'capture-stop', ask: { link } });
-    else await fabric.change({ kind: 'capture-start', ask: { link, capture } });
+  const spec = captureSpec(flags);
+  const fabric = await fabricOf(flags);
+  const { plan, cluster, job } = fabric;
+  if (what === 'ls') {
+    listCaptures(capturesOf(plan), flags.json);
+    return;
   }
+  const links = linksNamed(texts, plan);
+  if (what === 'stop') {
+    for (const link of links) await fabric.change({ kind: 'capture-stop', ask: { link } });
+    return;
+  }
+  const owner = { cluster, ...(job === undefined ? {} : { job }) };
+  const capture = captureOf(spec, process.cwd(), owner)!;
+  for (const link of links) {
+    await fabric.change({ kind: 'capture-start', ask: { link, capture } });
+    if (!flags.json) process.stdout.write(`${capturePath(capture.directory, link)}\n`);
+  }
+  if (flags.json)
+    listCaptures(
+      links.map((link) => ({ link, ...capture })),
+      true,
+    );
 }
 
 /** An Ethernet header at least, and no more than any frame has. */
@@ -114,20 +127,29 @@ export function captureSpec(flags: CaptureFlags): CaptureSpec {
   };
 }
 
-function listCaptures(plan: FabricPlan, json: boolean): void {
-  const captures = plan.networks.flatMap(({ ports, links }) =>
+interface LinkCapture extends CapturePlan {
+  link: string;
+}
+
+function capturesOf(plan: FabricPlan): LinkCapture[] {
+  return plan.networks.flatMap(({ ports, links }) =>
     [...ports, ...links].flatMap(({ link }) =>
       link.capture === undefined ? [] : [{ link: link.name, ...link.capture }],
     ),
   );
-  if (json) process.stdout.write(`${JSON.stringify(captures, null, 2)}\n`);
-  else {
-    const rows = captures.map(({ link, directory, files, filter = '-' }) => [
-      link,
-      directory,
-      String(files),
-      filter,
-    ]);
-    process.stdout.write(table([['LINK', 'DIRECTORY', 'FILES', 'FILTER'], ...rows]));
+}
+
+function listCaptures(captures: readonly LinkCapture[], json: boolean): void {
+  if (json) {
+    const told = captures.map((one) => ({ ...one, file: capturePath(one.directory, one.link) }));
+    process.stdout.write(`${JSON.stringify(told, null, 2)}\n`);
+    return;
   }
+  const rows = captures.map(({ link, directory, files, filter = '-' }) => [
+    link,
+    capturePath(directory, link),
+    String(files),
+    filter,
+  ]);
+  process.stdout.write(table([['LINK', 'FILE', 'FILES', 'FILTER'], ...rows]));
 }

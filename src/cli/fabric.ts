@@ -111,7 +111,7 @@ export function defineFabric(program: Command): void {
     .argument('<what>', 'start, stop or ls.')
     .argument('[links...]', "NETWORK/GUEST, NETWORK/SWITCH-SWITCH; ranges as in 'lan/v[01-04]'.")
     .addOption(clusterFlag())
-    .option('--directory <dir>', 'Where the files are put (default: here).')
+    .option('--directory <dir>', "Where the cluster's own directory of captures is made (default: here).")
     .option('--snap-length <bytes>', 'Bytes kept of each frame (default: all).')
     .option('--files <n>', 'More than one makes a ring: the oldest is replaced.')
     .option('--file-size <size>', 'Size of one file (default: 64M).')

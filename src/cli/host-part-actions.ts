@@ -10,7 +10,7 @@ import { bootRoom, usableCpuCount } from '../cluster/governor.ts';
 import { clusterKeys, planSetUps } from '../cluster/guest-setup.ts';
 import { lockCluster } from '../cluster/lock.ts';
 import { checkBridges, type HostLook, lookHere, planPlaced, readPressure } from '../cluster/look.ts';
-import { namedFault } from '../cluster/placed-fault.ts';
+import { guestAt, type Places, placedFault } from '../cluster/placed-fault.ts';
 import type { ClusterPlan, FoundForGuest } from '../cluster/plan.ts';
 import { makeClusterDir, writeClusterSecret } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
@@ -45,8 +45,6 @@ export interface LookAnswer {
 
 export interface StepsAnswer {
   steps: Step[];
-  /** What of a guest that is to be started cannot be had here. */
-  fault?: { guest: string; error: ErrorBody };
 }
 
 export async function hostPartVerb(): Promise<void> {
@@ -127,6 +125,7 @@ async function apply({
   whole,
   part,
   secret,
+  places,
   trial,
 }: HostPartRequest & { op: 'check' | 'apply' }): Promise<StepsAnswer> {
   if (trial !== undefined) requireSeen(trial);
@@ -137,16 +136,13 @@ async function apply({
   const setUps = planSetUps(whole, keys);
   const steps = stepsTo(part, setUps);
   checkMemory(part, steps);
-  if (op === 'check') {
-    const fault = sourceFault(part, steps);
-    if (fault !== undefined) return { steps, fault };
-  }
+  if (op === 'check') requireSourcesHere(part, steps, places);
   const here = lookHere({ store, onProgress: op === 'check' ? tell : () => {}, cwd: part.cwd });
-  const guestPlan = await planPlaced(part.guests, steps, async (guest) => {
+  const guestPlan = await planPlaced(part.guests, steps, async (guest, before) => {
     try {
-      return await here.guestPlan(part.name, guest);
+      return await here.guestPlan(part.name, guest, before);
     } catch (error) {
-      throw namedFault(error, guest.name);
+      throw placedFault(error, guestAt(places, guest.name));
     }
   });
   if (op === 'check') {
@@ -168,18 +164,16 @@ async function apply({
   return { steps };
 }
 
-/** The first guest that is to be started and does not find the directories that it shares. */
-function sourceFault({ guests, cwd }: ClusterPlan, steps: readonly Step[]): StepsAnswer['fault'] {
+/** Whether guests that are to be started find the directories that they share. @throws LodgeError `share-unusable` */
+function requireSourcesHere({ guests, cwd }: ClusterPlan, steps: readonly Step[], places: Places): void {
   const starting = startingIn(steps);
   for (const { name, spec } of guests.filter(({ fullName }) => starting.has(fullName))) {
     try {
       requireSources(spec, cwd);
     } catch (error) {
-      // Who asks has the spec, and tells the place.
-      return { guest: name, error: bodyOfError(error) };
+      throw placedFault(error, guestAt(places, name));
     }
   }
-  return undefined;
 }
 
 /** Whether all guests can be saved at the end of the job. @throws LodgeError `checkpoint` */

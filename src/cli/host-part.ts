@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import type { AskedGuest } from '../cluster/look.ts';
+import type { Places } from '../cluster/placed-fault.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
 
 /** What is read from standard input, one value of JSON. The answer is one, too; progress is lines on standard error. */
@@ -14,6 +15,8 @@ export type HostPartRequest =
       whole: ClusterPlan;
       part: ClusterPlan;
       secret: string;
+      /** Of the part's guests. */
+      places: Places;
       /** A checkpoint begun where the cluster is to be saved, for this host to see. */
       trial?: string;
     }

@@ -1,7 +1,6 @@
 /** `lodge image …`: the store of what guests boot from. */
 
 import type { Command } from 'commander';
-import { LodgeError } from '../errors.ts';
 import type { GlobalOptions } from './program.ts';
 import { collect } from './spec-flags.ts';
 
@@ -74,7 +73,4 @@ export function defineImage(program: Command): void {
     .command('gc')
     .description('Remove what nothing refers to any more: old builds, kernels, initramfs files.')
     .action(async () => (await import('./image-actions.ts')).collectGarbage(globals()));
-  image.action(() => {
-    throw new LodgeError('usage', 'which image verb?', { fix: 'lodge image --help' });
-  });
 }

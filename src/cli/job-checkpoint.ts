@@ -95,7 +95,7 @@ export async function restoreInJob(
         })),
         await roomsOfJob(job),
       );
-      const plan = movedCluster(cluster, name, (guest) => join(guestsDir(), guest));
+      const plan = movedCluster(cluster, name, (guest) => join(guestsDir(), guest), job.id);
       const hostOfGuest = new Map(
         Object.entries(hosts).flatMap(([saved, guests]) =>
           guests.map((guest) => [guest, nowOf.get(saved)!] as const),
@@ -115,6 +115,7 @@ export async function restoreInJob(
             request: {
               op: 'restore',
               dir,
+              job: job.id,
               hosts: [...nowOf].filter(([was]) => was !== ''),
               cluster: part,
               ...(saved === '' ? {} : { saved }),

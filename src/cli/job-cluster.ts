@@ -21,7 +21,7 @@ import type { SlurmJob } from '../cluster/engine/slurm-job.ts';
 import { type HostRoom, spreadGuests } from '../cluster/engine/spread.ts';
 import { clusterOnHost } from '../cluster/hosts.ts';
 import { type AskedGuest, askedGuest, readOutline } from '../cluster/look.ts';
-import { placedFault } from '../cluster/placed-fault.ts';
+import { type Places, placedFault, placesOf } from '../cluster/placed-fault.ts';
 import {
   type ClusterOutline,
   type ClusterPlan,
@@ -56,7 +56,7 @@ export async function upInJob(file: string, slurm: SlurmJob, options: UpOptions)
   const progress = openProgress(options);
   try {
     // What is wrong with the file is told before anything is started.
-    await readOutline(file, () => process.cwd(), options.extension);
+    await readOutline(file, () => process.cwd(), options.extension, slurm.id);
     const job = await ensureJob(slurm, progress.show);
     const knownOf = (name: string): JobCluster | undefined =>
       readJobClusters(job.dir).find(({ plan }) => plan.name === name);
@@ -64,6 +64,7 @@ export async function upInJob(file: string, slurm: SlurmJob, options: UpOptions)
       file,
       (name) => knownOf(name)?.plan.cwd ?? process.cwd(),
       options.extension,
+      slurm.id,
     );
     const before = knownOf(outline.name);
     if (options.isNew && before !== undefined && before.plan.file !== outline.file) {
@@ -73,7 +74,7 @@ export async function upInJob(file: string, slurm: SlurmJob, options: UpOptions)
     const lock = options.dryRun ? undefined : await lockOn(job.hosts[0]!, outline.name);
     try {
       const made = await planOver(job, outline, knownOf(outline.name), progress.show);
-      const steps = await stepsOf(job, made, outline, !options.dryRun);
+      const steps = await stepsOf(job, made, !options.dryRun);
       progress.clear();
       if (options.dryRun) {
         printClusterPlan(made.plan, steps, options.json, made.hostOfGuest);
@@ -121,6 +122,13 @@ function busy(name: string): LodgeError {
   });
 }
 
+interface HostPartOf {
+  host: JobHost;
+  part: ClusterPlan;
+  /** Of its guests in the spec. */
+  places: Places;
+}
+
 /** A cluster over the hosts of a job, as it will be. */
 interface Made {
   plan: ClusterPlan;
@@ -129,7 +137,7 @@ interface Made {
   secret: string;
   before: JobCluster | undefined;
   /** Hosts with guests. */
-  parts: { host: JobHost; part: ClusterPlan }[];
+  parts: HostPartOf[];
   /** Hosts that had guests and have none now. */
   emptied: JobHost[];
 }
@@ -191,6 +199,7 @@ async function planOver(
       .map((host) => ({
         host,
         part: clusterOnHost(plan, hostOfGuest, { host: host.name, guestsDir: host.agent.guestsDir }),
+        places: placesOf(outline.guests.filter(({ name }) => hostOfGuest.get(name) === host.name)),
       })),
     emptied: job.hosts.filter(({ name }) => had.has(name) && !used.has(name)),
   };
@@ -247,19 +256,14 @@ function onHost<Answer>(
 }
 
 /** The steps of all hosts; each checks that its part fits there, and that it can be saved where it is to be. */
-async function stepsOf(
-  job: Job,
-  { plan, parts, secret }: Made,
-  { guests }: ClusterOutline,
-  isTried: boolean,
-): Promise<Step[]> {
+async function stepsOf(job: Job, { plan, parts, secret }: Made, isTried: boolean): Promise<Step[]> {
   const trial = isTried ? beginTrial(job, plan) : undefined;
   const saving = trial === undefined ? {} : { trial };
   let answers: StepsAnswer[];
   try {
     answers = await Promise.all(
-      parts.map(({ host, part }) =>
-        onHost<StepsAnswer>(host, { op: 'check', whole: plan, part, secret, ...saving }),
+      parts.map(({ host, part, places }) =>
+        onHost<StepsAnswer>(host, { op: 'check', whole: plan, part, secret, places, ...saving }),
       ),
     );
   } finally {
@@ -268,11 +272,6 @@ async function stepsOf(
       noteSaving(job.dir, plan.name, undefined);
     }
   }
-  answers.forEach(({ fault }, i) => {
-    if (fault === undefined) return;
-    const guest = guests.find(({ name }) => name === fault.guest)!;
-    throw placedFault(faultOnHost(fault.error, parts[i]!.host.name), guest);
-  });
   return answers.flatMap(({ steps }) => steps);
 }
 
@@ -290,8 +289,8 @@ async function applyOver(job: Job, made: Made, onReady: (ready: number) => void)
   });
   const ready = new Map<string, number>();
   const results = await Promise.allSettled(
-    parts.map(({ host, part }) =>
-      onHost<StepsAnswer>(host, { op: 'apply', whole: plan, part, secret }, (text) => {
+    parts.map(({ host, part, places }) =>
+      onHost<StepsAnswer>(host, { op: 'apply', whole: plan, part, secret, places }, (text) => {
         const count = /^(\d+) /m.exec(text)?.[1];
         if (count === undefined) return;
         ready.set(host.name, Number(count));

@@ -8,6 +8,7 @@ import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
 import { signalNumbers } from '../process.ts';
 import { buildProgram } from './program.ts';
+import { throwUsageErrors } from './usage-error.ts';
 
 function version(): string {
   return (JSON.parse(readFileSync(join(installationDir, 'package.json'), 'utf8')) as { version: string })
@@ -19,15 +20,6 @@ let isSettled = false;
 process.on('exit', () => {
   if (!isSettled) process.exitCode = exitCodes.refused;
 });
-
-/** What is wrong with the command line, in the form of all other errors. */
-function usageError(error: CommanderError): LodgeError {
-  const message = error.message.replace(/^error: /, '').replace(/\n\(Did you mean.*\)$/s, '');
-  const meant = /\(Did you mean (.*)\?\)/s.exec(error.message)?.[1];
-  return new LodgeError('usage', message, {
-    fix: meant === undefined ? 'lodge --help, or lodge VERB --help' : `did you mean ${meant}?`,
-  });
-}
 
 /** Node.js has put U+FFFD for bytes that are not UTF-8: a file of that name would not be the one that was meant. */
 function requireUtf8(argv: readonly string[]): void {
@@ -57,7 +49,6 @@ process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
 
 /** What is no defect of lodge, in the form of all other errors. */
 function knownError(thrown: unknown): unknown {
-  if (thrown instanceof CommanderError) return usageError(thrown);
   const { code, syscall } = thrown as NodeJS.ErrnoException;
   if (code !== 'ENOENT' || syscall !== 'uv_cwd') return thrown;
   return new LodgeError('usage', 'the working directory is no longer there', { fix: 'cd to one that is' });
@@ -65,13 +56,7 @@ function knownError(thrown: unknown): unknown {
 
 async function main(): Promise<void> {
   const program = await buildProgram(version(), process.argv[2]);
-  for (const command of [
-    program,
-    ...program.commands,
-    ...program.commands.flatMap((verb) => verb.commands),
-  ]) {
-    command.exitOverride().configureOutput({ writeErr: () => {} });
-  }
+  throwUsageErrors(program);
   try {
     requireUtf8(process.argv);
     await program.parseAsync(process.argv);

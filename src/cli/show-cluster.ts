@@ -7,6 +7,7 @@ import type { ClusterPlan } from '../cluster/plan.ts';
 import { memorySum } from '../cluster/resources.ts';
 import { formatLinkShape } from '../cluster/shapes.ts';
 import { formatUplinkRule } from '../cluster/uplink-rule.ts';
+import { capturePath } from '../fabric/capture/capture.ts';
 import type { LinkPlan, NetworkPlan } from '../fabric/plan.ts';
 import { formatSize } from '../units.ts';
 import { table } from './table.ts';
@@ -88,7 +89,7 @@ function networkLines(network: NetworkPlan): string[] {
 }
 
 function captureLines({ name, capture }: LinkPlan): string[] {
-  return capture === undefined ? [] : [`capture of ${name} in ${capture.directory}`];
+  return capture === undefined ? [] : [`capture of ${name} in ${capturePath(capture.directory, name)}`];
 }
 
 /** What would be done to a cluster that is there. */

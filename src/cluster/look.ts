@@ -23,6 +23,7 @@ import { type AsGraph, parseAsGraph } from './as-graph.ts';
 import { canonicalJson, digestOf } from './canonical.ts';
 import type { Step } from './diff.ts';
 import { type Pressure, parsePressure } from './governor.ts';
+import { memoryByNode, withoutMemoryOf } from './huge-pages.ts';
 import { placedFault } from './placed-fault.ts';
 import {
   type ClusterOutline,
@@ -65,16 +66,19 @@ export function askedGuest({ spec, interfaces }: Pick<PlannedGuest, 'spec' | 'in
 export interface HostLook {
   /** Which accelerator and image such a guest gets here. */
   find(guest: AskedGuest): Promise<FoundForGuest>;
-  /** The plan of a guest to be started; each call is another guest, and gets CPUs of its own where it is pinned. */
-  guestPlan(cluster: string, guest: PlannedGuest): Promise<GuestPlan>;
+  /**
+   * The plan of a guest to be started; each call is another guest, and gets CPUs of its own where it is pinned.
+   * @param before plans of guests that are to be started, too, and are not yet: what they will hold is not free
+   */
+  guestPlan(cluster: string, guest: PlannedGuest, before?: readonly GuestPlan[]): Promise<GuestPlan>;
   /** What it would be if no other guest were there. */
   alonePlan(cluster: string, guest: PlannedGuest): Promise<GuestPlan>;
 }
 
 export interface ClusterLook {
   plan: ClusterPlan;
-  /** The plan of one of its guests; each call is another guest. */
-  guestPlan(guest: PlannedGuest): Promise<GuestPlan>;
+  /** The plan of one of its guests: see {@link HostLook.guestPlan}. */
+  guestPlan(guest: PlannedGuest, before?: readonly GuestPlan[]): Promise<GuestPlan>;
   /**
    * Whether guests that are to be started find the directories that they share; one that runs has them.
    * @param starting full names
@@ -106,7 +110,7 @@ export async function lookAtCluster(
   const outlined = new Map(outline.guests.map((guest) => [guest.name, guest]));
   return {
     plan,
-    guestPlan: (guest) => placed(outlined.get(guest.name)!, look.guestPlan(plan.name, guest)),
+    guestPlan: (guest, before) => placed(outlined.get(guest.name)!, look.guestPlan(plan.name, guest, before)),
     requireSources(starting) {
       for (const guest of plan.guests.filter(({ fullName }) => starting.has(fullName))) {
         try {
@@ -131,12 +135,14 @@ async function placed<T>(guest: OutlinedGuest, finding: Promise<T>): Promise<T> 
 /**
  * Reads a spec and the files that it names.
  * @param cwdOf the working directory of the cluster of this name
+ * @param job of Slurm that the cluster is in
  * @throws LodgeError for what is wrong with the spec
  */
 export async function readOutline(
   file: string,
   cwdOf: (name: string) => string,
   extension?: ClusterExtension,
+  job?: string,
 ): Promise<ClusterOutline> {
   const written = readClusterSpec(readDocument(file, file), file);
   const document = extension?.document(written) ?? written;
@@ -145,7 +151,10 @@ export async function readOutline(
   const asGraphs = readAsGraphs(document, dirname(path));
   const cwd = cwdOf(clusterNameOf(document.value, path));
   const { home } = thisUser();
-  const outline = outlineCluster({ document, file: path, asGraphs, guestsDir: guestsDir(), cwd, home });
+  const outline = outlineCluster({
+    ...{ document, file: path, asGraphs, guestsDir: guestsDir(), cwd, home },
+    ...(job === undefined ? {} : { job }),
+  });
   return extension?.outline(outline) ?? outline;
 }
 
@@ -176,11 +185,13 @@ export function lookHere(options: LookOptions): HostLook {
         hasAgent: image.kind === 'linux',
       };
     },
-    guestPlan(clusterName, guest) {
+    guestPlan(clusterName, guest, before = []) {
       const plan = async (): Promise<GuestPlan> => {
-        const look = await lookFor(askedGuest(guest));
+        const look = lookBeside(await lookFor(askedGuest(guest)), before);
         const takenCpus = [...look.takenCpus, ...givenCpus];
-        const planned = planFromLook({ ...look, takenCpus }, memberOf(clusterName, guest));
+        const planned = besideOthers(before, () =>
+          planFromLook({ ...look, takenCpus }, memberOf(clusterName, guest)),
+        );
         givenCpus.push(...planned.layout.vcpus.flatMap(({ hostCpus }) => hostCpus));
         return planned;
       };
@@ -196,6 +207,23 @@ export function lookHere(options: LookOptions): HostLook {
   };
 }
 
+/** What is left of the host for a guest when others have what they were planned to have. */
+function lookBeside(look: GuestLook, before: readonly GuestPlan[]): GuestLook {
+  return look.machine === undefined ? look : { ...look, machine: withoutMemoryOf(look.machine, before) };
+}
+
+/** Where memory is short because of guests that were planned before, says so. */
+function besideOthers<T>(before: readonly GuestPlan[], plan: () => T): T {
+  try {
+    return plan();
+  } catch (error) {
+    const held = memoryByNode(before);
+    const isOfMemory = error instanceof LodgeError && ['pages', 'memory'].includes(String(error.asked?.[0]));
+    if (!isOfMemory || held.length === 0) throw error;
+    throw retold(error, { detail: ['guests that are to be started before it have', ...held].join('\n') });
+  }
+}
+
 function memberOf(
   clusterName: string,
   { fullName, name, interfaces, routes, forward, digest }: PlannedGuest,
@@ -205,24 +233,24 @@ function memberOf(
 }
 
 /**
- * Plans guests that are pinned or want pages of their own before the first of them is started: so what is not there
- * for all of them is refused in time. Where guests are ended first, what these hold is not free yet, and is looked at
+ * Plans guests that are pinned or want pages of their own before the first of them is started, each beside those before
+ * it: so what is not there for all of them is refused in time. Where guests are ended first, what these hold is not free yet, and is looked at
  * when it is.
  * @throws LodgeError for what cannot be had
  */
 export async function planPlaced(
   guests: readonly PlannedGuest[],
   steps: readonly Step[],
-  guestPlan: (guest: PlannedGuest) => Promise<GuestPlan>,
+  guestPlan: (guest: PlannedGuest, before: readonly GuestPlan[]) => Promise<GuestPlan>,
 ): Promise<(guest: PlannedGuest) => Promise<GuestPlan>> {
   const plans = new Map<string, GuestPlan>();
   const isFirst = !steps.some(({ kind }) => kind === 'remove' || kind === 'replace');
   const starting = new Set(steps.flatMap((step) => (step.kind === 'start' ? [step.guest] : [])));
   for (const guest of guests) {
     if (!isFirst || !starting.has(guest.fullName) || !asksPlacement(guest.spec)) continue;
-    plans.set(guest.fullName, await guestPlan(guest));
+    plans.set(guest.fullName, await guestPlan(guest, [...plans.values()]));
   }
-  return async (guest) => plans.get(guest.fullName) ?? (await guestPlan(guest));
+  return async (guest) => plans.get(guest.fullName) ?? (await guestPlan(guest, []));
 }
 
 /**

@@ -1,10 +1,9 @@
 /** From the networks of a cluster's spec to the plan of its fabric, and to its guests' interfaces. Pure. */
 
-import { isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
 import type { Locate, LocatedDocument } from '../document.ts';
 import { LodgeError, retold } from '../errors.ts';
 import type {
-  CapturePlan,
   DhcpPlan,
   FabricPlan,
   NetworkPlan,
@@ -24,10 +23,11 @@ import {
 } from './address.ts';
 import type { AsGraph } from './as-graph.ts';
 import { bridgeOf, checkBridged, tapOf } from './bridges.ts';
+import { captureOf } from './captures.ts';
 import type { SpecifiedGuest } from './guest-specs.ts';
 import { type Member, type NetworkMembers, planMembers } from './members.ts';
 import { memberShapes, switchLinkShapes } from './shapes.ts';
-import { type CaptureSpec, type ClusterSpec, clusterSpecSchema, type NetworkSpec } from './spec.ts';
+import { type ClusterSpec, clusterSpecSchema, type NetworkSpec } from './spec.ts';
 import { buildGraph, type Graph, partsOf } from './topology.ts';
 
 export interface NetworksInput {
@@ -41,6 +41,8 @@ export interface NetworksInput {
   guestsDir: string;
   /** What directories of captures are relative to. */
   cwd: string;
+  /** The job of Slurm that it is in. */
+  job?: string;
 }
 
 export interface PlannedNetworks {
@@ -155,6 +157,7 @@ function planNetwork(
   const bridge = bridgeOf(input, network, spec);
   const graph = graphOf(input, network, spec, members, locate);
   const isLan = graph.links.length === 0 && graph.switches.length === 1;
+  const owner = { cluster: input.name, ...(input.job === undefined ? {} : { job: input.job }) };
   const ports = members.map((member, i): PortPlan => {
     const own = interfaces.get(member.guest)!;
     const plan: InterfacePlan = {
@@ -173,7 +176,7 @@ function planNetwork(
       interfaceSocket(own.length),
     );
     own.push(plan);
-    const capture = captureOf(member.spec.capture ?? spec.capture, input.cwd);
+    const capture = captureOf(member.spec.capture ?? spec.capture, input.cwd, owner);
     return {
       link: {
         name: `${network}/${member.guest}`,
@@ -295,21 +298,6 @@ function switchIndex(name: string, { switches }: Graph, where: string): number {
         ? `switches: ${switches.slice(0, 10).join(', ')}${switches.length > 10 ? '…' : ''}`
         : `did you mean '${near}'?`,
   });
-}
-
-const defaultCaptureBytes = 64 * 2 ** 20;
-const wholeFrame = 65_549;
-
-export function captureOf(spec: CaptureSpec | undefined, cwd: string): CapturePlan | undefined {
-  if (spec === undefined || spec === false) return undefined;
-  const { directory = '.', files = 1, filter, ...sizes } = spec === true ? {} : spec;
-  return {
-    directory: isAbsolute(directory) ? directory : join(cwd, directory),
-    snapLengthBytes: sizes['snap-length'] ?? wholeFrame,
-    files,
-    fileBytes: sizes['file-size'] ?? defaultCaptureBytes,
-    ...(filter === undefined ? {} : { filter }),
-  };
 }
 
 /** A guest may be named as a link between switches is. */

@@ -123,6 +123,8 @@ export interface OutlineInput {
   asGraphs: ReadonlyMap<string, AsGraph>;
   guestsDir: string;
   cwd: string;
+  /** The job of Slurm that it is in. */
+  job?: string;
   /** What `~` stands for in the spec, but in what guests do with it themselves. */
   home: string;
 }

@@ -25,20 +25,33 @@ export interface MemoryNeed {
   neededBytes: number;
 }
 
-/** Guests of one kind and size together, as in `4 kvm of 8.1G`; the largest sums first. */
-export function memorySum(guests: readonly MemoryNeed[]): string {
-  const groups = new Map<string, { count: number; accelerator: Accelerator; bytes: number }>();
-  for (const { accelerator, neededBytes: bytes } of guests) {
-    const key = `${accelerator} ${bytes}`;
-    const group = groups.get(key) ?? { count: 0, accelerator, bytes };
+/** What one guest needs of something, in bytes or pages. */
+export interface Amount {
+  kind: Accelerator;
+  amount: number;
+}
+
+/** Guests of one kind and size together, as in `4 kvm of 8.1G + 2 uml of 1G = 34G`; the largest sums first. */
+export function sumOfKinds(amounts: readonly Amount[], told: (amount: number) => string): string {
+  const groups = new Map<string, Amount & { count: number }>();
+  for (const { kind, amount } of amounts) {
+    const key = `${kind} ${amount}`;
+    const group = groups.get(key) ?? { count: 0, kind, amount };
     group.count++;
     groups.set(key, group);
   }
   const parts = [...groups.values()]
-    .sort((a, b) => b.count * b.bytes - a.count * a.bytes)
-    .map(({ count, accelerator, bytes }) => `${count} ${accelerator} of ${formatSize(bytes)}`);
+    .sort((a, b) => b.count * b.amount - a.count * a.amount)
+    .map(({ count, kind, amount }) => `${count} ${kind} of ${told(amount)}`);
   const shown = parts.length > 6 ? [...parts.slice(0, 5), `${parts.length - 5} other kinds`] : parts;
-  return `${shown.join(' + ')} = ${formatSize(totalBytes(guests))}`;
+  return `${shown.join(' + ')} = ${told(amounts.reduce((sum, { amount }) => sum + amount, 0))}`;
+}
+
+export function memorySum(guests: readonly MemoryNeed[]): string {
+  return sumOfKinds(
+    guests.map(({ accelerator, neededBytes: amount }) => ({ kind: accelerator, amount })),
+    formatSize,
+  );
 }
 
 export function totalBytes(guests: readonly MemoryNeed[]): number {

@@ -4,9 +4,10 @@
  */
 
 import * as z from 'zod';
+import { leastFileBytes, mostFiles } from '../fabric/capture/capture.ts';
 import { guestName, guestSpecSchema, issueOf, size, time, unit } from '../guest/spec.ts';
 import { expandHostList } from '../host-list.ts';
-import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage } from '../units.ts';
+import { formatSize, parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage } from '../units.ts';
 import { parseMac, parseSubnet } from './address.ts';
 import { parseRoute } from './routes.ts';
 import { parseTopology } from './topology-text.ts';
@@ -92,7 +93,7 @@ const capture = z.union([
       .string()
       .min(1)
       .optional()
-      .describe('Where the files are put; by default the working directory.'),
+      .describe("Where the cluster's own directory of captures is made; by default the working directory."),
     'snap-length': z
       .int()
       .min(14)
@@ -102,10 +103,13 @@ const capture = z.union([
     files: z
       .int()
       .min(1)
-      .max(10_000)
+      .max(mostFiles)
       .optional()
       .describe('More than one makes a ring: the oldest is replaced.'),
-    'file-size': size.optional().describe('Size of one file; 64M by default.'),
+    'file-size': size
+      .refine((bytes) => bytes >= leastFileBytes, { error: `must be at least ${formatSize(leastFileBytes)}` })
+      .optional()
+      .describe('Size of one file; 64M by default.'),
     filter: z.string().min(1).optional().describe('Expression of pcap-filter(7); all frames without.'),
   }),
 ]);

@@ -24,7 +24,7 @@ export interface Shape {
 }
 
 export interface CapturePlan {
-  /** Files `LINK.pcapng` (and `LINK.1.pcapng` … where `files` > 1) in this directory of the host. */
+  /** Files `LINK.pcapng` (and `LINK.1.pcapng` … where `files` > 1) in this directory of the host, the cluster's own. */
   directory: string;
   /** Bytes kept of each frame. */
   snapLengthBytes: number;

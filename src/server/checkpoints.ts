@@ -11,9 +11,8 @@ import {
   readCheckpoint,
   readSecret,
 } from '../cluster/checkpoint/files.ts';
-import type { HostNames } from '../cluster/checkpoint/hosts.ts';
 import { requireImages } from '../cluster/checkpoint/images.ts';
-import { planRestore, type RestorePlan } from '../cluster/checkpoint/plan.ts';
+import { planRestore, type RestoreJob, type RestorePlan } from '../cluster/checkpoint/plan.ts';
 import { goOnAfterDeath, type TakeInput, type Taken, takeCheckpoint } from '../cluster/checkpoint/take.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
 import {
@@ -135,20 +134,20 @@ export async function restoreCluster(
 
 /**
  * What goes on on this host of what was saved.
- * @param hosts of a host's part: see {@link planRestore}
+ * @param job that it goes on in: see {@link planRestore}
  * @throws LodgeError `image-not-found` when what guests run from is not there any more
  */
 export async function whatToRestore(
   checkpoint: Checkpoint,
   name: string,
-  hosts?: HostNames,
+  job?: RestoreJob,
 ): Promise<RestorePlan> {
   const store = openStore();
   const newId = (): string => randomBytes(8).toString('hex');
   const objectPath = (id: string): string => store.objectPath(id);
   const plan = planRestore({
     ...{ checkpoint, name, guestDir, objectPath, newId },
-    ...(hosts === undefined ? {} : { hosts }),
+    ...(job === undefined ? {} : { job }),
   });
   await requireImagesHere(plan.guests, checkpoint.objects, store);
   return plan;

@@ -67,8 +67,9 @@ export async function answerCluster(
       break;
     case 'ask': {
       const { kind, ask } = questionOf(await readJson(request));
+      const text = answerText(await fabrics.ask(name, kind, ask));
       response.writeHead(200, { 'content-type': 'application/json' });
-      response.end(answerText(await fabrics.ask(name, kind, ask)));
+      response.end(text);
       return true;
     }
     case 'events':

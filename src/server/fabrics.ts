@@ -105,8 +105,15 @@ export class Fabrics {
       if (plan === undefined) throw noCluster(name);
       const running = this.#running.get(name);
       if (running === undefined) {
+        const isFirst = !hasFabric(name);
         writeFabricPlan(plan);
-        await this.#fabric(name);
+        try {
+          await this.#fabric(name);
+        } catch (error) {
+          // What never began is not begun again by whoever asks for it.
+          if (isFirst) await this.#end(name);
+          throw error;
+        }
         return { added: plan.networks.flatMap(linkNames), removed: [], changed: [] };
       }
       const fabric = await running;

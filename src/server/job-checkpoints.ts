@@ -47,6 +47,8 @@ export type PartRequest =
   | {
       op: 'restore';
       dir: string;
+      /** The job that it goes on in. */
+      job: string;
       /** The host whose part it takes, of a checkpoint over several. */
       saved?: string;
       /** All hosts of the checkpoint, and those that they are now. */
@@ -104,14 +106,14 @@ async function saveHostPart(
 
 async function restoreHostPart(
   name: string,
-  { dir, saved, hosts, cluster }: PartRequest & { op: 'restore' },
+  { dir, job, saved, hosts, cluster }: PartRequest & { op: 'restore' },
   context: CheckpointContext,
   { meet, onProgress }: PartSession,
 ): Promise<null> {
   requireFreeName(name, dir);
   const checkpoint = readCheckpoint(dir, saved);
   const names = new Map(hosts);
-  const plan = await whatToRestore(checkpoint, name, names);
+  const plan = await whatToRestore(checkpoint, name, { id: job, hosts: names });
   const { digest } = cluster.fabric;
   await goOnFrom(
     {

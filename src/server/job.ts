@@ -337,8 +337,10 @@ async function textOn(
       },
     );
   }
-  throw new LodgeError(error.code, error.message, {
-    where: error.where === undefined ? host.name : `${host.name}: ${error.where}`,
+  // A place in a file that was read here is one here.
+  const isHere = error.where !== undefined && /:\d+:\d+$/.test(error.where);
+  throw new LodgeError(error.code, isHere ? `on ${host.name}: ${error.message}` : error.message, {
+    where: isHere ? error.where! : error.where === undefined ? host.name : `${host.name}: ${error.where}`,
     ...(error.fix === undefined ? {} : { fix: error.fix }),
     ...(error.detail === undefined ? {} : { detail: error.detail }),
   });

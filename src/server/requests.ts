@@ -115,6 +115,7 @@ const partRequest: z.ZodType<PartRequest> = z.discriminatedUnion('op', [
   z.strictObject({
     op: z.literal('restore'),
     dir: absolutePath,
+    job: z.string().regex(/^\d{1,15}$/, { error: 'must be the number of a job' }),
     saved: hostName.exactOptional(),
     hosts: z.array(z.tuple([hostName, hostName])),
     // As the verb that asks has made it of the checkpoint.

@@ -128,7 +128,7 @@ describe('a part that goes on on another host', () => {
     for (const name of ['lab', 'fork']) {
       const hostOfGuest = new Map(Object.entries(saved).map(([one, host]) => [one, names.get(host)!]));
       const expected = clusterOnHost(
-        movedCluster(whole, name, (one) => `/x/${one}`),
+        movedCluster(whole, name, (one) => `/x/${one}`, '4711'),
         hostOfGuest,
         {
           host: 'n09',
@@ -148,7 +148,7 @@ describe('a part that goes on on another host', () => {
         guestDir: (one) => `/tmp/new/guests/${one}`,
         objectPath: (id) => `/store/objects/${id}`,
         newId: () => '0123456789abcdef',
-        hosts: names,
+        job: { id: '4711', hosts: names },
       });
       expect({ ...fabric, digest: expected.fabric.digest }).toEqual(expected.fabric);
       expect(guests.map((one) => [one.name, one.savedState?.file])).toEqual([

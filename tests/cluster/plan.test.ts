@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { captureOf } from '../../src/cluster/captures.ts';
 import { movedCluster } from '../../src/cluster/checkpoint/plan.ts';
 import { hostfileText, hostsText, planGuestFiles } from '../../src/cluster/guest-files.ts';
-import { clusterNameOf, readClusterSpec } from '../../src/cluster/plan.ts';
+import { type ClusterPlan, clusterNameOf, readClusterSpec } from '../../src/cluster/plan.ts';
 import { checkClusterMemory } from '../../src/cluster/resources.ts';
 import type { PortPlan } from '../../src/fabric/plan.ts';
 import { cluster, faultOf, outline } from './sample.ts';
@@ -99,7 +100,7 @@ describe('the links of a cluster', () => {
     expect(port(lab, 'wan/n001').link).toMatchObject({
       out: { delayMs: 20, loss: 0.001 },
       in: {},
-      capture: { directory: '/home/u', files: 1 },
+      capture: { directory: '/home/u/lab', files: 1 },
     });
   });
   it('may be told per direction, and what is 0 is taken away', () => {
@@ -378,6 +379,30 @@ describe('the end of its job', () => {
     const plan = cluster('name: lab\nguests: {v1: }\non-end: {checkpoint: saved}\n');
     expect(movedCluster(plan, 'lab', (name) => `/x/${name}`).onEnd).toEqual(plan.onEnd);
     expect(movedCluster(plan, 'fork', (name) => `/x/${name}`)).not.toHaveProperty('onEnd');
+  });
+});
+
+describe('captures', () => {
+  const keys = 'guests: {v1: }\nfabric: {lan: {members: {v1: {capture: {directory: KEPT}}}}}\n';
+  const directoriesOf = ({ fabric }: ClusterPlan) =>
+    fabric.networks.flatMap(({ ports }) => ports.map(({ link }) => link.capture?.directory));
+
+  it('of two clusters into one directory have files of their own', () => {
+    const [one, other] = ['lab', 'other'].map((name) => cluster(`name: ${name}\n${keys}`));
+    expect(directoriesOf(one!)).toEqual(['/home/u/KEPT/lab']);
+    expect(directoriesOf(other!)).toEqual(['/home/u/KEPT/other']);
+  });
+
+  it('go on beside those of the cluster that was saved', () => {
+    const plan = cluster(`name: lab\n${keys.replace('KEPT', '/kept')}`);
+    const moved = (name: string, job?: string) => movedCluster(plan, name, (guest) => `/x/${guest}`, job);
+    expect(directoriesOf(moved('lab'))).toEqual(['/kept/lab']);
+    expect(directoriesOf(moved('lab-2'))).toEqual(['/kept/lab-2']);
+    expect(directoriesOf(moved('lab', '4711'))).toEqual(['/kept/lab.4711']);
+  });
+
+  it('of each job of Slurm have files of their own', () => {
+    expect(captureOf(true, '/home/u', { cluster: 'lab', job: '4711' })?.directory).toBe('/home/u/lab.4711');
   });
 });
 

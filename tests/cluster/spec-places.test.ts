@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readAsGraphs } from '../../src/cluster/look.ts';
-import { placedFault } from '../../src/cluster/placed-fault.ts';
+import { guestAt, placedFault, placesOf } from '../../src/cluster/placed-fault.ts';
 import { readClusterSpec } from '../../src/cluster/plan.ts';
 import { LodgeError } from '../../src/errors.ts';
 import { planLayout } from '../../src/guest/layout.ts';
@@ -56,6 +56,16 @@ describe('shapes that contradict themselves', () => {
   it('are told at what was said of fewer links, and where the other is', () => {
     const text = lan('    delay: 5ms\n    jitter: 2ms\n', 'delay: 1ms');
     expect(expectAt(text, '1ms', 'the jitter').detail).toBe('the jitter: lab.yaml:6:13');
+  });
+});
+
+describe('captures that cannot be', () => {
+  it('are told at their keys', () => {
+    const captured = (keys: string): string =>
+      `guests: {v1: }\nfabric:\n  lan: {members: {v1: {capture: {${keys}}}}}\n`;
+    expectAt(captured('files: 1001'), '1001', /must be 1000 or less/);
+    expectAt(captured('file-size: 255K'), '255K', /must be at least 256K/);
+    expect(() => outline(captured('files: 1000, file-size: 256K'))).not.toThrow();
   });
 });
 
@@ -132,6 +142,19 @@ describe('what cannot be had for a guest', () => {
     const listed = 'guests:\n  v1:\n    volumes:\n      - /a:/b\n      - /c:/dev\n';
     const fault = new LodgeError('share-unusable', 'no', { asked: ['volumes', 1] });
     expect(placedFault(fault, outline(listed).guests[0]!)).toMatchObject({ where: 'lab.yaml:5:9' });
+  });
+  it('is told there by a host that has only the places', () => {
+    const listed =
+      'defaults: {pin: true}\nguests:\n  v1:\n    pages: 2M\n    volumes:\n      - /a:/b\n      - /c:/dev\n';
+    const places = JSON.parse(JSON.stringify(placesOf(outline(listed).guests))) as ReturnType<
+      typeof placesOf
+    >;
+    const [own] = outline(listed).guests;
+    for (const path of [['pages'], ['pin'], ['volumes', 1], ['volumes', 0], ['volumes'], ['cpus'], []]) {
+      const error = new LodgeError('placement-unmet', 'no', { asked: path });
+      expect(placedFault(error, guestAt(places, 'v1'))).toEqual(placedFault(error, own!));
+    }
+    expect(Object.keys(places.v1!.keys)).toHaveLength(5);
   });
   it('on the host, is told at the key that asked for it', () => {
     const pinned = 'guests:\n  v1:\n    cpus: 16\n    pin: true\n    pages: 2M\n';

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../src/random.ts';
-import { type RunResult, Runtime, until } from './lodge.ts';
+import { type RunResult, Runtime, run, until } from './lodge.ts';
 
 const seed = Number(process.env.LODGE_KILL_SEED ?? Date.now() % 2 ** 31);
 
@@ -267,6 +267,45 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
     );
     expect(new Set(found).size).toBe(2);
     await here.done(['down', 'pinned']);
+  });
+
+  it('whose fabric cannot begin is told why, and is not there', async () => {
+    write('taken', 'no directory\n');
+    const file = write(
+      'taken.yaml',
+      'guests: {n1: {accelerator: netns}}\nfabric: {lan: {members: [n1], capture: {directory: taken}}}\n',
+    );
+    const { code, stderr } = await here.lodge(['up', file]);
+    expect([code, stderr]).toEqual([125, expect.stringMatching(/taken\/taken.*\[host-io\]/)]);
+    expect(here.files()).toEqual([]);
+  });
+
+  it('captures beside another cluster into one directory, each into files of its own', async () => {
+    const spec =
+      'defaults: {accelerator: netns}\nguests: {"n[1-2]": }\nfabric: {lan: {members: ["n[1-2]"], capture: true}}\n';
+    for (const name of ['one', 'two']) await here.done(['up', write(`${name}.yaml`, spec)]);
+    expect((await ping('one.n1', 'n2')).code).toBe(0);
+    const started = await here.done(['fabric', 'capture', 'start', '--cluster', 'two', 'lan/n1']);
+    expect(started).toBe(`${join(here.work, 'two/lan/n1.pcapng')}\n`);
+    for (const name of ['one', 'two']) await here.done(['down', name]);
+    const echoes = async (name: string): Promise<string[]> => {
+      const file = join(here.work, name, 'lan/n1.pcapng');
+      const { code, stdout, stderr } = await run([
+        'tshark',
+        '-r',
+        file,
+        '-Y',
+        'icmp',
+        '-T',
+        'fields',
+        '-e',
+        'icmp.type',
+      ]);
+      expect(code, stderr).toBe(0);
+      return stdout.toString().split('\n').filter(Boolean);
+    };
+    expect(await echoes('one')).toEqual(['8', '0']);
+    expect(await echoes('two')).toEqual([]);
   });
 
   it('has guests that fail, and the others run', async () => {

@@ -1,5 +1,6 @@
 /** Guests inside allocations of a real Slurm: clusters over its hosts, guests in steps, and that nothing is left. */
 
+import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { seededRandom } from '../../src/random.ts';
@@ -225,6 +226,19 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
     expect(small.code).toBe(125);
     expect(small.stderr).toContain('[allocation-too-small]');
     expect(small.stderr).toMatch(/hosts: n\[01-02\], 800M \+ 800M = 1\.6G/);
+    const few = `n[1-${availableParallelism() + 1}]`;
+    await write(
+      'alice',
+      'pinned.yaml',
+      `guests:\n  ${few}:\n    accelerator: netns\n    image: host\n    pin: true\n`,
+    );
+    const pinned = await ground.run('salloc -Q -N1 lodge up pinned.yaml');
+    expect([pinned.code, pinned.stderr]).toEqual([
+      125,
+      expect.stringMatching(
+        /^lodge: pinned\.yaml:5:10: on n0\d: 'pin' of guest 'n\d+': .*\[placement-unmet\]/m,
+      ),
+    ]);
     const ended = await ground.run('SLURM_JOB_ID=999999 SLURM_JOB_NODELIST=n01 lodge up net.yaml');
     expect(ended.stderr).toContain('[no-allocation]');
     const step = await ground.run('srun -N1 lodge up net.yaml');

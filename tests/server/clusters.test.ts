@@ -42,7 +42,10 @@ describe('the API of clusters', () => {
       asked.push(['change', name, change]);
       if (name === 'none') throw new LodgeError('no-such-cluster', 'there is none');
     },
-    ask: async () => matrix,
+    ask: async (name: string) => {
+      if (name === 'none') throw new LodgeError('no-such-cluster', 'there is none');
+      return matrix;
+    },
     joinHosts: async (name: string, hosts: unknown) => {
       asked.push(['hosts', name, hosts]);
       return { port: 40123 };
@@ -135,6 +138,11 @@ describe('the API of clusters', () => {
   });
 
   it('answers with what the fabric says, typed arrays and all', async () => {
+    const refused = await post('/v1/clusters/none/ask', { kind: 'matrix', ask: {} });
+    expect([refused.status, JSON.parse(refused.text)]).toEqual([
+      422,
+      { code: 'no-such-cluster', message: 'there is none' },
+    ]);
     const { status, text } = await post('/v1/clusters/lab/ask', { kind: 'matrix', ask: {} });
     expect(status).toBe(200);
     expect(parseAnswer('matrix', text)).toEqual(matrix);

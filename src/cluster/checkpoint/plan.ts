@@ -1,10 +1,11 @@
 /** What can be saved of a cluster, and how one goes on from what was saved. Pure. */
 
 import { LodgeError } from '../../errors.ts';
-import type { FabricPlan } from '../../fabric/plan.ts';
+import type { FabricPlan, LinkPlan } from '../../fabric/plan.ts';
 import type { GuestPlan } from '../../guest/plan.ts';
 import { restoredPlan, savingRefusal } from '../../guest/saved.ts';
 import { foldHostList } from '../../host-list.ts';
+import { movedCapture } from '../captures.ts';
 import { nameTrunk } from '../hosts.ts';
 import { fullNameOf } from '../networks.ts';
 import type { ClusterPlan } from '../plan.ts';
@@ -35,6 +36,11 @@ export interface RestorePlan {
   guests: GuestPlan[];
 }
 
+export interface RestoreJob {
+  id: string;
+  hosts: HostNames;
+}
+
 export interface RestoreInput {
   checkpoint: Checkpoint;
   /** Of the cluster that is to be; another one than the saved one's for a fork. */
@@ -43,8 +49,8 @@ export interface RestoreInput {
   /** Where the store has its objects. */
   objectPath: (id: string) => string;
   newId: () => string;
-  /** Of a host's part: which host now has the part of each that was saved. */
-  hosts?: HostNames;
+  /** In a job of Slurm: which one, and which host now has the part of each that was saved. */
+  job?: RestoreJob;
 }
 
 /** The cluster that goes on: the same machines and links, under its name. */
@@ -54,7 +60,7 @@ export function planRestore({
   guestDir,
   objectPath,
   newId,
-  hosts,
+  job,
 }: RestoreInput): RestorePlan {
   const { cluster, dir, states } = checkpoint;
   const guests = Object.entries(checkpoint.guests).map(([guest, saved]): GuestPlan => {
@@ -70,17 +76,21 @@ export function planRestore({
     return plan.cluster === undefined ? plan : { ...plan, cluster: { ...plan.cluster, name } };
   });
   return {
-    cluster: movedCluster(cluster, name, guestDir),
-    fabric: movedFabric(checkpoint.fabric, name, guestDir, hosts),
+    cluster: movedCluster(cluster, name, guestDir, job?.id),
+    fabric: movedFabric(checkpoint.fabric, name, guestDir, job),
     guests,
   };
 }
 
-/** The same cluster under a name that may be another. */
+/**
+ * The same cluster under a name that may be another.
+ * @param job of Slurm that it will be in
+ */
 export function movedCluster(
   cluster: ClusterPlan,
   name: string,
   guestDir: (fullName: string) => string,
+  job?: string,
 ): ClusterPlan {
   const { onEnd, ...rest } = cluster;
   return {
@@ -89,7 +99,12 @@ export function movedCluster(
     ...(onEnd === undefined || name !== cluster.name ? {} : { onEnd }),
     name,
     guests: cluster.guests.map((guest) => ({ ...guest, fullName: fullNameOf(name, guest.name) })),
-    fabric: movedFabric(cluster.fabric, name, guestDir),
+    fabric: movedFabric(
+      cluster.fabric,
+      name,
+      guestDir,
+      job === undefined ? undefined : { id: job, hosts: new Map() },
+    ),
   };
 }
 
@@ -98,15 +113,23 @@ function movedFabric(
   fabric: FabricPlan,
   name: string,
   guestDir: (fullName: string) => string,
-  hosts: HostNames = new Map(),
+  job?: RestoreJob,
 ): FabricPlan {
+  const owner = { cluster: name, ...(job === undefined ? {} : { job: job.id }) };
+  const moved = <Of extends { link: LinkPlan }>(of: Of): Of => {
+    const { capture } = of.link;
+    if (capture === undefined) return of;
+    return { ...of, link: { ...of.link, capture: movedCapture(capture, owner) } };
+  };
   const renamed = (guest: string): string => fullNameOf(name, guest.slice(guest.indexOf('.') + 1));
   return {
     ...fabric,
     name,
     networks: fabric.networks.map((network) => ({
       ...network,
-      ports: network.ports.map((port) => {
+      links: network.links.map(moved),
+      ports: network.ports.map((saved) => {
+        const port = moved(saved);
         const { end, link } = port;
         if (end.kind === 'guest') {
           const file = end.socketPath.slice(end.socketPath.lastIndexOf('/') + 1);
@@ -114,7 +137,7 @@ function movedFabric(
           return { ...port, end: { ...end, guest, socketPath: `${guestDir(guest)}/${file}` } };
         }
         if (end.kind !== 'trunk') return port;
-        const host = hosts.get(end.host) ?? end.host;
+        const host = job?.hosts.get(end.host) ?? end.host;
         const members = end.members?.map((one) =>
           one.guest === undefined ? one : { ...one, guest: renamed(one.guest) },
         );

@@ -28,6 +28,7 @@ import {
 /** Longer snap lengths are those of whole frames: no frame is longer. */
 const longestSnapBytes = 65_553;
 export const leastFileBytes = 256 * 1024;
+export const mostFiles = 1000;
 const longestFilter = 4096;
 
 /** The newest file of a link's capture. */
@@ -176,8 +177,8 @@ function checkPlan({ snapLengthBytes, files, fileBytes, filter }: CapturePlan, l
       'give a whole number of bytes, at least 1',
     );
   }
-  if (!(Number.isInteger(files) && files >= 1 && files <= 1000)) {
-    refuse(`a ring of ${files} files cannot be`, 'give 1 to 1000 files');
+  if (!(Number.isInteger(files) && files >= 1 && files <= mostFiles)) {
+    refuse(`a ring of ${files} files cannot be`, `give 1 to ${mostFiles} files`);
   }
   if (!(fileBytes >= leastFileBytes)) {
     refuse(`files of ${fileBytes} bytes are too small`, `give each file at least ${leastFileBytes / 1024}K`);

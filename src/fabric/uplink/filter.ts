@@ -28,13 +28,14 @@ import {
   write32,
 } from '../ipv4.ts';
 import type { UplinkEnd } from '../plan.ts';
+import { Congestion } from './congestion.ts';
 import { Flows, firstPort, flowStates, mostFlows } from './flows.ts';
 import { compileRules, type Destinations, protocolNumbers } from './rules.ts';
 import { windowShiftOf } from './window-scale.ts';
 
 /** What becomes of a frame. The first are about all frames, those from `denied` on are reasons. */
 export const verdicts = [
-  /** Not for the uplink: a frame to another guest or to everybody. */
+  /** Not for the uplink: a frame to another guest or to everybody, or of TCP, nothing that is not known. */
   'ignored',
   /** Goes on, as it now lies in `bytes`. */
   'pass',
@@ -65,6 +66,7 @@ export interface UplinkFilterOptions {
 
 const ethernetBytes = 14;
 const ipBytes = 20;
+const tcpBytes = 20;
 /** MAC addresses between us and passt; nobody else sees them. */
 export const passtMac = '02:4c:ff:00:00:01';
 const insideMac = macBytes('02:4c:ff:00:00:02');
@@ -86,8 +88,6 @@ interface Published {
 
 /** So many callers of a published port are remembered. */
 const mostCallers = 4096;
-/** What the port of a guest takes at once is four times this: some connections have room beside each other. */
-const mostWindowBytes = 131_072;
 
 /** Below 2^53: 32 bits of address and 16 of port. */
 function endpointKey(address: number, port: number): number {
@@ -98,9 +98,12 @@ export class UplinkFilter {
   /** The frame after `pass` or `answer`: its first `length` bytes. */
   readonly bytes: Buffer;
   length = 0;
+  /** Of a frame to passt: it goes twice, see {@link Congestion.isTwice}. */
+  isTwice = false;
   readonly flows = new Flows();
   /** By flow: a guest's windows are told in units of 2 to the power of this many bytes. */
   readonly #windowShifts = new Uint8Array(mostFlows);
+  readonly #congestion: Congestion;
   readonly #destinations: Destinations;
   readonly #isHostAddress: (address: number) => boolean;
   readonly #gateway: number;
@@ -130,6 +133,7 @@ export class UplinkFilter {
       this.#published.set(port, known);
       this.#publishers.set(endpointKey(known.address, port), known);
     }
+    this.#congestion = new Congestion(mtuBytes - ipBytes - tcpBytes);
     this.#longestFrameBytes = ethernetBytes + mtuBytes;
     this.bytes = Buffer.alloc(this.#longestFrameBytes);
   }
@@ -141,6 +145,7 @@ export class UplinkFilter {
 
   /** Judges a frame of a guest. It is not written to. */
   outgoing(buffer: Buffer, offset: number, length: number, nowMs: number): Verdict {
+    this.isTwice = false;
     if (length < ethernetBytes) return 'malformed';
     const type = read16(buffer, offset + 12);
     if (type === etherTypeArp) return this.#answerArp(buffer, offset, length);
@@ -189,7 +194,7 @@ export class UplinkFilter {
       this.flows.touch(flow, nowMs);
       this.#follow(flow, flags, tcpSyn);
     }
-    if (protocol === protocolNumbers.tcp) this.#limitWindow(flow, flags);
+    if (protocol === protocolNumbers.tcp && !this.#limitWindow(flow, flags, nowMs)) return 'ignored';
     bytes.set(this.#passtMac, 0);
     bytes.set(insideMac, 6);
     this.#replaceAddress(26, this.#gateway);
@@ -215,7 +220,13 @@ export class UplinkFilter {
     const flow = flows.ofAnswer(protocol, outsidePort, read32(bytes, 26), port);
     if (flow < 0) return protocol === protocolNumbers.tcp ? this.#toPublished(outsidePort) : 'no-flow';
     flows.touch(flow, nowMs);
-    this.#follow(flow, protocol === protocolNumbers.tcp ? bytes[at + 13]! : 0, 0);
+    const flags = protocol === protocolNumbers.tcp ? bytes[at + 13]! : 0;
+    this.#follow(flow, flags, 0);
+    if (protocol === protocolNumbers.tcp && (flags & tcpRst) === 0) {
+      const seq = read32(bytes, at + 4);
+      const taken = this.#dataBytes() + ((flags & (tcpSyn | tcpFin)) === 0 ? 0 : 1);
+      if (!this.#congestion.sent(flow, seq, (seq + taken) >>> 0, nowMs)) return 'ignored';
+    }
     write16(bytes, 0, flows.guestMacHigh[flow]!);
     write32(bytes, 2, flows.guestMacLow[flow]!);
     bytes.set(this.#gatewayMac, 6);
@@ -260,18 +271,32 @@ export class UplinkFilter {
   }
 
   /**
-   * Says no larger window than the way to the guest has room for, in the guest's segment that lies in `bytes`. passt
-   * knows of no congestion: it sends as much as the window says, and after a loss all of that again.
+   * Says no larger window than the way to the guest has room for, in the guest's segment that lies in `bytes`.
+   * @returns false when passt is not to have it
    */
-  #limitWindow(flow: number, flags: number): void {
-    const shifts = this.#windowShifts;
-    if ((flags & tcpSyn) !== 0) shifts[flow] = windowShiftOf(this.bytes, this.#transport);
-    if ((flags & (tcpSyn | tcpAck | tcpRst)) !== tcpAck) return;
+  #limitWindow(flow: number, flags: number, nowMs: number): boolean {
+    const { bytes } = this;
     const at = this.#transport;
-    const window = read16(this.bytes, at + 14);
-    const told = Math.min(window, Math.max(1, mostWindowBytes >>> shifts[flow]!));
-    write16(this.bytes, at + 14, told);
+    if ((flags & tcpSyn) !== 0) {
+      this.#windowShifts[flow] = windowShiftOf(bytes, at);
+      this.#congestion.begin(flow);
+    }
+    if ((flags & (tcpSyn | tcpAck | tcpRst)) !== tcpAck) return true;
+    const shift = this.#windowShifts[flow]!;
+    const window = read16(bytes, at + 14);
+    const isBare = this.#dataBytes() === 0 && (flags & tcpFin) === 0;
+    const most = this.#congestion.acknowledged(flow, read32(bytes, at + 8), window << shift, isBare, nowMs);
+    if (most < 0) return false;
+    this.isTwice = this.#congestion.isTwice;
+    const told = Math.min(window, Math.max(1, most >>> shift));
+    write16(bytes, at + 14, told);
     this.#adjustTransport(at + 16, window, told);
+    return true;
+  }
+
+  /** Data of the TCP segment that lies in `bytes`. */
+  #dataBytes(): number {
+    return read16(this.bytes, 16) - ipBytes - (this.bytes[this.#transport + 12]! >>> 4) * 4;
   }
 
   /** Copies a frame with an IPv4 packet, checked, into `bytes`. @returns what is wrong with it, if anything */

@@ -165,13 +165,7 @@ export function openUplinkEnd(
       const verdict = filter.outgoing(buffer, offset, length, performance.now());
       count(verdict);
       if (verdict === 'answer') answerLater();
-      if (verdict !== 'pass') return true;
-      const at = writer?.reserve(4 + filter.length) ?? -1;
-      if (at < 0) return false;
-      pool.view.setUint32(at, filter.length);
-      filter.bytes.copy(pool.bytes, at + 4, 0, filter.length);
-      writer!.filled(4 + filter.length);
-      return true;
+      return verdict !== 'pass' || (give() && (!filter.isTwice || give()));
     },
     pause() {
       isPaused = true;
@@ -193,6 +187,16 @@ export function openUplinkEnd(
     },
     counts: () => Object.fromEntries(counts),
   };
+
+  /** Gives passt what lies in the filter. @returns false when it has no room */
+  function give(): boolean {
+    const at = writer?.reserve(4 + filter.length) ?? -1;
+    if (at < 0) return false;
+    pool.view.setUint32(at, filter.length);
+    filter.bytes.copy(pool.bytes, at + 4, 0, filter.length);
+    writer!.filled(4 + filter.length);
+    return true;
+  }
 
   /** Not from within `send`: the fabric is at work on the frame that is answered. */
   function answerLater(): void {
