@@ -3,7 +3,7 @@
  * a WebSocket as those of commands in guests do (`/v1/verb`, messages of api.ts). Only the doors of jobs have it.
  */
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import type { WebSocket } from 'ws';
 import { LodgeError } from '../errors.ts';
 import { signalNumbers } from '../process.ts';
@@ -20,6 +20,23 @@ const signalNames = new Map(
   Object.entries(signalNumbers).map(([name, number]) => [number, name as NodeJS.Signals]),
 );
 
+const running = new Set<ChildProcess>();
+let isOver = false;
+
+/** Kills all verbs that run here and takes no more: what they would still make on this host would stay. */
+export async function endVerbs(): Promise<void> {
+  isOver = true;
+  await Promise.all(
+    [...running].map(
+      (child) =>
+        new Promise<void>((resolve) => {
+          child.once('exit', () => resolve());
+          child.kill('SIGKILL');
+        }),
+    ),
+  );
+}
+
 /** Runs one verb for one client; when the client goes, it is ended. */
 export function serveVerb(client: WebSocket): void {
   let child: ReturnType<typeof begin> | undefined;
@@ -33,6 +50,7 @@ export function serveVerb(client: WebSocket): void {
       const message = execMessageOf(jsonOf(data.toString(), 'message'));
       if (message.type === 'exec') {
         if (child !== undefined) throw new LodgeError('usage', 'a verb runs already');
+        if (isOver) throw new LodgeError('host-agent', 'the job ends on this host');
         const { argv, cwd } = message.request;
         child = begin(client, argv, cwd, tell);
       } else if (message.type === 'end-input') child?.stdin.end();
@@ -57,6 +75,9 @@ function begin(
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   child.stdin.on('error', () => {});
+  // One that could not be started has no process, and ends by its error.
+  if (child.pid !== undefined) running.add(child);
+  child.once('exit', () => running.delete(child));
   for (const [stream, number] of [
     [child.stdout, 1],
     [child.stderr, 2],
