@@ -14,8 +14,9 @@ import {
 } from 'yaml';
 import type * as z from 'zod';
 import { readAtMost } from './bounded-file.ts';
-import { LodgeError, retold } from './errors.ts';
-import { faultOf, wordsOf } from './value-faults.ts';
+import { checkValue } from './check-value.ts';
+import { LodgeError } from './errors.ts';
+import type { Locate } from './value-faults.ts';
 import { yamlFault } from './yaml-faults.ts';
 
 /** What people write by hand is smaller; a device or a disk image named by mistake is not. */
@@ -152,46 +153,4 @@ function locator(
     }
     return part === 'key' ? (offsetOf(key) ?? offset) : offset;
   };
-}
-
-/** Turns a path in a value into what a person knows it by: a file position, a flag. */
-export type Locate = (path: readonly PropertyKey[], part?: 'key' | 'value') => string;
-
-/** How many faults are told at once: the first in full, the others in a line each. */
-const mostFaults = 10;
-
-/**
- * Checks a value against a schema.
- * @throws LodgeError for the first fault, the others in its detail
- */
-export function checkValue<S extends z.ZodType>(value: unknown, schema: S, locate: Locate): z.output<S> {
-  const result = schema.safeParse(value, { reportInput: true, error: wordsOf });
-  if (result.success) return result.data;
-  // A key that is not known explains more than a value: it may be where the right value went.
-  const isUnknownKey = ({ code }: z.core.$ZodIssue): boolean => code === 'unrecognized_keys';
-  const issues = result.error.issues
-    .flatMap(eachKey)
-    .toSorted((a, b) => Number(isUnknownKey(b)) - Number(isUnknownKey(a)));
-  // Some are found in two ways.
-  const faults = new Map(
-    issues
-      .map((issue) => faultOf(issue, schema, locate))
-      .map((fault) => [`${fault.where} ${fault.message}`, fault]),
-  );
-  const [first, ...others] = faults.values();
-  if (others.length === 0) throw first!;
-  const more = others.length - mostFaults;
-  throw retold(first!, {
-    detail: [
-      ...others
-        .slice(0, mostFaults)
-        .map(({ where, message, fix }) => `also ${where}: ${message}${fix === undefined ? '' : `; ${fix}`}`),
-      ...(more > 0 ? [`and ${more} more`] : []),
-    ].join('\n'),
-  });
-}
-
-/** Keys that are not known are one issue where they stand together, and a fault each. */
-function eachKey(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
-  return issue.code === 'unrecognized_keys' ? issue.keys.map((key) => ({ ...issue, keys: [key] })) : [issue];
 }

@@ -1,10 +1,12 @@
 /** What is wrong with a value, from what the schema language finds to errors in lodge's words. */
 
 import type * as z from 'zod';
-import type { Locate } from './document.ts';
 import { LodgeError } from './errors.ts';
 import { nearest } from './nearest.ts';
 import { quoted } from './printable.ts';
+
+/** Turns a path in a value into what a person knows it by: a file position, a flag. */
+export type Locate = (path: readonly PropertyKey[], part?: 'key' | 'value') => string;
 
 /**
  * The words for what is found where a schema has none of its own. Empty for what tells its fault within: unions by

@@ -17,7 +17,6 @@ import type { Store } from '../image/store.ts';
 import { signalNumbers } from '../process.ts';
 import { openOwnerSocket } from '../server/owner-socket.ts';
 import { type CommandFlags, requestOf } from './command-flags.ts';
-import { showConsole } from './console.ts';
 import { interruptible } from './interruptible.ts';
 import type { Progress } from './progress.ts';
 import { dieOf, joinCommand } from './stdio.ts';
@@ -133,6 +132,7 @@ function showLogged(dir: string): void {
 
 /** Shows the console of a guest without an agent until it ends. */
 async function watchForeign(guest: RunningGuest): Promise<number> {
+  const { showConsole } = await import('./console.ts');
   const { dir, driver } = guest.plan;
   let requests = 0;
   let isLeft = false;

@@ -4,11 +4,11 @@
  */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { Locate } from '../document.ts';
 import { LodgeError, retold } from '../errors.ts';
 import { type KeyWords, type SpecPath, spellFix } from '../fix.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import { shellWord } from '../shell-words.ts';
+import type { Locate } from '../value-faults.ts';
 
 export interface SpecFlags {
   spec?: string;
@@ -103,13 +103,14 @@ export async function specOfFlags(
   hasCommand: boolean,
   share: Pick<SpecFlags, 'cpus' | 'memory'> = {},
 ): Promise<AskedByFlags> {
-  const [{ guestSpecSchema }, { checkValue, parseLocatedYaml, readDocument }] = await Promise.all([
+  const [{ guestSpecSchema }, { checkValue }] = await Promise.all([
     import('../guest/spec.ts'),
-    import('../document.ts'),
+    import('../check-value.ts'),
   ]);
   let fromFile: Record<string, unknown> = {};
   let locate: Locate | undefined;
   if (flags.spec !== undefined) {
+    const { parseLocatedYaml, readDocument } = await import('../document.ts');
     const text = readDocument(flags.spec, `--spec ${flags.spec}`);
     // Checked by itself first, so that a fault in the file is told with its line.
     const document = parseLocatedYaml(text, guestSpecSchema, flags.spec);

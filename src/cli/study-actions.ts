@@ -2,7 +2,8 @@
 
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { checkValue, parseLocatedYaml, readDocument } from '../document.ts';
+import { checkValue } from '../check-value.ts';
+import { parseLocatedYaml, readDocument } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { sweep } from '../guest/sweep.ts';
 import { openStore, type Store } from '../image/store.ts';

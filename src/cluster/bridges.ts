@@ -1,8 +1,8 @@
 /** Networks that are bridges of the kernel: what these cannot be asked for, and the names of their devices. Pure. */
 
-import type { Locate } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import type { BridgePlan } from '../fabric/plan.ts';
+import type { Locate } from '../value-faults.ts';
 import { digestOf } from './canonical.ts';
 import type { Member } from './members.ts';
 import type { NetworkSpec } from './spec.ts';

@@ -1,10 +1,12 @@
 /** The guests of a cluster and their specs: ranges expanded, defaults and roles inherited. Pure. */
 
-import { checkValue, type Locate, type LocatedDocument } from '../document.ts';
+import { checkValue } from '../check-value.ts';
+import type { LocatedDocument } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { type GuestSpec, guestNamePattern, guestSpecSchema } from '../guest/spec.ts';
 import { expandHostList, foldHostList, mostNames } from '../host-list.ts';
 import { nearest } from '../nearest.ts';
+import type { Locate } from '../value-faults.ts';
 import type { RouteSpec } from './routes.ts';
 import { type ClusterSpec, networkKeysSchema } from './spec.ts';
 

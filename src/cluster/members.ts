@@ -1,8 +1,8 @@
 /** Who is in a network, with what address: ranges expanded, addresses given and checked. Pure. */
 
-import type { Locate } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { expandHostList } from '../host-list.ts';
+import type { Locate } from '../value-faults.ts';
 import {
   formatAddress,
   formatPrefix,

@@ -1,7 +1,7 @@
 /** From the networks of a cluster's spec to the plan of its fabric, and to its guests' interfaces. Pure. */
 
 import { join } from 'node:path';
-import type { Locate, LocatedDocument } from '../document.ts';
+import type { LocatedDocument } from '../document.ts';
 import { LodgeError, retold } from '../errors.ts';
 import type {
   DhcpPlan,
@@ -13,6 +13,7 @@ import type {
 } from '../fabric/plan.ts';
 import { type InterfacePlan, interfaceSocket } from '../guest/interface.ts';
 import { nearest } from '../nearest.ts';
+import type { Locate } from '../value-faults.ts';
 import {
   defaultSubnet,
   formatAddress,

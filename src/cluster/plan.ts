@@ -5,7 +5,7 @@
  */
 
 import { basename, resolve } from 'node:path';
-import { type Locate, type LocatedDocument, parseLocatedYaml } from '../document.ts';
+import { type LocatedDocument, parseLocatedYaml } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
@@ -14,6 +14,7 @@ import { bridgeRefusal } from '../guest/planner.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import { expandHome } from '../guest/volumes.ts';
 import type { Accelerator } from '../machine/accelerators.ts';
+import type { Locate } from '../value-faults.ts';
 import type { AsGraph } from './as-graph.ts';
 import { digestOf } from './canonical.ts';
 import { type SpecifiedGuest, specifyGuests } from './guest-specs.ts';

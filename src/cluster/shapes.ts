@@ -1,9 +1,9 @@
 /** From the shapes that people write to those of links, per direction. Pure. */
 
-import type { Locate } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import type { Shape } from '../fabric/plan.ts';
 import { formatBandwidth, formatDelay, formatPercentage } from '../units.ts';
+import type { Locate } from '../value-faults.ts';
 import type { MemberSpec, ShapeSpec } from './spec.ts';
 
 export interface LinkShapes {

@@ -1,9 +1,9 @@
 /** The shapes of what clients of the API send, checked: a mistake in a request is told as one, with the key it is in. */
 
 import * as z from 'zod';
+import { checkValue } from '../check-value.ts';
 import { type ClusterEvent, eventKinds } from '../cluster/events.ts';
 import type { FabricChange } from '../cluster/fabric-change.ts';
-import { checkValue } from '../document.ts';
 import type { ClusterHosts } from '../fabric/control.ts';
 import { fullName } from '../guest/spec.ts';
 import type {

@@ -1,7 +1,7 @@
 /** Plans of guests with interfaces, and of guests that are namespaces of the host. */
 
 import { describe, expect, it } from 'vitest';
-import { checkValue } from '../../src/document.ts';
+import { checkValue } from '../../src/check-value.ts';
 import { LodgeError } from '../../src/errors.ts';
 import type { Membership } from '../../src/guest/interface.ts';
 import { channelAddress, type GuestPlan } from '../../src/guest/plan.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checkValue } from '../../src/document.ts';
+import { checkValue } from '../../src/check-value.ts';
 import { LodgeError } from '../../src/errors.ts';
 import { type PlanInput, planGuest } from '../../src/guest/planner.ts';
 import { type GuestSpecInput, guestSpecSchema } from '../../src/guest/spec.ts';

@@ -7,7 +7,7 @@ import { copyFileSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkValue } from '../../src/document.ts';
+import { checkValue } from '../../src/check-value.ts';
 import { interfaceSocket, type Membership } from '../../src/guest/interface.ts';
 import type { GuestPlan } from '../../src/guest/plan.ts';
 import { resolveGuest } from '../../src/guest/resolve.ts';

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkValue } from '../../src/document.ts';
+import { checkValue } from '../../src/check-value.ts';
 import type { Step } from '../../src/guest/channel/channel.ts';
 import { type GuestPlan, guestFiles, type StateSum } from '../../src/guest/plan.ts';
 import { resolveGuest } from '../../src/guest/resolve.ts';

@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
-import { checkValue, parseYaml, readDocument } from '../../document.ts';
+import { checkValue } from '../../check-value.ts';
+import { parseYaml, readDocument } from '../../document.ts';
 import { LodgeError } from '../../errors.ts';
 import { filesystems } from './pack.ts';
 
