@@ -34,6 +34,9 @@ function numbers(...values) {
   return bytes;
 }
 
+/** A guard against hanging: a boot under TCG is part of it. */
+const answerWithinMs = 120_000;
+
 /** Speaks over a connected socket: `ask` sends a frame and gives the payload of the next one of the type awaited. */
 export class Peer {
   #socket;
@@ -75,8 +78,15 @@ export class Peer {
   }
 
   #ask(type, session, payload, answer) {
-    return new Promise((resolve) => {
-      this.#waiting.push({ answer, resolve });
+    return new Promise((resolve, reject) => {
+      const overdue = setTimeout(() => {
+        reject(new Error(`no answer to a frame of type ${type} within ${answerWithinMs / 1000} s`));
+      }, answerWithinMs);
+      const done = (answered) => {
+        clearTimeout(overdue);
+        resolve(answered);
+      };
+      this.#waiting.push({ answer, resolve: done });
       this.#socket.write(frame(type, session, payload));
     });
   }
