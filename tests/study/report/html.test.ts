@@ -28,11 +28,20 @@ function expectSound(page: string): void {
 }
 
 const machines = ['paper', 'uml', 'tcg', 'native'] as const;
+
+/** Making one takes a second, and many tests read the same. */
+const pages = new Map<string, string>();
+function pageOf(machine: (typeof machines)[number]): string {
+  const page = pages.get(machine) ?? renderHtml(sampleStudy({ machine }));
+  pages.set(machine, page);
+  return page;
+}
+
 const withVerdictWords = /no overhead seen|✓|▲|not decided/;
 
 describe('the page of a study', () => {
   it.each(machines)('is sound and needs nothing from anywhere (%s)', (machine) => {
-    const page = renderHtml(sampleStudy({ machine }));
+    const page = pageOf(machine);
     expectSound(page);
     expect(page).not.toMatch(/<script|<link|<img|<iframe|\bsrc=|url\(|@import|https?:\/\/(?!www\.w3\.org)/);
     expect(page.match(/<h1>/g)).toHaveLength(1);
@@ -42,7 +51,7 @@ describe('the page of a study', () => {
   });
 
   it('has each message size of PingPong, guests beside native', () => {
-    const page = renderHtml(sampleStudy({ machine: 'paper' }));
+    const page = pageOf('paper');
     const words = wordsOf(page);
     const at = words.indexOf('Every message size');
     expect(at).toBeGreaterThan(0);
@@ -50,7 +59,7 @@ describe('the page of a study', () => {
     expect(words.slice(at)).toMatch(/Guest 4K\/4K, 2 cores 1 B [\d.]+ [\d.]+ [\d.]+ [\d.]+ [+−][\d.]+ % \[/);
     expect(words.slice(at)).toMatch(/ 4 MiB [\d.]+ [\d.]+ /);
     for (const machine of ['uml', 'tcg', 'native'] as const) {
-      expect(renderHtml(sampleStudy({ machine }))).not.toContain('Every message size');
+      expect(pageOf(machine)).not.toContain('Every message size');
     }
   });
 
@@ -60,7 +69,7 @@ describe('the page of a study', () => {
   });
 
   it('answers first, in sentences', () => {
-    const words = wordsOf(renderHtml(sampleStudy({ machine: 'paper' })));
+    const words = wordsOf(pageOf('paper'));
     expect(words).toMatch(
       /HPL in a guest under KVM: no overhead seen in any of 16 comparisons; the largest was \+?[\d.]+ %/,
     );
@@ -68,7 +77,7 @@ describe('the page of a study', () => {
       /MPIRandomAccess in a guest under KVM: .*overhead in \d+ of 16, from \+[\d.]+ % \[/,
     );
     expect(words.indexOf('HPL in a guest')).toBeLessThan(words.indexOf('Series'));
-    const uml = wordsOf(renderHtml(sampleStudy({ machine: 'uml' })));
+    const uml = wordsOf(pageOf('uml'));
     expect(uml).toMatch(
       /HPL in a user-mode Linux guest: no overhead seen \([+−]?[\d.]+ % \[[+−]?[\d.]+, [+−]?[\d.]+\]\)\./,
     );
@@ -118,13 +127,13 @@ describe('the page of a study', () => {
   });
 
   it('says at the top when there was no guest, and why', () => {
-    const words = wordsOf(renderHtml(sampleStudy({ machine: 'native' })));
+    const words = wordsOf(pageOf('native'));
     expect(words).toMatch(/This study has no guest.*KVM is not usable: a probe guest did not boot.*Verdicts/);
     expect(words).not.toMatch(withVerdictWords);
   });
 
   it('lists what was not measured, what failed and what was flagged', () => {
-    const words = wordsOf(renderHtml(sampleStudy({ machine: 'paper' })));
+    const words = wordsOf(pageOf('paper'));
     expect(words).toContain('no pool of 1 GiB pages can be made here');
     expect(words).toContain('HPL: the residual check failed');
     expect(words).toContain(`clock-drift: ${flagMeanings['clock-drift']!.replaceAll("'", '&#39;')}`);
@@ -152,7 +161,7 @@ describe('the page of a study', () => {
   });
 
   it('lays the model of page walks beside what was measured', () => {
-    const words = wordsOf(renderHtml(sampleStudy({ machine: 'paper' })));
+    const words = wordsOf(pageOf('paper'));
     expect(words).toMatch(/Guest 2M\/2M 15 3 /);
     expect(words).toMatch(/Guest 4K\/4K 24 6 /);
     expect(words).toMatch(
