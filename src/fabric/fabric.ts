@@ -10,6 +10,7 @@ import type { Direction } from './direction.ts';
 import { drop, dropReasons } from './drops.ts';
 import type { EventWheel } from './event-wheel.ts';
 import { FramePool } from './frame-pool.ts';
+import { ipv6GroupHi, showsIpv6Router } from './ipv6-routers.ts';
 import { type Learning, learnSource } from './learning.ts';
 import type { MacTable } from './mac-table.ts';
 import { countRefused, type Port, shortestFrameBytes } from './port.ts';
@@ -247,6 +248,8 @@ export class Fabric {
         this.refuse(port, drop.storm, 1, length);
         return undefined;
       }
+      if (destinationHi === ipv6GroupHi && !port.isIpv6Router)
+        port.isIpv6Router = showsIpv6Router(view, offset, length);
       this.matrix.add(this.matrix.row(sourceEndpoint, everybody), 1, length, this.travel.nowNs);
       this.travel.send(port.out, port.switch.index + (port.isTrunk ? byTrunk : 0), offset, length);
       return undefined;

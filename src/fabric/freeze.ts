@@ -75,7 +75,11 @@ export function loadFabric(graph: Graph, bytes: Uint8Array): void {
   let nextWaiting = saved.frames.length;
   for (const [index, link] of saved.links.entries()) {
     const live = links.get(link.name)!;
-    if (live.port !== undefined) graph.move(live, link.switch);
+    if (live.port !== undefined) {
+      graph.move(live, link.switch);
+      // It may have shown that it is one before, and need not do so again.
+      live.port.isIpv6Router = true;
+    }
     for (const name of ['out', 'in'] as const) loadDirection(graph, live, name, link[name], nowNs);
     // What the guest had not read goes to it first, and was counted as delivered before.
     for (const frame of waiting[index]!) {

@@ -32,6 +32,8 @@ export interface Port {
   ownHi: number;
   ownLo: number;
   isTrunk: boolean;
+  /** What goes to routers of IPv6 alone goes there, too. Of guests it shows by what they send. */
+  isIpv6Router: boolean;
   /** Addresses that it has, and may have. */
   macs: number;
   mostMacs: number;
@@ -71,6 +73,7 @@ export function newPort(
     ownHi: own?.hi ?? -1,
     ownLo: own?.lo ?? -1,
     isTrunk: plan.end.kind === 'trunk',
+    isIpv6Router: plan.end.kind !== 'guest',
     macs: 0,
     mostMacs: plan.limits.macs,
     storm: stormBucket(plan),

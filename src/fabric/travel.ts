@@ -12,6 +12,7 @@ import { type Direction, lostToChance, lostToQueue } from './direction.ts';
 import { drop } from './drops.ts';
 import { EventWheel } from './event-wheel.ts';
 import { FramePool } from './frame-pool.ts';
+import { isForIpv6Routers } from './ipv6-routers.ts';
 import { MacTable } from './mac-table.ts';
 import type { Switch } from './network.ts';
 import type { Port } from './port.ts';
@@ -227,8 +228,10 @@ export class Travel {
     if (dhcp !== undefined && root === at.index && isForDhcp(this.#bytes, this.#offset, this.#length)) {
       this.#askDhcp(at, dhcp);
     }
+    const isForRouters = isForIpv6Routers(this.#view, this.#offset, this.#length);
     for (const port of at.ports) {
-      if (port.in.id !== back && !(port.isTrunk && root >= byTrunk)) this.#enter(port.in, root, timeNs);
+      if (port.in.id === back || (port.isTrunk && root >= byTrunk)) continue;
+      if (port.isIpv6Router || !isForRouters) this.#enter(port.in, root, timeNs);
     }
     if (at.network.switches.length === 1) return;
     this.#childRoot = root;
