@@ -67,7 +67,8 @@ function leastCost(problem: Problem): number {
 /** Swaps tried for each rank, by how many ranks there are, where each talks with a few. */
 function triesPerRank(ranks: number, isShared: boolean): number {
   if (ranks <= fewRanks) return 1000;
-  if (ranks > manyRanks) return 250;
+  // More would take longer than other mappers do, for little.
+  if (ranks > manyRanks) return 80;
   // With several in a place there is more to find, and a try takes less.
   return isShared ? 1100 : 600;
 }
@@ -80,7 +81,7 @@ const smallProblem = 128;
 const fewRanks = 1024;
 /** Those of more are searched less for each. */
 const manyRanks = 8192;
-const rounds = 20;
+const mostRounds = 20;
 
 interface Plan {
   halvings: number;
@@ -93,6 +94,8 @@ interface Plan {
   tries: number;
   /** And in each that shows how much heat does good. */
   trial: number;
+  /** Looks at each rank for a swap that gains, at most. */
+  rounds: number;
   /** Whether it goes on where little more is likely to be found. */
   isThorough: boolean;
 }
@@ -109,6 +112,8 @@ function planFor(problem: Problem, effort: Effort): Plan {
   const isThorough = effort === 'best' || ranks <= smallProblem;
   const halvings = isThorough ? 4 : 1;
   const otherHalvings = isThorough ? 2 : ranks <= fewRanks || ranks > manyRanks ? 1 : 0;
+  // Of many ranks with long rows, swaps would take longer than all else.
+  const rounds = mostRounds * (ranks > manyRanks && !isThorough ? Math.min(1, fewNeighbours / degree) : 1);
   const timesAgain = isThorough ? 8 : ranks <= manyRanks ? 4 : 0;
   return {
     halvings,
@@ -117,6 +122,7 @@ function planFor(problem: Problem, effort: Effort): Plan {
     tries,
     trial,
     otherHalvings,
+    rounds,
     isThorough,
   };
 }
@@ -169,7 +175,7 @@ function search(
   /** What is better at every moment is kept also when it is cut short. */
   const swaps = (placement: Placement, name: string): void => {
     try {
-      improve(problem, placement, random, deadline, rounds);
+      improve(problem, placement, random, deadline, plan.rounds);
     } finally {
       keep(placement, name);
     }
