@@ -82,6 +82,8 @@ const fewRanks = 1024;
 /** Those of more are searched less for each. */
 const manyRanks = 8192;
 const mostRounds = 20;
+/** Where rows are long, fewer are tried, but not fewer than so many for each rank. */
+const leastTriesPerRank = 8;
 
 interface Plan {
   halvings: number;
@@ -107,13 +109,14 @@ function planFor(problem: Problem, effort: Effort): Plan {
   const degree = neighbours.length / ranks;
   const full = Math.min(2e9, factor * triesPerRank(ranks, isShared) * ranks);
   const annealings = ranks <= smallProblem ? 4 : effort === 'best' ? 2 : 1;
-  const tries = Math.ceil((full * Math.min(1, fewNeighbours / degree)) / annealings);
+  const share = Math.min(1, fewNeighbours / degree);
+  const tries = Math.ceil(Math.max(full * share, factor * leastTriesPerRank * ranks) / annealings);
   const trial = Math.min(mostOfTrial * tries, (shareOfTrial * full) / annealings);
   const isThorough = effort === 'best' || ranks <= smallProblem;
   const halvings = isThorough ? 4 : 1;
   const otherHalvings = isThorough ? 2 : ranks <= fewRanks || ranks > manyRanks ? 1 : 0;
   // Of many ranks with long rows, swaps would take longer than all else.
-  const rounds = mostRounds * (ranks > manyRanks && !isThorough ? Math.min(1, fewNeighbours / degree) : 1);
+  const rounds = mostRounds * (ranks > manyRanks && !isThorough ? share ** 2 : 1);
   const timesAgain = isThorough ? 8 : ranks <= manyRanks ? 4 : 0;
   return {
     halvings,
