@@ -36,7 +36,7 @@ const onTori = sizes.flatMap(([ranks, side]) =>
 
 const overSubscribed = onto(4096, 'torus:8x8x8/slots:8', 'torus3D 8 8 8');
 
-// Of 32,768 ranks only onto tori: each Scotch strategy takes up to 20 s there, and longer to be measured.
+// Of 32,768 ranks only onto tori: the bench takes long enough.
 const onFatTrees = sizes
   .slice(0, 2)
   .flatMap(([ranks, side]) =>
