@@ -169,8 +169,7 @@ export function findMoves(
     candidates[rank] = candidate;
     nets[rank] = candidate?.net ?? 0;
     if (candidate === undefined) heap.remove(rank);
-    else if (heap.has(rank)) heap.update(rank);
-    else heap.add(rank);
+    else heap.put(rank);
   };
 
   const result: Moves = {

@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LodgeError } from '../../src/errors.ts';
 import { parseNetworkText } from '../../src/machine/network/text.ts';
+import { recogniseBundle } from '../../src/placement/mapper/bundle.ts';
 import { deadlineIn, noDeadline } from '../../src/placement/mapper/deadline.ts';
-import { findGrid } from '../../src/placement/mapper/heavy-edges.ts';
+import { findGrid, placeBundle } from '../../src/placement/mapper/heavy-edges.ts';
 import { mapRanks } from '../../src/placement/mapper/mapper.ts';
 import { costOf, type Placement, type Problem, problemOf } from '../../src/placement/mapper/problem.ts';
 import { halveAgain, recursivePlacement } from '../../src/placement/mapper/recursive.ts';
@@ -197,6 +198,48 @@ describe('what structure gives', () => {
   ])('%s on %s is at most %d hops', async (pattern, form, hops) => {
     const { metrics } = await place(generateTraffic(pattern, 3), parseNetworkText(form), options);
     expect(metrics.hopsPerByte).toBeLessThanOrEqual(hops + 1e-9);
+  });
+});
+
+describe('many small graphs', () => {
+  const mapped = (pattern: string, form: string) => {
+    const problem = problemFor(generateTraffic(pattern, 1), form);
+    const found = mapRanks(problem, { seed: 1, effort: 'fast', deadline: noDeadline });
+    expectFits(problem, found.placement);
+    return found;
+  };
+
+  test('groups are laid each into a box, its ranks beside their likes in the next group', () => {
+    const { way, cost } = mapped('groups:256/16', 'torus:8x8x4');
+    expect(way).toBe('bundle');
+    // In boxes of 4x2x2 a rank is 36 hops from all others. The way through all 16 boxes and back goes 2 hops to the
+    // next of four in a row, and of two rows, and 4 to the other half, and from there.
+    expect(cost).toBe(256 * (36 / 2) * 100 + 16 * 10 * (14 * 2 + 2 * 4));
+  });
+
+  test('rows of conjugate gradients are found in the shuffled graph', () => {
+    const problem = problemFor(generateTraffic('cg:4096', 1), 'torus:16x16x16');
+    const { ranks, offsets, neighbours } = problem;
+    const rows = { count: ranks, offsets, neighbours };
+    const bundle = recogniseBundle(rows, rows, noDeadline)!;
+    expect(bundle).toHaveLength(64);
+    for (const part of bundle) {
+      part.forEach((rank, i) => {
+        const around = neighbours.subarray(offsets[rank]!, offsets[rank + 1]!);
+        for (let bit = 1; bit < 64; bit *= 2) expect(around.includes(part[i ^ bit]!)).toBe(true);
+      });
+    }
+    expect(Array.from(bundle).flatMap((part) => Array.from(part))).toHaveLength(4096);
+  });
+
+  test('where an axis has no power of two places, or traffic is of another kind, there are none', () => {
+    const laid = (pattern: string, form: string) =>
+      placeBundle(problemFor(generateTraffic(pattern, 1), form), noDeadline);
+    expect(laid('groups:144/16', 'torus:12x12')).toBeUndefined();
+    expect(laid('geometric:512', 'torus:8x8x8')).toBeUndefined();
+    expect(laid('halo7:8x8x8', 'torus:8x8x8')).toBeUndefined();
+    expect(laid('groups:64/16', 'dragonfly:a=4,p=2,h=2')).toBeUndefined();
+    expect(laid('groups:64/16', 'torus:4x4x4')).toBeDefined();
   });
 });
 

@@ -9,7 +9,7 @@ import type { Grid } from './grid.ts';
 import { costOf, type Placement, type Problem } from './problem.ts';
 
 /** An axis of the part of the network that is used, or the slots of a place. */
-interface Target {
+export interface Target {
   size: number;
   kind: 'line' | 'ring' | 'flat';
   cost: number;
@@ -70,14 +70,14 @@ function foldings({ wraps }: Grid, targets: readonly Target[]): boolean[] {
 }
 
 /** The part of the network that is used. */
-interface Box {
+export interface Box {
   targets: Target[];
   /** Its first place. */
   origin: number;
 }
 
 /** Axes of the box of places that have room, all as much; undefined where these are no box. */
-function boxOf({ axes, room }: Problem): Box | undefined {
+export function boxOf({ axes, room }: Problem): Box | undefined {
   if (axes === undefined) return undefined;
   let each = 0;
   let used = 0;

@@ -9,32 +9,8 @@
 
 import type { Random } from '../../random.ts';
 import type { Deadline } from './deadline.ts';
-import { GainHeap } from './heap.ts';
-
-/** Vertices with weights; `lean` is what it costs to be in the second half rather than in the first. */
-export interface HalvingGraph {
-  count: number;
-  starts: Int32Array;
-  ends: Int32Array;
-  weights: Float64Array;
-  sizes: Int32Array;
-  lean: Float64Array;
-}
-
-/** What refinement works with, used again for each graph: to make it anew for each small one takes as long as the rest. */
-export interface Bench {
-  gains: Float64Array;
-  heaps: readonly [GainHeap, GainHeap];
-  isLocked: Uint8Array;
-  moved: Int32Array;
-}
-
-/** @param count vertices of the largest graph */
-export function benchFor(count: number): Bench {
-  const gains = new Float64Array(count);
-  const heaps = [new GainHeap(gains), new GainHeap(gains)] as const;
-  return { gains, heaps, isLocked: new Uint8Array(count), moved: new Int32Array(count) };
-}
+import { type Bench, type HalvingGraph, type Level, levelAt } from './halving-bench.ts';
+import type { GainHeap } from './heap.ts';
 
 /** Graphs of fewer vertices are not coarsened further. */
 const smallEnough = 80;
@@ -43,42 +19,49 @@ const starts = 8;
 const checkEvery = 4096;
 
 /**
- * @param firstSize what the first half is to have
- * @param exact that much precisely; else as near as the last bit of refinement left it
- * @returns 0 or 1 for each vertex
+ * Halves the graph of the bench's first level.
+ * @param firstSize what the first half is to have, as near as the last bit of refinement left it
+ * @returns 0 or 1 for each vertex, and more beyond: the bench's own, until the next graph is halved
  */
 export function halve(
-  graph: HalvingGraph,
-  firstSize: number,
   bench: Bench,
+  firstSize: number,
   random: Random,
   deadline: Deadline,
+  depth = 0,
 ): Uint8Array {
   deadline.check();
-  const coarser = graph.count > smallEnough ? coarsen(graph, random, deadline) : undefined;
+  const level = bench.levels[depth]!;
+  const { graph, sides, of } = level;
+  const { count } = graph;
+  const coarser = count > smallEnough ? coarsen(level, depth, bench, random, deadline) : graph;
   // A graph that hardly shrinks, as that of a star, is better cut as it is.
-  if (coarser === undefined || coarser.graph.count > 0.95 * graph.count)
-    return halveSmall(graph, firstSize, bench, random);
-  const coarseSides = halve(coarser.graph, firstSize, bench, random, deadline);
-  const sides = new Uint8Array(graph.count);
-  for (let vertex = 0; vertex < graph.count; vertex++) sides[vertex] = coarseSides[coarser.of[vertex]!]!;
+  if (coarser.count > 0.95 * count) {
+    halveSmall(level, firstSize, bench, random);
+    return sides;
+  }
+  const coarse = halve(bench, firstSize, random, deadline, depth + 1);
+  for (let vertex = 0; vertex < count; vertex++) sides[vertex] = coarse[of[vertex]!]!;
   refine(graph, sides, firstSize, bench, random, deadline);
   return sides;
 }
 
 /** Grows the first half from several vertices, and keeps the best result. */
-function halveSmall(graph: HalvingGraph, firstSize: number, bench: Bench, random: Random): Uint8Array {
-  let best: Uint8Array | undefined;
+function halveSmall({ graph, sides: best }: Level, firstSize: number, bench: Bench, random: Random): void {
+  const { tried } = bench;
+  const { count } = graph;
   let bestCost = Number.POSITIVE_INFINITY;
-  const tries = graph.count <= 8 ? 2 : graph.count <= 40 ? 4 : starts;
+  const tries = count <= 8 ? 2 : count <= 40 ? 4 : starts;
   for (let attempt = 0; attempt < tries; attempt++) {
-    const sides = grow(graph, firstSize, bench, random, attempt === 0);
-    refine(graph, sides, firstSize, bench, random);
-    const cost =
-      cutOf(graph, sides) + 1e6 * Math.max(0, offBalance(graph, sides, firstSize) - largestSize(graph));
-    if (cost < bestCost) [best, bestCost] = [sides, cost];
+    grow(graph, tried, firstSize, bench, random, attempt === 0);
+    refine(graph, tried, firstSize, bench, random);
+    const off = Math.abs(firstOf(graph, tried) - firstSize);
+    const cost = cutOf(graph, tried) + 1e6 * Math.max(0, off - largestSize(graph));
+    if (cost < bestCost) {
+      bestCost = cost;
+      for (let vertex = 0; vertex < count; vertex++) best[vertex] = tried[vertex]!;
+    }
   }
-  return best!;
 }
 
 function largestSize({ sizes, count }: HalvingGraph): number {
@@ -87,13 +70,14 @@ function largestSize({ sizes, count }: HalvingGraph): number {
   return largest;
 }
 
-function offBalance({ sizes, count }: HalvingGraph, sides: Uint8Array, firstSize: number): number {
+/** What the first half has. */
+export function firstOf({ sizes, count }: HalvingGraph, sides: Uint8Array): number {
   let first = 0;
   for (let vertex = 0; vertex < count; vertex++) if (sides[vertex] === 0) first += sizes[vertex]!;
-  return Math.abs(first - firstSize);
+  return first;
 }
 
-export function cutOf({ count, starts: from, ends, weights, lean }: HalvingGraph, sides: Uint8Array): number {
+function cutOf({ count, starts: from, ends, weights, lean }: HalvingGraph, sides: Uint8Array): number {
   let cut = 0;
   let leaning = 0;
   for (let vertex = 0; vertex < count; vertex++) {
@@ -108,23 +92,23 @@ export function cutOf({ count, starts: from, ends, weights, lean }: HalvingGraph
 /** All in the second half but what is next to those already in the first, the most drawn one next. */
 function grow(
   graph: HalvingGraph,
+  sides: Uint8Array,
   firstSize: number,
-  { gains, heaps: [heap] }: Bench,
+  bench: Bench,
   random: Random,
   byLean: boolean,
-): Uint8Array {
-  const { count, starts: from, ends, weights, sizes, lean } = graph;
-  const sides = new Uint8Array(count).fill(1);
+): void {
+  const { count, sizes, lean } = graph;
+  const heap = bench.heaps[0];
+  sides.fill(1, 0, count);
   heap.clear();
   let left = firstSize;
   let next = random.below(count);
   if (byLean) for (let vertex = 0; vertex < count; vertex++) if (lean[vertex]! > lean[next]!) next = vertex;
   let unvisited = 0;
   while (left > 0) {
-    if (heap.size > 0) {
-      next = heap.top();
-      heap.remove(next);
-    } else if (sides[next] === 0) {
+    if (heap.size > 0) next = heap.pop();
+    else if (sides[next] === 0) {
       while (unvisited < count && sides[unvisited] === 0) unvisited++;
       if (unvisited === count) break;
       next = unvisited;
@@ -132,36 +116,60 @@ function grow(
     if (sizes[next]! > left && sizes[next]! - left > left) break;
     sides[next] = 0;
     left -= sizes[next]!;
-    for (let at = from[next]!; at < from[next + 1]!; at++) {
-      const other = ends[at]!;
-      if (sides[other] === 0) continue;
-      if (heap.has(other)) {
-        gains[other]! += 2 * weights[at]!;
-        heap.update(other);
-        continue;
-      }
+    drawn(graph, sides, next, bench.gains, heap);
+  }
+}
+
+/** Brings up to date what those beside a vertex gain by following it into the first half. */
+function drawn(
+  { starts: from, ends, weights, lean }: HalvingGraph,
+  sides: Uint8Array,
+  vertex: number,
+  gains: Float64Array,
+  heap: GainHeap,
+): void {
+  const end = from[vertex + 1]!;
+  for (let at = from[vertex]!; at < end; at++) {
+    const other = ends[at]!;
+    if (sides[other] === 0) continue;
+    if (heap.has(other)) gains[other]! += 2 * weights[at]!;
+    else {
       // What it draws in, less what it holds on to.
       let sum = lean[other]!;
-      for (let back = from[other]!; back < from[other + 1]!; back++) {
+      const last = from[other + 1]!;
+      for (let back = from[other]!; back < last; back++) {
         sum += sides[ends[back]!] === 0 ? weights[back]! : -weights[back]!;
       }
       gains[other] = sum;
-      heap.add(other);
     }
+    heap.put(other);
   }
-  return sides;
 }
 
-interface Coarser {
-  graph: HalvingGraph;
-  /** Coarse vertex of each vertex. */
-  of: Int32Array;
+/** Joins pairs of vertices over their heaviest edges, into the graph of the next level. */
+function coarsen(
+  { graph, of }: Level,
+  depth: number,
+  bench: Bench,
+  random: Random,
+  deadline: Deadline,
+): HalvingGraph {
+  const { count } = graph;
+  of.fill(-1, 0, count);
+  const coarse = paired(graph, of, bench, random, deadline);
+  const made = levelAt(bench, depth + 1, count, graph.starts[count]!).graph;
+  join(graph, of, bench, made, coarse, deadline);
+  return made;
 }
 
-/** Joins pairs of vertices over their heaviest edges. */
-function coarsen(graph: HalvingGraph, random: Random, deadline: Deadline): Coarser {
-  const { count, starts: from, ends, weights, sizes, lean } = graph;
-  const order = new Int32Array(count);
+/** @returns how many pairs, and single vertices, there are */
+function paired(
+  { count, starts: from, ends, weights, sizes }: HalvingGraph,
+  of: Int32Array,
+  { order, pairs }: Bench,
+  random: Random,
+  deadline: Deadline,
+): number {
   for (let i = 0; i < count; i++) order[i] = i;
   for (let last = count - 1; last > 0; last--) {
     const other = random.below(last + 1);
@@ -172,8 +180,6 @@ function coarsen(graph: HalvingGraph, random: Random, deadline: Deadline): Coars
   let total = 0;
   for (let vertex = 0; vertex < count; vertex++) total += sizes[vertex]!;
   const largest = Math.max(2, Math.ceil((1.5 * total) / (smallEnough / 2)));
-  const of = new Int32Array(count).fill(-1);
-  const members = new Int32Array(2 * count);
   let coarse = 0;
   for (let i = 0; i < count; i++) {
     if (i % checkEvery === checkEvery - 1) deadline.check();
@@ -187,47 +193,72 @@ function coarsen(graph: HalvingGraph, random: Random, deadline: Deadline): Coars
       if (of[other] !== -1 || sizes[vertex]! + sizes[other]! > largest) continue;
       // Of two that are as heavy, the smaller: sizes stay alike.
       const weight = weights[at]! / (sizes[vertex]! * sizes[other]!);
-      if (weight > heaviest) [heaviest, partner] = [weight, other];
+      if (weight > heaviest) {
+        heaviest = weight;
+        partner = other;
+      }
     }
-    members[2 * coarse] = vertex;
-    members[2 * coarse + 1] = partner;
+    pairs[2 * coarse] = vertex;
+    pairs[2 * coarse + 1] = partner;
     of[vertex] = coarse;
     of[partner] = coarse++;
   }
-  const starts2 = new Int32Array(coarse + 1);
-  const ends2 = new Int32Array(from[count]!);
-  const weights2 = new Float64Array(from[count]!);
-  const sizes2 = new Int32Array(coarse);
-  const lean2 = new Float64Array(coarse);
-  const slot = new Int32Array(coarse).fill(-1);
+  return coarse;
+}
+
+/** Makes the graph of the pairs. */
+function join(
+  graph: HalvingGraph,
+  of: Int32Array,
+  { pairs, slot }: Bench,
+  made: HalvingGraph,
+  coarse: number,
+  deadline: Deadline,
+): void {
+  made.count = coarse;
+  made.sizes.fill(0, 0, coarse);
+  made.lean.fill(0, 0, coarse);
+  slot.fill(-1, 0, coarse);
   let filled = 0;
   for (let vertex = 0; vertex < coarse; vertex++) {
     if (vertex % checkEvery === checkEvery - 1) deadline.check();
-    const [a, b] = [members[2 * vertex]!, members[2 * vertex + 1]!];
     const begin = filled;
-    for (let half = 0; half < (a === b ? 1 : 2); half++) {
-      const member = half === 0 ? a : b;
-      sizes2[vertex]! += sizes[member]!;
-      lean2[vertex]! += lean[member]!;
-      const end = from[member + 1]!;
-      for (let at = from[member]!; at < end; at++) {
-        const other = of[ends[at]!]!;
-        if (other === vertex) continue;
-        const known = slot[other]!;
-        if (known >= begin) weights2[known]! += weights[at]!;
-        else {
-          slot[other] = filled;
-          ends2[filled] = other;
-          weights2[filled++] = weights[at]!;
-        }
-      }
-    }
-    starts2[vertex + 1] = filled;
+    const first = pairs[2 * vertex]!;
+    const second = pairs[2 * vertex + 1]!;
+    filled = addRow(graph, first, of, made, vertex, slot, begin, filled);
+    if (first !== second) filled = addRow(graph, second, of, made, vertex, slot, begin, filled);
+    made.starts[vertex + 1] = filled;
   }
-  return {
-    graph: { count: coarse, starts: starts2, ends: ends2, weights: weights2, sizes: sizes2, lean: lean2 },
-    of,
-  };
+}
+
+/** Adds what one of a pair has to that of the pair, whose row begins at `begin`. @returns where the row ends */
+function addRow(
+  { starts: from, ends, weights, sizes, lean }: HalvingGraph,
+  member: number,
+  of: Int32Array,
+  made: HalvingGraph,
+  vertex: number,
+  slot: Int32Array,
+  begin: number,
+  filled: number,
+): number {
+  const { ends: ends2, weights: weights2 } = made;
+  made.sizes[vertex]! += sizes[member]!;
+  made.lean[vertex]! += lean[member]!;
+  let next = filled;
+  const end = from[member + 1]!;
+  for (let at = from[member]!; at < end; at++) {
+    const other = of[ends[at]!]!;
+    if (other === vertex) continue;
+    const known = slot[other]!;
+    if (known >= begin) weights2[known]! += weights[at]!;
+    else {
+      slot[other] = next;
+      ends2[next] = other;
+      weights2[next++] = weights[at]!;
+    }
+  }
+  return next;
 }
 
 const mostPasses = 6;
@@ -235,82 +266,119 @@ const mostPasses = 6;
 /**
  * Moves vertices across while it helps, and a while longer, then back to the best state seen. What is within the size
  * of the largest vertex of the wanted sizes counts as balanced; with vertices of size 1, exactly.
+ *
+ * In small functions without loops around loops: V8 compiles these once and soon, where one large one takes it longer
+ * than all the work in it.
  */
 export function refine(
   graph: HalvingGraph,
   sides: Uint8Array,
   firstSize: number,
-  { gains, heaps, isLocked, moved }: Bench,
+  bench: Bench,
   random: Random,
   deadline?: Deadline,
 ): void {
-  const { count, starts: from, ends, weights, sizes, lean } = graph;
+  const { count } = graph;
   const largest = largestSize(graph);
   const slack = largest === 1 ? 0 : largest;
-  let first = 0;
-  for (let vertex = 0; vertex < count; vertex++) if (sides[vertex] === 0) first += sizes[vertex]!;
-  const patience = Math.max(25, Math.min(300, count >> 3));
   const offset = random.below(Math.max(1, count));
   for (let pass = 0; pass < mostPasses; pass++) {
     deadline?.check();
-    heaps[0].clear();
-    heaps[1].clear();
-    isLocked.fill(0, 0, count);
-    const isOff = Math.abs(first - firstSize) > slack;
+    const over = firstOf(graph, sides) - firstSize;
+    bench.heaps[0].clear();
+    bench.heaps[1].clear();
+    bench.isLocked.fill(0, 0, count);
+    const takesAll = Math.abs(over) > slack || count <= 64;
     for (let i = 0, vertex = offset; i < count; i++) {
-      const side = sides[vertex]!;
-      let sum = side === 0 ? -lean[vertex]! : lean[vertex]!;
-      let isAtEdge = false;
-      const end = from[vertex + 1]!;
-      for (let at = from[vertex]!; at < end; at++) {
-        if (sides[ends[at]!] === side) sum -= weights[at]!;
-        else {
-          sum += weights[at]!;
-          isAtEdge = true;
-        }
-      }
-      gains[vertex] = sum;
-      if (isAtEdge || sum > 0 || isOff || count <= 64) heaps[side]!.add(vertex);
+      consider(graph, sides, vertex, bench, takesAll);
       vertex = vertex + 1 === count ? 0 : vertex + 1;
     }
-    let gained = 0;
-    let best = 0;
-    let bestOff = Math.max(0, Math.abs(first - firstSize) - slack);
-    let bestMoves = 0;
-    let moves = 0;
-    const startOff = bestOff;
-    while (moves - bestMoves < patience) {
-      const side = chooseSide(heaps, gains, sizes, first - firstSize, slack, largest);
-      if (side < 0) break;
-      const vertex = heaps[side]!.top();
-      heaps[side]!.remove(vertex);
-      isLocked[vertex] = 1;
-      gained += gains[vertex]!;
-      first += side === 0 ? -sizes[vertex]! : sizes[vertex]!;
-      sides[vertex] = 1 - side;
-      moved[moves++] = vertex;
-      const end = from[vertex + 1]!;
-      for (let at = from[vertex]!; at < end; at++) {
-        const other = ends[at]!;
-        if (isLocked[other] !== 0) continue;
-        const otherSide = sides[other]!;
-        gains[other]! += otherSide === side ? 2 * weights[at]! : -2 * weights[at]!;
-        const heap = heaps[otherSide]!;
-        if (heap.has(other)) heap.update(other);
-        else heap.add(other);
-      }
-      const off = Math.max(0, Math.abs(first - firstSize) - slack);
-      if (off < bestOff || (off === bestOff && gained > best + 1e-9)) {
-        [best, bestOff, bestMoves] = [gained, off, moves];
-      }
+    if (!moveAcross(graph, sides, over, slack, largest, bench)) break;
+  }
+}
+
+/** Finds what a vertex gains by going across, and adds it to those that may, if it is at the edge. */
+function consider(
+  { starts: from, ends, weights, lean }: HalvingGraph,
+  sides: Uint8Array,
+  vertex: number,
+  { gains, heaps }: Bench,
+  isTaken: boolean,
+): void {
+  const side = sides[vertex]!;
+  let sum = side === 0 ? -lean[vertex]! : lean[vertex]!;
+  let isAtEdge = isTaken;
+  const end = from[vertex + 1]!;
+  for (let at = from[vertex]!; at < end; at++) {
+    if (sides[ends[at]!] === side) sum -= weights[at]!;
+    else {
+      sum += weights[at]!;
+      isAtEdge = true;
     }
-    for (let i = moves - 1; i >= bestMoves; i--) {
-      const vertex = moved[i]!;
-      const side = sides[vertex]!;
-      first += side === 0 ? -sizes[vertex]! : sizes[vertex]!;
-      sides[vertex] = 1 - side;
+  }
+  gains[vertex] = sum;
+  if (isAtEdge || sum > 0) heaps[side]!.put(vertex);
+}
+
+/**
+ * One pass, of which the best state stays.
+ * @param over what the first half has too much
+ * @returns whether it was of use
+ */
+function moveAcross(
+  graph: HalvingGraph,
+  sides: Uint8Array,
+  over: number,
+  slack: number,
+  largest: number,
+  bench: Bench,
+): boolean {
+  const { sizes } = graph;
+  const { gains, heaps, moved } = bench;
+  const patience = Math.max(25, Math.min(300, graph.count >> 3));
+  const startOff = Math.max(0, Math.abs(over) - slack);
+  let now = over;
+  let gained = 0;
+  let best = 0;
+  let bestOff = startOff;
+  let bestMoves = 0;
+  let moves = 0;
+  while (moves - bestMoves < patience) {
+    const side = chooseSide(heaps, gains, sizes, now, slack, largest);
+    if (side < 0) break;
+    const vertex = heaps[side]!.pop();
+    gained += gains[vertex]!;
+    now += side === 0 ? -sizes[vertex]! : sizes[vertex]!;
+    cross(graph, sides, vertex, bench);
+    moved[moves++] = vertex;
+    const off = Math.max(0, Math.abs(now) - slack);
+    if (off < bestOff || (off === bestOff && gained > best + 1e-9)) {
+      best = gained;
+      bestOff = off;
+      bestMoves = moves;
     }
-    if (bestMoves === 0 || (best <= 1e-9 && bestOff === startOff)) break;
+  }
+  for (let i = bestMoves; i < moves; i++) sides[moved[i]!]! ^= 1;
+  return bestMoves > 0 && (best > 1e-9 || bestOff !== startOff);
+}
+
+/** Moves a vertex across for good, and brings up to date what those beside it gain. */
+function cross(
+  { starts: from, ends, weights }: HalvingGraph,
+  sides: Uint8Array,
+  vertex: number,
+  { gains, heaps, isLocked }: Bench,
+): void {
+  const side = sides[vertex]!;
+  sides[vertex] = 1 - side;
+  isLocked[vertex] = 1;
+  const end = from[vertex + 1]!;
+  for (let at = from[vertex]!; at < end; at++) {
+    const other = ends[at]!;
+    if (isLocked[other] !== 0) continue;
+    const otherSide = sides[other]!;
+    gains[other]! += otherSide === side ? 2 * weights[at]! : -2 * weights[at]!;
+    heaps[otherSide]!.put(other);
   }
 }
 
@@ -323,7 +391,8 @@ function chooseSide(
   slack: number,
   largest: number,
 ): number {
-  const [a, b] = [heaps[0].top(), heaps[1].top()];
+  const a = heaps[0].top();
+  const b = heaps[1].top();
   const widest = Math.max(slack, largest);
   // With a vertex from here, would it still be within reach of balance?
   const canA = a >= 0 && Math.abs(over - sizes[a]!) <= Math.max(widest, Math.abs(over) - 1);

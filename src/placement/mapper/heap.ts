@@ -7,14 +7,14 @@ export class GainHeap {
   readonly #position: Int32Array;
   size = 0;
 
-  /** @param gains of each vertex; {@link update} after one changed */
+  /** @param gains of each vertex; {@link put} after one changed */
   constructor(gains: Float64Array) {
     this.#gains = gains;
     this.#heap = new Int32Array(gains.length);
     this.#position = new Int32Array(gains.length).fill(-1);
   }
 
-  /** Empties it, for vertices below `count`. */
+  /** Empties it. */
   clear(): void {
     for (let i = 0; i < this.size; i++) this.#position[this.#heap[i]!] = -1;
     this.size = 0;
@@ -29,10 +29,11 @@ export class GainHeap {
     return this.size === 0 ? -1 : this.#heap[0]!;
   }
 
-  add(vertex: number): void {
-    this.#position[vertex] = this.size;
-    this.#heap[this.size] = vertex;
-    this.#up(this.size++);
+  /** Takes the vertex with the largest gain out of it; there must be one. */
+  pop(): number {
+    const vertex = this.#heap[0]!;
+    this.remove(vertex);
+    return vertex;
   }
 
   remove(vertex: number): void {
@@ -40,23 +41,21 @@ export class GainHeap {
     if (at < 0) return;
     this.#position[vertex] = -1;
     const last = this.#heap[--this.size]!;
-    if (at === this.size) return;
-    this.#heap[at] = last;
-    this.#position[last] = at;
-    this.#up(at);
-    this.#down(this.#position[last]!);
+    if (at < this.size) this.#settle(last, at);
   }
 
-  /** To be called when the gain of a vertex that is in it has changed. */
-  update(vertex: number): void {
+  /** Adds a vertex, or moves one that is in it and whose gain has changed. */
+  put(vertex: number): void {
     const at = this.#position[vertex]!;
-    this.#up(at);
-    this.#down(this.#position[vertex]!);
+    this.#settle(vertex, at < 0 ? this.size++ : at);
   }
 
-  #up(from: number): void {
-    const [heap, position, gains] = [this.#heap, this.#position, this.#gains];
-    const vertex = heap[from]!;
+  /** Puts a vertex where it belongs, up or down from a position that is free or its own. */
+  #settle(vertex: number, from: number): void {
+    const heap = this.#heap;
+    const position = this.#position;
+    const gains = this.#gains;
+    const size = this.size;
     const gain = gains[vertex]!;
     let at = from;
     while (at > 0) {
@@ -67,19 +66,10 @@ export class GainHeap {
       position[other] = at;
       at = above;
     }
-    heap[at] = vertex;
-    position[vertex] = at;
-  }
-
-  #down(from: number): void {
-    const [heap, position, gains] = [this.#heap, this.#position, this.#gains];
-    const vertex = heap[from]!;
-    const gain = gains[vertex]!;
-    let at = from;
     for (;;) {
       let below = 2 * at + 1;
-      if (below >= this.size) break;
-      if (below + 1 < this.size && gains[heap[below + 1]!]! > gains[heap[below]!]!) below++;
+      if (below >= size) break;
+      if (below + 1 < size && gains[heap[below + 1]!]! > gains[heap[below]!]!) below++;
       const other = heap[below]!;
       if (gains[other]! <= gain) break;
       heap[at] = other;

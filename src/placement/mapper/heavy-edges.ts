@@ -1,9 +1,11 @@
 /** Looks for a grid in what is heaviest of the traffic: all of it, its heaviest edges, and their skeleton. */
 
+import { type Bundle, layBundle, recogniseBundle } from './bundle.ts';
 import { recogniseCliques } from './cliques.ts';
 import type { Deadline } from './deadline.ts';
+import { boxOf } from './embed.ts';
 import { type Grid, type Rows, recogniseGrid, skeleton } from './grid.ts';
-import type { Problem } from './problem.ts';
+import type { Placement, Problem } from './problem.ts';
 
 /** Weights that differ by less count as one. */
 const sameWeight = 1e-9;
@@ -52,6 +54,43 @@ function weightClasses({ weights }: Problem): number[] {
     if (classes.length > mostClasses) return [];
   }
   return classes.sort((a, b) => b - a);
+}
+
+/**
+ * Many small graphs in all of the traffic or in its heaviest part, laid out, and the share of all traffic that is
+ * between them; undefined where there are none.
+ */
+export function placeBundle(
+  problem: Problem,
+  deadline: Deadline,
+): { placement: Placement; between: number } | undefined {
+  const { ranks, offsets, neighbours } = problem;
+  const box = boxOf(problem);
+  if (box === undefined || box.targets.reduce((product, { size }) => product * size, 1) !== ranks)
+    return undefined;
+  const whole: Rows = { count: ranks, offsets, neighbours };
+  const classes = weightClasses(problem);
+  const bundle =
+    (classes.length > 1 ? recogniseBundle(edgesFrom(problem, classes[0]!), whole, deadline) : undefined) ??
+    recogniseBundle(whole, whole, deadline);
+  if (bundle === undefined) return undefined;
+  const placement = layBundle(bundle, box.targets, box.origin);
+  return placement === undefined ? undefined : { placement, between: betweenParts(problem, bundle) };
+}
+
+function betweenParts({ ranks, offsets, neighbours, weights }: Problem, bundle: Bundle): number {
+  const partOf = new Int32Array(ranks);
+  bundle.forEach((part, number) => {
+    for (const rank of part) partOf[rank] = number;
+  });
+  let [all, between] = [0, 0];
+  for (let rank = 0; rank < ranks; rank++) {
+    for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
+      all += weights[at]!;
+      if (partOf[neighbours[at]!] !== partOf[rank]) between += weights[at]!;
+    }
+  }
+  return between / all;
 }
 
 function edgesFrom({ ranks, offsets, neighbours, weights }: Problem, least: number): Rows {

@@ -7,7 +7,7 @@ import { seededRandom, shuffle } from '../../random.ts';
 import { coordinatePlacement } from './coordinates.ts';
 import { type Deadline, TimeIsUp } from './deadline.ts';
 import { embed } from './embed.ts';
-import { findGrid } from './heavy-edges.ts';
+import { findGrid, placeBundle } from './heavy-edges.ts';
 import { costOf, linearPlacement, type Placement, type Problem, shortestStep } from './problem.ts';
 import { halveAgain, recursivePlacement } from './recursive.ts';
 import { anneal, improve } from './search.ts';
@@ -67,7 +67,8 @@ function leastCost(problem: Problem): number {
 /** Swaps tried for each rank, by how many ranks there are, where each talks with a few. */
 function triesPerRank(ranks: number, isShared: boolean): number {
   if (ranks <= fewRanks) return 1000;
-  if (ranks > 8192) return 250;
+  // More would take longer than other mappers do, for little.
+  if (ranks > manyRanks) return 80;
   // With several in a place there is more to find, and a try takes less.
   return isShared ? 1100 : 600;
 }
@@ -78,7 +79,11 @@ const fewNeighbours = 10;
 const smallProblem = 128;
 /** Those of so few are halved several times: it takes less than starting lodge. */
 const fewRanks = 1024;
-const rounds = 20;
+/** Those of more are searched less for each. */
+const manyRanks = 8192;
+const mostRounds = 20;
+/** Where rows are long, fewer are tried, but not fewer than so many for each rank. */
+const leastTriesPerRank = 8;
 
 interface Plan {
   halvings: number;
@@ -91,6 +96,8 @@ interface Plan {
   tries: number;
   /** And in each that shows how much heat does good. */
   trial: number;
+  /** Looks at each rank for a swap that gains, at most. */
+  rounds: number;
   /** Whether it goes on where little more is likely to be found. */
   isThorough: boolean;
 }
@@ -102,12 +109,15 @@ function planFor(problem: Problem, effort: Effort): Plan {
   const degree = neighbours.length / ranks;
   const full = Math.min(2e9, factor * triesPerRank(ranks, isShared) * ranks);
   const annealings = ranks <= smallProblem ? 4 : effort === 'best' ? 2 : 1;
-  const tries = Math.ceil((full * Math.min(1, fewNeighbours / degree)) / annealings);
+  const share = Math.min(1, fewNeighbours / degree);
+  const tries = Math.ceil(Math.max(full * share, factor * leastTriesPerRank * ranks) / annealings);
   const trial = Math.min(mostOfTrial * tries, (shareOfTrial * full) / annealings);
   const isThorough = effort === 'best' || ranks <= smallProblem;
   const halvings = isThorough ? 4 : 1;
-  const otherHalvings = isThorough ? 2 : ranks <= fewRanks || ranks > 8192 ? 1 : 0;
-  const timesAgain = isThorough ? 8 : ranks <= 8192 ? 4 : 0;
+  const otherHalvings = isThorough ? 2 : ranks <= fewRanks || ranks > manyRanks ? 1 : 0;
+  // Of many ranks with long rows, swaps would take longer than all else.
+  const rounds = mostRounds * (ranks > manyRanks && !isThorough ? share ** 2 : 1);
+  const timesAgain = isThorough ? 8 : ranks <= manyRanks ? 4 : 0;
   return {
     halvings,
     timesAgain,
@@ -115,6 +125,7 @@ function planFor(problem: Problem, effort: Effort): Plan {
     tries,
     trial,
     otherHalvings,
+    rounds,
     isThorough,
   };
 }
@@ -136,10 +147,17 @@ function search(
     if (laid === undefined && grid.isComplete !== true)
       keep(coordinatePlacement(problem, grid, deadline), 'grid cut in halves');
   }
+  const bundle = grid === undefined ? placeBundle(problem, deadline) : undefined;
+  if (bundle !== undefined) keep(bundle.placement, 'bundle');
+  const between = best.way === 'bundle' ? bundle!.between : 1;
   // What the structure gives is seldom found by halving, but costs as much time.
-  const isLaid = best.way === 'grid' && grid?.isComplete !== true;
-  // Rows and columns that talk among themselves are many connections: to halve them takes as long as all else.
-  const isDear = best.way === 'grid' && problem.ranks > fewRanks;
+  const isLaid =
+    (best.way === 'grid' && grid?.isComplete !== true) || (between <= littleBetween && !plan.isThorough);
+  // Rows and columns that talk among themselves are many connections: to halve them takes as long as all else. Of few
+  // ranks, what is between small graphs is worth the time.
+  const isDear =
+    (best.way === 'grid' && problem.ranks > smallProblem) ||
+    (between <= someBetween && problem.ranks > manyRanks);
   const halvings = (isLaid || isDear) && options.effort !== 'best' ? 0 : plan.halvings;
   const halved = (): Placement => {
     const { placement, isCut } = recursivePlacement(problem, random, deadline);
@@ -160,7 +178,7 @@ function search(
   /** What is better at every moment is kept also when it is cut short. */
   const swaps = (placement: Placement, name: string): void => {
     try {
-      improve(problem, placement, random, deadline, rounds);
+      improve(problem, placement, random, deadline, plan.rounds);
     } finally {
       keep(placement, name);
     }
@@ -168,7 +186,7 @@ function search(
   if (isLaid) {
     swaps(best.placement.slice(), `${way}, swaps`);
     // Heat would undo a structure, and without it nothing more is found.
-    if (best.way.startsWith('grid') && !plan.isThorough) return;
+    if (!plan.isThorough) return;
   }
   const annealed = (start: Placement, tries: number, growth: number): number => {
     const placement = start.slice();
@@ -192,6 +210,8 @@ function search(
   swaps(best.placement.slice(), best.way);
 }
 
+/** Traffic between small graphs, as a share of all, up to which it hardly counts, and up to which it counts little. */
+const [littleBetween, someBetween] = [0.05, 0.2];
 /** Of each annealing, what is taken to see how much heat does good, twice. */
 const shareOfTrial = 0.1;
 /** Where rows are long, and tries few, up to so much: from fewer for each rank nothing would be learnt. */

@@ -8,7 +8,8 @@
 
 import type { Random } from '../../random.ts';
 import { type Deadline, TimeIsUp } from './deadline.ts';
-import { type Bench, benchFor, type HalvingGraph, halve, refine } from './halves.ts';
+import { firstOf, halve, refine } from './halves.ts';
+import { type Bench, benchFor, type HalvingGraph, levelAt } from './halving-bench.ts';
 import type { Placement, Problem } from './problem.ts';
 
 /** A placement by halving. Where the time does not suffice, ranks are shared out by their order below some level. */
@@ -47,42 +48,65 @@ function halvingOf(problem: Problem, at: Int32Array, largest: number, random: Ra
 
 /** Halves a part down to its places. @returns whether the time did not suffice */
 function descend(halving: Halving, top: number, all: Int32Array, deadline: Deadline): boolean {
-  const { problem, at, sums } = halving;
-  const { low, high, left, right, centre } = problem.hierarchy;
-  const roomOf = (part: number): number => sums[high[part]!]! - sums[low[part]!]!;
-  let open = new Map<number, Int32Array>([[top, all]]);
+  const { left, right } = halving.problem.hierarchy;
+  let open: Part[] = [{ part: top, members: all }];
   let isCut = false;
-  while (open.size > 0) {
-    const next = new Map<number, Int32Array>();
-    for (const [part, members] of open) {
-      const [one, other] = [left[part]!, right[part]!];
-      if (one < 0 || members.length === 0) continue;
-      const firstSize = firstShare(members.length, roomOf(one), roomOf(other));
-      if (isCut) {
-        fillInOrder(problem, part, members, at);
-        continue;
-      }
-      let sides: Uint8Array;
+  while (open.length > 0) {
+    const next: Part[] = [];
+    for (const each of open) {
+      if (left[each.part]! < 0 || each.members.length === 0) continue;
       try {
-        const cut = { members, firstSize, one: centre[one]!, other: centre[other]! };
-        sides = splitMembers(halving, cut, deadline);
+        if (!isCut) {
+          const sides = splitPart(halving, each, deadline);
+          takeHalf(halving, each, sides, 0, left[each.part]!, next);
+          takeHalf(halving, each, sides, 1, right[each.part]!, next);
+        }
       } catch (thrown) {
         isCut = noted(thrown);
-        fillInOrder(problem, part, members, at);
-        continue;
       }
-      for (const [half, side] of [
-        [one, 0],
-        [other, 1],
-      ] as const) {
-        const chosen = members.filter((_, i) => sides[i] === side);
-        for (const rank of chosen) at[rank] = centre[half]!;
-        if (chosen.length > 0) next.set(half, chosen);
-      }
+      if (isCut) fillInOrder(halving.problem, each.part, each.members, halving.at);
     }
     open = next;
   }
   return isCut;
+}
+
+interface Part {
+  part: number;
+  members: Int32Array;
+}
+
+function splitPart(halving: Halving, { part, members }: Part, deadline: Deadline): Uint8Array {
+  const { problem, sums } = halving;
+  const { low, high, left, right, centre } = problem.hierarchy;
+  const one = left[part]!;
+  const other = right[part]!;
+  const firstSize = firstShare(
+    members.length,
+    sums[high[one]!]! - sums[low[one]!]!,
+    sums[high[other]!]! - sums[low[other]!]!,
+  );
+  return splitMembers(halving, { members, firstSize, one: centre[one]!, other: centre[other]! }, deadline);
+}
+
+/** Puts those on one side into the middle of its part, which is halved next. */
+function takeHalf(
+  { problem, at }: Halving,
+  { members }: Part,
+  sides: Uint8Array,
+  side: number,
+  part: number,
+  next: Part[],
+): void {
+  const place = problem.hierarchy.centre[part]!;
+  const chosen = new Int32Array(members.length);
+  let count = 0;
+  for (let i = 0; i < members.length; i++) {
+    if (sides[i] !== side) continue;
+    at[members[i]!] = place;
+    chosen[count++] = members[i]!;
+  }
+  if (count > 0) next.push({ part, members: chosen.subarray(0, count) });
 }
 
 /** Parts of more ranks are not halved anew: it takes longer, and of what is large the first halving is good. */
@@ -196,10 +220,8 @@ function splitMembers(
   // Half of all parts are pairs: these need no graph.
   if (count === 2) {
     deadline.check();
-    const [first, second] = [
-      leanOf(problem, members, 0, one, other, at),
-      leanOf(problem, members, 1, one, other, at),
-    ];
+    const first = leanOf(problem, members, 0, one, other, at);
+    const second = leanOf(problem, members, 1, one, other, at);
     return first > second ? Uint8Array.of(0, 1) : Uint8Array.of(1, 0);
   }
   const across = metric.distance(one, other);
@@ -208,14 +230,9 @@ function splitMembers(
     local[members[i]!] = i;
     entries += offsets[members[i]! + 1]! - offsets[members[i]!]!;
   }
-  const graph: HalvingGraph = {
-    count,
-    starts: new Int32Array(count + 1),
-    ends: new Int32Array(entries),
-    weights: new Float64Array(entries),
-    sizes: new Int32Array(count).fill(1),
-    lean: new Float64Array(count),
-  };
+  const { graph } = levelAt(bench, 0, count, entries);
+  graph.count = count;
+  graph.sizes.fill(1, 0, count);
   let filled = 0;
   for (let i = 0; i < count; i++) {
     const rank = members[i]!;
@@ -236,7 +253,7 @@ function splitMembers(
     graph.starts[i + 1] = filled;
   }
   for (let i = 0; i < count; i++) local[members[i]!] = -1;
-  const sides = halve(graph, firstSize, bench, random, deadline);
+  const sides = halve(bench, firstSize, random, deadline);
   settle(graph, sides, firstSize, bench, random);
   return sides;
 }
@@ -268,13 +285,11 @@ function settle(
   bench: Bench,
   random: Random,
 ): void {
-  let first = 0;
-  for (const side of sides) if (side === 0) first++;
+  let first = firstOf(graph, sides);
   if (first === firstSize) return;
   refine(graph, sides, firstSize, bench, random);
-  first = 0;
-  for (const side of sides) if (side === 0) first++;
-  for (let i = 0; first !== firstSize && i < sides.length; i++) {
+  first = firstOf(graph, sides);
+  for (let i = 0; first !== firstSize && i < graph.count; i++) {
     const wrong = first > firstSize ? 0 : 1;
     if (sides[i] !== wrong) continue;
     sides[i] = 1 - wrong;
