@@ -191,7 +191,7 @@ function guestsIn(steps: readonly Step[], kinds: readonly Step['kind'][]): Set<s
 export function checkMemory(plan: ClusterPlan, steps: readonly Step[]): void {
   const [starting, leaving] = [startingIn(steps), guestsIn(steps, ['remove', 'replace'])];
   const guests = plan.guests.filter((guest) => starting.has(guest.fullName));
-  const views = [...leaving].map(viewGuest).filter((view) => view !== undefined);
+  const views = [...leaving].map((name) => viewGuest(name)).filter((view) => view !== undefined);
   const basics = probeLimits();
   checkClusterMemory(
     guests,

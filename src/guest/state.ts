@@ -183,16 +183,17 @@ export function writeRecord(dir: string, record: GuestRecord): void {
  * @param isWanted looks at names, so that what nobody asked for is not read
  */
 export function listGuests(isWanted: (name: string) => boolean = () => true): GuestView[] {
+  const root = guestsDir();
   let names: string[];
   try {
-    names = readdirSync(guestsDir()).sort();
+    names = readdirSync(root).sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw hostIoError('listing guests', guestsDir(), error);
+    throw hostIoError('listing guests', root, error);
   }
   return names
     .filter(isWanted)
-    .map((name) => viewGuest(name))
+    .map((name) => viewGuest(name, root))
     .filter((view) => view !== undefined);
 }
 
@@ -206,9 +207,12 @@ export function requireGuest(name: string): GuestView {
   });
 }
 
-/** One guest as it is now; undefined when there is none of that name, or what tells of it is gone or damaged. */
-export function viewGuest(name: string): GuestView | undefined {
-  const dir = guestDir(name);
+/**
+ * One guest as it is now; undefined when there is none of that name, or what tells of it is gone or damaged.
+ * @param root `guestsDir()`, for who looks at many: to find it costs as much as to look at one
+ */
+export function viewGuest(name: string, root = guestsDir()): GuestView | undefined {
+  const dir = join(root, name);
   const planText = readIfThere(join(dir, guestFiles.plan));
   const recordText = readIfThere(join(dir, guestFiles.state));
   if (planText === undefined || recordText === undefined) return undefined;

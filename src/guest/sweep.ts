@@ -9,7 +9,6 @@ import { removeGuestFiles } from './start.ts';
 import {
   discardRemains,
   type GuestView,
-  guestDir,
   guestsDir,
   isOfAnotherLodge,
   readKeeper,
@@ -25,9 +24,10 @@ const makingLimitMs = 60_000;
  * detached ones that never came up. Detached guests that run, or that ended by themselves, stay.
  */
 export async function sweep(store: Store): Promise<void> {
-  for (const name of namesIn(guestsDir())) {
-    const view = viewGuest(name);
-    const dir = guestDir(name);
+  const root = guestsDir();
+  for (const name of namesIn(root)) {
+    const view = viewGuest(name, root);
+    const dir = join(root, name);
     if (view === undefined) {
       // Its removal was cut short, or what tells of it is damaged: nobody can use it any more.
       if (!isRemains(dir)) continue;

@@ -36,6 +36,8 @@ const idleLimitMs = 60_000;
 
 /** Guests are started by the hundred: what killed processes have left is looked for once in so long. */
 const sweepIntervalMs = 1000;
+/** Of this process's time at most, in which it does nothing else: a look is the longer the more guests there are. */
+const sweepShare = 1 / 20;
 
 /** How long the agent of a guest that runs already may take to answer. */
 const adoptionLimitMs = 15_000;
@@ -109,7 +111,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
   readonly runsVerbs: boolean;
   onLeave: () => void = () => {};
   readonly #store = openStore();
-  #sweptAtMs = 0;
+  #nextSweepMs = 0;
   #sweeping: Promise<void> = Promise.resolve();
   /** Channels to guests, by guest id; shared by all that ask at the same time. */
   readonly #channels = new Map<string, Promise<Channel>>();
@@ -164,9 +166,11 @@ class HostAgent implements GuestOwner, ClusterOwner {
 
   /** Begins to look at all guests; those that start at the same time share one look. @returns whether it began now */
   #sweep(): boolean {
-    if (Date.now() - this.#sweptAtMs < sweepIntervalMs) return false;
-    this.#sweptAtMs = Date.now();
+    const nowMs = performance.now();
+    if (nowMs < this.#nextSweepMs) return false;
     this.#sweeping = sweep(this.#store);
+    const tookMs = performance.now() - nowMs;
+    this.#nextSweepMs = nowMs + Math.max(sweepIntervalMs, tookMs / sweepShare);
     return true;
   }
 
