@@ -218,6 +218,18 @@ export class Store {
     const id = namePattern.test(name) ? this.lookUp(name) : undefined;
     if (id === undefined) {
       const known = (await this.names()).map((image) => image.name);
+      if (reservedNames.has(name)) {
+        throw new LodgeError(
+          'image-not-found',
+          `'${name}' is the root of this host itself, and not in the store`,
+          {
+            fix:
+              known.length === 0
+                ? 'there are no images: lodge image build --help'
+                : `images: ${known.join(', ')}`,
+          },
+        );
+      }
       // Loaded here because it brings the YAML parser, which no successful run needs.
       const { nearest } = await import('../nearest.ts');
       const near = nearest(name, [...known, ...reservedNames]);

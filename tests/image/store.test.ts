@@ -133,6 +133,8 @@ describe('names', () => {
     await store.name('debian-hpc', (await put(store, 'x')).id);
     const near = store.resolve('debian-hcp');
     await expect(near).rejects.toMatchObject({ fix: expect.stringContaining("'debian-hpc'") });
+    const host = store.resolve('host');
+    await expect(host).rejects.toMatchObject({ code: 'image-not-found', fix: 'images: debian-hpc' });
     await expect(store.resolve('../../etc/passwd')).rejects.toMatchObject({ code: 'image-not-found' });
   });
 
