@@ -275,12 +275,14 @@ function errorsOf(remote: RemoteSession, local: ChildProcess): () => string {
   remote.output('stderr', add);
   local.stderr!.on('data', add);
   local.stdin?.on('error', () => {});
+  local.once('error', (cause) => add(Buffer.from(`tar cannot be started on this host: ${cause.message}\n`)));
   return () => text.trim();
 }
 
+/** How a program ended; one that could not be started has failed. */
 function exitOf(child: ChildProcess): Promise<number> {
-  return new Promise((done, reject) => {
-    child.once('error', reject);
+  return new Promise((done) => {
+    child.once('error', () => done(1));
     child.once('close', (code) => done(code ?? 1));
   });
 }

@@ -410,11 +410,13 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
           t lodge cp nosuchfile $G:/opt/; t lodge cp $G:/opt/nosuchfile .; t lodge cp $G:/etc/passwd ./no/such/dir/file
           echo x >x; t lodge cp x $G:/no/such/dir/file; t lodge cp x y; t lodge cp $G:/etc/.. .; t lodge cp nosuch:/etc/passwd .; t lodge cp x nosuch:/
           guest mkdir /opt/tree2; t lodge cp $G:/etc/passwd x/y; t lodge cp $G:/opt/tree2 x; t lodge cp $G:/proc/version .
+          mkdir bare; for p in sh node dirname readlink; do ln -s "$(type -P $p)" bare; done
+          for c in "x $G:/opt/" "$G:/etc/passwd ."; do t env PATH=$PWD/bare $LODGE cp $c; done
           ls -A | grep -e lodge-cp -e passwd -e version; guest sh -c 'ls -A / /opt | grep lodge-cp'; echo nothing`;
         expect(await output(script)).toBe(
           '125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n' +
             '125 [usage]\n125 [usage]\n125 [no-such-guest]\n125 [no-such-guest]\n' +
-            '125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\nnothing\n',
+            '125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\nnothing\n',
         );
       });
     });
