@@ -120,9 +120,9 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
         fix: 'give another name, or remove it first',
       });
     }
-    renameSync(unpacked, finalPath);
+    moveTo(unpacked, finalPath);
   } finally {
-    rmSync(aside, { recursive: true, force: true });
+    discard(Buffer.from(aside));
     stopMinding();
   }
 }
@@ -183,12 +183,36 @@ function disarm(directory: Buffer): void {
   }
 }
 
+/** Renames; a directory that may not be written could not be moved, as the kernel writes its `..`. */
+function moveTo(path: Buffer, finalPath: string): void {
+  const stats = lstatSync(path);
+  const mode = stats.mode & 0o7777;
+  const isLocked = stats.isDirectory() && (mode & 0o200) === 0;
+  if (isLocked) chmodSync(path, mode | 0o200);
+  renameSync(path, finalPath);
+  if (isLocked) chmodSync(finalPath, mode);
+}
+
+/** Removes a directory and all in it, also what may not be written. */
+function discard(directory: Buffer): void {
+  unlock(directory);
+  rmSync(directory.toString(), { recursive: true, force: true });
+}
+
+function unlock(directory: Buffer): void {
+  chmodSync(directory, 0o700);
+  for (const name of readdirSync(directory, { encoding: 'buffer' })) {
+    const path = inside(directory, name);
+    if (lstatSync(path).isDirectory()) unlock(path);
+  }
+}
+
 /** Removes a directory when this process is told to end. @returns what undoes this */
 function minding(directory: string): () => void {
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   const handlers = names.map((name) => {
     const handler = (): void => {
-      rmSync(directory, { recursive: true, force: true });
+      discard(Buffer.from(directory));
       dieOf(name);
     };
     process.on(name, handler);
@@ -223,8 +247,11 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
   // The guest's shell finds out whether the destination is a directory, and renames what was unpacked if not.
   const script =
     'if [ -d "$1" ]; then d=$1 n=$3; else d=$(dirname -- "$1") n=$(basename -- "$1"); fi; ' +
-    't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'rm -rf -- "$t"\' EXIT && trap \'exit 1\' HUP INT TERM && ' +
-    'tar -x --no-same-owner -C "$t" && mv -T -- "$t/$2" "$d/$n"';
+    // What may not be written is moved and removed as in copyOut.
+    't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'chmod -R u+rwX -- "$t"; rm -rf -- "$t"\' EXIT && ' +
+    'trap \'exit 1\' HUP INT TERM && tar -x --no-same-owner -C "$t" && f=$t/$2 m= && ' +
+    'if [ -d "$f" ] && [ ! -L "$f" ] && [ ! -w "$f" ]; then m=$(stat -c %a -- "$f") && chmod u+w -- "$f"; fi && ' +
+    'mv -T -- "$f" "$d/$n" && if [ -n "$m" ]; then chmod "$m" -- "$d/$n"; fi';
   const names = [basename(from), basename(resolve(source))];
   const remote = await run({ guest, path }, [script, 'sh', path, ...names]);
   const local = spawn('tar', ['-c', '-C', dirname(from), '--', basename(from)], {
