@@ -133,8 +133,8 @@ export class Store {
       } catch (cause) {
         const { code } = cause as NodeJS.ErrnoException;
         if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw cause;
-        if (attempt === 0 && !(await this.has(basename(target)))) {
-          await this.discard(basename(target)); // lost its manifest: ours replaces it
+        if (attempt === 0 && !(await this.isWhole(basename(target)))) {
+          await this.discard(basename(target)); // lost some of it, as to a purge of old files: ours replaces it
           continue;
         }
         // As young as one made now: nobody is to collect it before it is named.
@@ -149,6 +149,19 @@ export class Store {
   async has(id: string): Promise<boolean> {
     try {
       await readManifest(this.objectPath(id));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Whether there is an object of this id, with files of the sizes that its manifest tells. */
+  private async isWhole(id: string): Promise<boolean> {
+    try {
+      const path = this.objectPath(id);
+      for (const file of (await readManifest(path)).files) {
+        if ('bytes' in file && (await stat(join(path, file.path))).size !== file.bytes) return false;
+      }
       return true;
     } catch {
       return false;

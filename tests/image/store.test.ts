@@ -5,6 +5,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -108,6 +109,20 @@ describe('put', () => {
     await expect(store.manifest(id)).rejects.toMatchObject({ code: 'image-unreadable' });
     await put(store, 'x');
     expect((await store.manifest(id)).kind).toBe('test');
+  });
+
+  it.each([
+    ['lost a file', (file: string) => rmSync(file, { force: true })],
+    ['has a file that was cut short', (file: string) => truncateSync(file)],
+  ])('replaces an object that %s', async (_what, spoil) => {
+    const store = freshStore();
+    const { id, path } = await put(store, 'x');
+    const file = join(path, 'a/b.txt');
+    chmodSync(file, 0o644);
+    spoil(file);
+    await put(store, 'x');
+    expect(await verifyStore(store)).toEqual([]);
+    expect(await store.objects()).toEqual([id]);
   });
 });
 
