@@ -284,6 +284,12 @@ export class Store {
     return present ? { objects: record.objects, value: record.value } : undefined;
   }
 
+  /** The object that was made from the inputs that `key` names, if nothing of it was lost. */
+  async recallWhole(key: string): Promise<string | undefined> {
+    const id = this.recall(key)?.objects[0];
+    return id !== undefined && (await this.isWhole(id)) ? id : undefined;
+  }
+
   /** Every key with its objects and when it was last used, to the day (milliseconds since 1970). */
   async keys(): Promise<{ key: string; objects: string[]; usedMs: number }[]> {
     const found: { key: string; objects: string[]; usedMs: number }[] = [];
