@@ -2,6 +2,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
+import { isAbsolute, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { withoutJob } from '../cluster/engine/slurm-job.ts';
 import { clusterEnvironment } from '../cluster/environment.ts';
@@ -11,6 +12,7 @@ import type { CommandRequest } from '../guest/named-user.ts';
 import type { GuestPlan } from '../guest/plan.ts';
 import type { HostUser } from '../guest/user.ts';
 import { parseUserText } from '../image/user-text.ts';
+import { shellWord } from '../shell-words.ts';
 import { collect } from './spec-flags.ts';
 import { ourTerminal } from './stdio.ts';
 import { isInFront } from './terminal-group.ts';
@@ -31,13 +33,22 @@ export function addCommandFlags(command: Command): Command {
       collect,
     )
     .option('--cleanenv', 'Pass nothing of our environment but language and terminal.')
-    .option('--cwd <dir>', 'Working directory of the command (default: ours).')
+    .option('--cwd <dir>', 'Working directory of the command (default: ours).', absoluteDirectory)
     .option(
       '-u, --user <user>',
       "A user of the guest, NAME or UID, with :GROUP or :GID (default: the image's, else who we are here).",
     )
     .option('-t, --tty', 'Give the command a terminal (default: when input and output are one).')
     .option('-T, --no-tty', 'Give the command no terminal.');
+}
+
+/** Relative to what, when the guest may not have our directory? @throws LodgeError `usage` */
+function absoluteDirectory(text: string): string {
+  if (isAbsolute(text)) return text;
+  throw new LodgeError('usage', `the working directory in the guest must be an absolute path: '${text}'`, {
+    where: '--cwd',
+    fix: `--cwd ${shellWord(resolve(text))}`,
+  });
 }
 
 /** `VAR=VAL` texts as variables. @throws LodgeError `usage` */

@@ -13,6 +13,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -60,7 +61,7 @@ async function copyOutOfAll({ guests, path, isMany }: GuestPaths, destination: s
     await copyOut({ guest: guests[0]!, path }, destination);
     return;
   }
-  if (statSync(destination, { throwIfNoEntry: false })?.isDirectory() !== true) {
+  if (lookAt(destination)?.isDirectory() !== true) {
     throw new LodgeError('copy-failed', 'files of several guests go into a directory, and there is none', {
       where: destination,
       fix: `mkdir -p ${destination}`,
@@ -91,13 +92,13 @@ function guestPath(text: string): GuestPaths | undefined {
 
 async function copyOut({ guest, path }: GuestPath, destination: string): Promise<void> {
   const target = resolve(destination);
-  const isDirectory = statSync(target, { throwIfNoEntry: false })?.isDirectory() === true;
+  const isDirectory = lookAt(target)?.isDirectory() === true;
   const finalPath = placeFor(isDirectory ? join(target, basename(path)) : target);
   // Unpacked aside and renamed, so that a copy that fails leaves nothing that looks like one that did not.
   const aside = asideIn(dirname(finalPath));
   const stopMinding = minding(aside);
   try {
-    const remote = await run(guest, ['sh', '-c', packScript, 'sh', dirname(path), basename(path)]);
+    const remote = await run({ guest, path }, [packScript, 'sh', dirname(path), basename(path)]);
     const local = spawn('tar', ['-x', '--no-same-owner', '-C', aside], { stdio: ['pipe', 'ignore', 'pipe'] });
     const localExit = exitOf(local);
     remote.output('stdout', (bytes) => writeTo(local, bytes));
@@ -111,24 +112,33 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
     if (unpacked === undefined) throw copyError(`${guest}:${path}`, 'the guest sent more than was asked for');
     // For anybody else, tar(1) leaves out these bits, and the kernel refuses devices.
     if (process.getuid!() === 0) disarm(Buffer.from(aside));
-    if (isDirectory && lstatSync(finalPath, { throwIfNoEntry: false })?.isDirectory() === true) {
-      throw new LodgeError('copy-failed', 'there is a directory of that name already', { where: finalPath });
+    const there = lookAt(finalPath, lstatSync);
+    if (there !== undefined && (there.isDirectory() || lstatSync(unpacked).isDirectory())) {
+      const what = there.isDirectory() ? 'directory' : 'file';
+      throw new LodgeError('copy-failed', `there is a ${what} of that name already`, {
+        where: finalPath,
+        fix: 'give another name, or remove it first',
+      });
     }
-    renameSync(unpacked, finalPath);
+    moveTo(unpacked, finalPath);
   } finally {
-    rmSync(aside, { recursive: true, force: true });
+    discard(Buffer.from(aside));
     stopMinding();
   }
 }
 
 /**
  * Packs a file of a directory; where that is a link, what it leads to, as cp(1) does for what it is told by name: a
- * link like that of /etc/os-release leads nowhere here. The dot keeps line feeds at the end of a name.
+ * link like that of /etc/os-release leads nowhere here. The dot keeps line feeds at the end of a name. Files of /proc
+ * say that they are empty, and tar would believe it.
  */
 const packScript =
   'd=$1 n=$2; if [ -L "$d/$n" ]; then ' +
   // biome-ignore lint/suspicious/noTemplateCurlyInString: of the shell
-  'p=$(readlink -f -- "$d/$n" && echo .) || exit; p=${p%??}; d=${p%/*} n=${p##*/}; fi; exec tar -c -C "$d/" -- "$n"';
+  'p=$(readlink -f -- "$d/$n" && echo .) || exit; p=${p%??}; d=${p%/*} n=${p##*/}; fi; ' +
+  'if [ -f "$d/$n" ] && [ ! -s "$d/$n" ] && head -c 1 -- "$d/$n" 2>/dev/null | od | grep -q " "; then ' +
+  'echo "$n says that it is empty and is not: lodge exec NAME -- cat $d/$n" >&2; exit 1; fi; ' +
+  'exec tar -c -C "$d/" -- "$n"';
 
 /** The path of what is in a directory, if it is one thing. Its bytes are kept: they need not be UTF-8. */
 function onlyEntry(directory: string): Buffer | undefined {
@@ -142,9 +152,9 @@ function inside(directory: Buffer, name: Buffer): Buffer {
 
 /** Where a file is put: what a link leads to, as with cp(1). A device or a pipe would be replaced by the file. */
 function placeFor(path: string): string {
-  const link = lstatSync(path, { throwIfNoEntry: false });
+  const link = lookAt(path, lstatSync);
   if (link === undefined) return path;
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = lookAt(path);
   if (found?.isFile() === true || found?.isDirectory() === true) {
     return link.isSymbolicLink() ? realpathSync(path) : path;
   }
@@ -173,12 +183,36 @@ function disarm(directory: Buffer): void {
   }
 }
 
+/** Renames; a directory that may not be written could not be moved, as the kernel writes its `..`. */
+function moveTo(path: Buffer, finalPath: string): void {
+  const stats = lstatSync(path);
+  const mode = stats.mode & 0o7777;
+  const isLocked = stats.isDirectory() && (mode & 0o200) === 0;
+  if (isLocked) chmodSync(path, mode | 0o200);
+  renameSync(path, finalPath);
+  if (isLocked) chmodSync(finalPath, mode);
+}
+
+/** Removes a directory and all in it, also what may not be written. */
+function discard(directory: Buffer): void {
+  unlock(directory);
+  rmSync(directory.toString(), { recursive: true, force: true });
+}
+
+function unlock(directory: Buffer): void {
+  chmodSync(directory, 0o700);
+  for (const name of readdirSync(directory, { encoding: 'buffer' })) {
+    const path = inside(directory, name);
+    if (lstatSync(path).isDirectory()) unlock(path);
+  }
+}
+
 /** Removes a directory when this process is told to end. @returns what undoes this */
 function minding(directory: string): () => void {
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   const handlers = names.map((name) => {
     const handler = (): void => {
-      rmSync(directory, { recursive: true, force: true });
+      discard(Buffer.from(directory));
       dieOf(name);
     };
     process.on(name, handler);
@@ -201,9 +235,8 @@ function asideIn(directory: string): string {
 }
 
 async function copyIn(source: string, { guest, path }: GuestPath): Promise<void> {
-  const stats = statSync(source, { throwIfNoEntry: false });
-  if (stats === undefined) {
-    const isLink = lstatSync(source, { throwIfNoEntry: false }) !== undefined;
+  if (lookAt(source) === undefined) {
+    const isLink = lookAt(source, lstatSync) !== undefined;
     throw new LodgeError('copy-failed', isLink ? 'this link leads nowhere' : 'there is no such file', {
       where: source,
       fix: 'check the path',
@@ -214,17 +247,13 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
   // The guest's shell finds out whether the destination is a directory, and renames what was unpacked if not.
   const script =
     'if [ -d "$1" ]; then d=$1 n=$3; else d=$(dirname -- "$1") n=$(basename -- "$1"); fi; ' +
-    't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'rm -rf -- "$t"\' EXIT && trap \'exit 1\' HUP INT TERM && ' +
-    'tar -x --no-same-owner -C "$t" && mv -T -- "$t/$2" "$d/$n"';
-  const remote = await run(guest, [
-    'sh',
-    '-c',
-    script,
-    'sh',
-    path,
-    basename(from),
-    basename(resolve(source)),
-  ]);
+    // What may not be written is moved and removed as in copyOut.
+    't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'chmod -R u+rwX -- "$t"; rm -rf -- "$t"\' EXIT && ' +
+    'trap \'exit 1\' HUP INT TERM && tar -x --no-same-owner -C "$t" && f=$t/$2 m= && ' +
+    'if [ -d "$f" ] && [ ! -L "$f" ] && [ ! -w "$f" ]; then m=$(stat -c %a -- "$f") && chmod u+w -- "$f"; fi && ' +
+    'mv -T -- "$f" "$d/$n" && if [ -n "$m" ]; then chmod "$m" -- "$d/$n"; fi';
+  const names = [basename(from), basename(resolve(source))];
+  const remote = await run({ guest, path }, [script, 'sh', path, ...names]);
   const local = spawn('tar', ['-c', '-C', dirname(from), '--', basename(from)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -236,11 +265,28 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
   if (code !== 0 || (await localExit) !== 0) throw copyError(`${guest}:${path}`, complaints());
 }
 
-async function run(guest: string, argv: string[]): Promise<RemoteSession> {
+/** Runs a script of the shell that deals with a path in a guest. */
+async function run({ guest, path }: GuestPath, script: readonly string[]): Promise<RemoteSession> {
   const user = thisUser();
   // Files are ours on both sides, whoever the image's commands run as.
   const flags = { tty: false, env: {}, user: user.name };
-  return execInGuest(guest, requestOf(argv, flags, (await locateGuest(guest)).guest.plan, user, false));
+  // Where we are may not be there in the guest: only a path that is relative to it needs that.
+  const place = path.startsWith('/') ? { cwd: '/' } : {};
+  const { plan } = (await locateGuest(guest)).guest;
+  return execInGuest(guest, requestOf(['sh', '-c', ...script], { ...flags, ...place }, plan, user, false));
+}
+
+/** What is at a path of the host, if anything is. @throws LodgeError `copy-failed` where that cannot be known */
+function lookAt(path: string, look: typeof statSync | typeof lstatSync = statSync): Stats | undefined {
+  try {
+    return look(path, { throwIfNoEntry: false });
+  } catch (cause) {
+    throw new LodgeError('copy-failed', `it cannot be looked at: ${(cause as Error).message}`, {
+      where: path,
+      fix: 'check the path',
+      cause,
+    });
+  }
 }
 
 function writeTo(child: ChildProcess, bytes: Buffer): Promise<void> {
@@ -256,12 +302,14 @@ function errorsOf(remote: RemoteSession, local: ChildProcess): () => string {
   remote.output('stderr', add);
   local.stderr!.on('data', add);
   local.stdin?.on('error', () => {});
+  local.once('error', (cause) => add(Buffer.from(`tar cannot be started on this host: ${cause.message}\n`)));
   return () => text.trim();
 }
 
+/** How a program ended; one that could not be started has failed. */
 function exitOf(child: ChildProcess): Promise<number> {
-  return new Promise((done, reject) => {
-    child.once('error', reject);
+  return new Promise((done) => {
+    child.once('error', () => done(1));
     child.once('close', (code) => done(code ?? 1));
   });
 }

@@ -12,8 +12,11 @@ export function throwUsageErrors(program: Command): void {
   for (const command of [program, ...verbs]) {
     command.configureOutput({ writeErr: () => {} });
     command.exitOverride((error) => {
-      const isOfHelp = error.exitCode === 0 || (error.code === 'commander.help' && command === program);
-      throw isOfHelp ? error : usageError(error, command);
+      if (error.exitCode === 0) throw error;
+      const [first, verb] = command.args;
+      if (error.code === 'commander.help' && first === 'help' && verb !== undefined)
+        throw unknownVerb(verb, command);
+      throw error.code === 'commander.help' && command === program ? error : usageError(error, command);
     });
   }
 }
@@ -33,6 +36,11 @@ function usageError(error: CommanderError, command: Command): LodgeError {
   }
   const message = error.message.replace(/^error: /, '').replace(/\n\(Did you mean.*\)$/s, '');
   return new LodgeError('usage', message, { fix: meant === undefined ? help : `did you mean ${meant}?` });
+}
+
+/** Help was asked for of a verb that is none. */
+function unknownVerb(verb: string, command: Command): LodgeError {
+  return new LodgeError('usage', `unknown command '${verb}'`, { fix: `${nameOf(command)} --help` });
 }
 
 /** A verb that only groups others was given alone. */

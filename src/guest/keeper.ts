@@ -137,24 +137,33 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = fa
 
 function firstLine(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
-    let text = '';
-    child.stdout!.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      if (text.includes('\n')) resolve(text.split('\n')[0]!);
-    });
     child.once('error', (cause: NodeJS.ErrnoException) => {
       reject(
         new LodgeError('vmm-failed', `the keeper could not be started: ${cause.message}`, {
-          fix: 'build lodge again: rm -rf dist && ./lodge --help',
+          fix: spawnFixes[cause.code ?? ''] ?? 'build lodge again: rm -rf dist && ./lodge --help',
           cause,
         }),
       );
     });
-    child.stdout!.once('end', () => {
+    let text = '';
+    // Without a file descriptor to spare, a child has no streams at all.
+    child.stdout?.on('data', (piece: Buffer) => {
+      text += piece.toString();
+      if (text.includes('\n')) resolve(text.split('\n')[0]!);
+    });
+    child.stdout?.once('end', () => {
       reject(new LodgeError('vmm-failed', 'the keeper ended before it said anything'));
     });
   });
 }
+
+/** What helps where a process cannot be made, by what the system says of it. */
+const spawnFixes: Readonly<Record<string, string>> = {
+  EAGAIN: 'you have as many processes as you may have: end some, or raise the limit (ulimit -u)',
+  EMFILE: 'raise the limit of open files: ulimit -n 1024',
+  ENFILE: 'this host has as many files open as it may have: end some programs',
+  ENOMEM: 'free memory on this host',
+};
 
 function makeRings(path: string): void {
   try {

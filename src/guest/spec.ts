@@ -40,9 +40,11 @@ const hostPages = z.enum(['any', '4K', 'thp', '2M', '1G'] satisfies HostPages[],
 });
 
 const volumePattern = /^([^:]+):([^:]+)(?::(ro|rw))?$/;
+/** Tried first: a path in the guest is never `ro`, as it begins with a slash. */
+const directoryPattern = /^([^:]+)()(?::(ro|rw))?$/;
 
 const volume = z.string().transform((text, context): Volume => {
-  const match = volumePattern.exec(text) ?? /^([^:]+)()(?::(ro|rw))?$/.exec(text);
+  const match = directoryPattern.exec(text) ?? volumePattern.exec(text);
   if (match === null) {
     context.addIssue({ code: 'custom', message: `'${text}' is not SRC:DST or SRC:DST:ro` });
     return z.NEVER;

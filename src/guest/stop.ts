@@ -5,7 +5,7 @@ import { LodgeError } from '../errors.ts';
 import { isAlive } from '../process-identity.ts';
 import type { Channel } from './channel/channel.ts';
 import { guestFiles } from './plan.ts';
-import { requireGuest, viewGuest, writeRecord } from './state.ts';
+import { type GuestView, requireGuest, viewGuest, writeRecord } from './state.ts';
 import { endGuest, untilGone } from './sweep.ts';
 import { Qmp } from './vmm/qemu/qmp.ts';
 
@@ -25,7 +25,7 @@ export async function stopGuest(name: string, channel: Channel | undefined, grac
       fix: `lodge rm ${name} removes it`,
     });
   }
-  writeRecord(guest.dir, { ...guest.record, phase: 'stopping' });
+  markStopping(guest);
   const limit = new Promise<void>((resolve) => setTimeout(resolve, graceMs + farewellMs).unref());
   if (channel !== undefined) {
     await Promise.race([channel.halt('power-off', graceMs), limit]).catch(() => {});
@@ -38,6 +38,15 @@ export async function stopGuest(name: string, channel: Channel | undefined, grac
   // In the foreground it may be gone already, with all that was there.
   const left = viewGuest(name);
   if (left !== undefined) await endGuest(left);
+}
+
+/** Only `ps` reads it: a full disk must not keep what may have filled it. */
+function markStopping({ dir, record }: GuestView): void {
+  try {
+    writeRecord(dir, { ...record, phase: 'stopping' });
+  } catch (error) {
+    if (!(error instanceof LodgeError) || error.code !== 'disk-full') throw error;
+  }
 }
 
 /** Presses the power button of a QEMU guest. @param monitor path of its QMP socket */

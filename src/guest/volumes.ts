@@ -32,7 +32,8 @@ export function planVolumes(input: VolumeInput): Volume[] {
     if (!target.startsWith('/')) {
       throw new LodgeError('share-unusable', `the path in the guest must be absolute: '${volume.target}'`, {
         asked,
-        fix: `write ${volume.source}:${posix.resolve('/', expandHome(volume.target, input.home))}`,
+        // Of a directory alone, the same path in the guest was meant.
+        fix: `write ${volume.target === volume.source ? source : `${volume.source}:${posix.resolve('/', expandHome(volume.target, input.home))}`}`,
       });
     }
     const own = ownDirectoryOf(target);

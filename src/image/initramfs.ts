@@ -1,6 +1,6 @@
 /** The first root of a guest: lodge's agent as /init and the modules it loads before anything else. */
 
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
@@ -32,8 +32,14 @@ export interface Initramfs {
   modulePaths: string[];
 }
 
-/** Raised when what is put into an initramfs changes. */
-const formatVersion = 1;
+/** What the store remembers of one. */
+interface RememberedInitramfs {
+  bytes: number;
+  modulePaths: string[];
+}
+
+/** Raised when what is put into an initramfs changes, or what is remembered of it. */
+const formatVersion = 2;
 const fileName = 'initramfs.cpio';
 const directories = ['dev', 'proc', 'sys', 'run', 'lodge', 'lodge/modules'];
 
@@ -50,13 +56,17 @@ export async function buildInitramfs(request: InitramfsRequest): Promise<Initram
   const id = known?.objects[0];
   if (known !== undefined && id !== undefined) {
     const path = join(store.objectPath(id), fileName);
-    if (existsSync(path)) return { path, id, modulePaths: known.value as string[] };
+    const { bytes, modulePaths } = known.value as RememberedInitramfs;
+    // A kernel that finds half of it panics, and says nothing of why.
+    if (statSync(path, { throwIfNoEntry: false })?.size === bytes) return { path, id, modulePaths };
   }
   const { entries, modulePaths } = await contentsOf(request);
+  const cpio = writeCpio(entries);
   const object = await store.put('initramfs', `Linux ${kernel.release}`, async (directory) => {
-    await writeFile(join(directory, fileName), writeCpio(entries));
+    await writeFile(join(directory, fileName), cpio);
   });
-  await store.remember(key, [object.id], modulePaths);
+  const value: RememberedInitramfs = { bytes: cpio.length, modulePaths };
+  await store.remember(key, [object.id], value);
   return { path: join(object.path, fileName), id: object.id, modulePaths };
 }
 

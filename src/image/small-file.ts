@@ -1,6 +1,6 @@
 /** Small JSON files that several processes on several hosts read and write, and the directories they are in. */
 
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { open, readdir, rename, rm, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hostIoError, otherPlaceFix } from '../errors.ts';
@@ -67,7 +67,10 @@ export async function removeFile(path: string): Promise<void> {
   try {
     await unlink(path);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw hostIoError('removing', path, cause);
+    const { code } = cause as NodeJS.ErrnoException;
+    // On a read-only filesystem, Linux refuses before it looks whether there is anything to remove.
+    if (code === 'ENOENT' || (code === 'EROFS' && !existsSync(path))) return;
+    throw hostIoError('removing', path, cause, otherPlaceFix);
   }
 }
 

@@ -133,8 +133,8 @@ export class Store {
       } catch (cause) {
         const { code } = cause as NodeJS.ErrnoException;
         if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw cause;
-        if (attempt === 0 && !(await this.has(basename(target)))) {
-          await this.discard(basename(target)); // lost its manifest: ours replaces it
+        if (attempt === 0 && !(await this.isWhole(basename(target)))) {
+          await this.discard(basename(target)); // lost some of it, as to a purge of old files: ours replaces it
           continue;
         }
         // As young as one made now: nobody is to collect it before it is named.
@@ -149,6 +149,19 @@ export class Store {
   async has(id: string): Promise<boolean> {
     try {
       await readManifest(this.objectPath(id));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Whether there is an object of this id, with files of the sizes that its manifest tells. */
+  private async isWhole(id: string): Promise<boolean> {
+    try {
+      const path = this.objectPath(id);
+      for (const file of (await readManifest(path)).files) {
+        if ('bytes' in file && (await stat(join(path, file.path))).size !== file.bytes) return false;
+      }
       return true;
     } catch {
       return false;
@@ -218,6 +231,18 @@ export class Store {
     const id = namePattern.test(name) ? this.lookUp(name) : undefined;
     if (id === undefined) {
       const known = (await this.names()).map((image) => image.name);
+      if (reservedNames.has(name)) {
+        throw new LodgeError(
+          'image-not-found',
+          `'${name}' is the root of this host itself, and not in the store`,
+          {
+            fix:
+              known.length === 0
+                ? 'there are no images: lodge image build --help'
+                : `images: ${known.join(', ')}`,
+          },
+        );
+      }
       // Loaded here because it brings the YAML parser, which no successful run needs.
       const { nearest } = await import('../nearest.ts');
       const near = nearest(name, [...known, ...reservedNames]);
@@ -257,6 +282,12 @@ export class Store {
     if (record?.key !== key || !Array.isArray(record.objects)) return undefined;
     const present = record.objects.every((id) => this.isPresent(String(id)));
     return present ? { objects: record.objects, value: record.value } : undefined;
+  }
+
+  /** The object that was made from the inputs that `key` names, if nothing of it was lost. */
+  async recallWhole(key: string): Promise<string | undefined> {
+    const id = this.recall(key)?.objects[0];
+    return id !== undefined && (await this.isWhole(id)) ? id : undefined;
   }
 
   /** Every key with its objects and when it was last used, to the day (milliseconds since 1970). */

@@ -35,6 +35,8 @@ export interface AcceleratorVerdict {
   provedAt: string;
   /** How long the probe took. */
   seconds: number;
+  /** The probe guest used up its time. */
+  hung?: true;
 }
 
 export interface AcceleratorOptions {
@@ -132,7 +134,7 @@ async function probe(
   const outcome = await (options.boot ?? bootProbe)(guest, options.timeLimits);
   const doubt =
     accelerator === 'kvm' && proof === 'firmware' ? ' (firmware only: no kernel was at hand)' : '';
-  const fix = outcome.booted ? undefined : fixAfterProbe[accelerator];
+  const fix = outcome.booted ? undefined : `${fixAfterProbe[accelerator]}; \`lodge doctor\` tries it again`;
   return {
     accelerator,
     usable: outcome.booted,
@@ -141,6 +143,7 @@ async function probe(
     proof,
     provedAt: new Date().toISOString(),
     seconds: outcome.seconds,
+    ...(outcome.hung === true ? { hung: true } : {}),
   };
 }
 
@@ -272,19 +275,33 @@ export function verdictFileName(key: VerdictKey): string {
   return `${readable.slice(0, 180)}--${key.vmmBytes.toString(36)}-${key.vmmModifiedMs.toString(36)}.json`;
 }
 
-/**
- * A remembered verdict, or undefined when there is none, or none that still holds: an unusable accelerator is
- * given another chance after each boot of the host, because what stood in its way may have been set up since.
- */
-export function readVerdict(file: string, bootId: string): AcceleratorVerdict | undefined {
+/** An unusable accelerator is tried again when that takes a hundredth of the time since it was. */
+const triesApart = 100;
+
+/** A remembered verdict, or undefined when there is none, or none that still holds. */
+export function readVerdict(
+  file: string,
+  bootId: string,
+  nowMs: number = Date.now(),
+): AcceleratorVerdict | undefined {
   try {
     const remembered = JSON.parse(readFileSync(file, 'utf8')) as Partial<RememberedVerdict>;
     const verdict = remembered.verdict;
     if (remembered.format !== 'lodge-accelerator-1' || typeof verdict?.usable !== 'boolean') return undefined;
-    return verdict.usable || remembered.bootId === bootId ? verdict : undefined;
+    return verdict.usable || (remembered.bootId === bootId && isFresh(verdict, nowMs)) ? verdict : undefined;
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Whether it is too early to try an unusable accelerator again. What stood in its way may have been a busy host or a
+ * limit of one shell. But each guest that hangs under KVM may be one that the host cannot kill.
+ */
+function isFresh({ accelerator, hung, provedAt, seconds }: AcceleratorVerdict, nowMs: number): boolean {
+  if (accelerator === 'kvm' && hung === true) return true;
+  const ageMs = nowMs - Date.parse(provedAt);
+  return ageMs >= 0 && ageMs < triesApart * seconds * 1000;
 }
 
 /**

@@ -37,6 +37,8 @@ export interface ProbeOutcome {
   booted: boolean;
   reason: string;
   seconds: number;
+  /** It used up its time. */
+  hung?: true;
 }
 
 /**
@@ -142,15 +144,15 @@ export function bootProbe(
     });
     let output = '';
     let errors = '';
-    let verdict: { booted: boolean; reason: string } | undefined;
+    let verdict: Omit<ProbeOutcome, 'seconds'> | undefined;
     let killTimer: NodeJS.Timeout | undefined;
 
     const finish = (): void => {
       clearTimeout(silence);
       clearTimeout(total);
       clearTimeout(killTimer);
-      child.stdout.destroy();
-      child.stderr.destroy();
+      child.stdout?.destroy();
+      child.stderr?.destroy();
       child.unref();
       try {
         // What was killed may be at its last file still.
@@ -160,9 +162,9 @@ export function bootProbe(
       }
       resolve({ ...verdict!, seconds: Number(seconds().toFixed(2)) });
     };
-    const decide = (booted: boolean, reason: string): void => {
+    const decide = (booted: boolean, reason: string, hung?: true): void => {
       if (verdict !== undefined) return;
-      verdict = { booted, reason };
+      verdict = { booted, reason, ...(hung === true ? { hung } : {}) };
       killGroup(child.pid);
       killTimer = setTimeout(() => {
         verdict!.reason += `; its process ${child.pid} cannot be killed and was left behind`;
@@ -170,22 +172,23 @@ export function bootProbe(
       }, killWaitMs);
     };
     const hung = (ms: number): void =>
-      decide(false, `the probe guest hung: ${lastWords(output)} within ${formatTime(ms)}`);
+      decide(false, `the probe guest hung: ${lastWords(output)} within ${formatTime(ms)}`, true);
     const silence = setTimeout(() => hung(limits.silentMs), limits.silentMs);
     const total = setTimeout(() => hung(limits.totalMs), limits.totalMs);
 
-    child.stdout.on('data', (piece: Buffer) => {
+    child.on('error', (cause) => {
+      verdict ??= { booted: false, reason: `the probe guest could not be started: ${cause.message}` };
+      finish();
+    });
+    // Without a file descriptor to spare, a child has no streams at all.
+    child.stdout?.on('data', (piece: Buffer) => {
       silence.refresh();
       output = (output + piece.toString('latin1')).slice(-16_384);
       if (guest.bootedOutput?.test(output)) decide(true, 'a probe guest booted');
       else if (/Kernel panic - not syncing: .*\n/.test(output)) decide(false, lastWords(output));
     });
-    child.stderr.on('data', (piece: Buffer) => {
+    child.stderr?.on('data', (piece: Buffer) => {
       errors = (errors + piece.toString('latin1')).slice(-16_384);
-    });
-    child.on('error', (cause) => {
-      verdict ??= { booted: false, reason: `the probe guest could not be started: ${cause.message}` };
-      finish();
     });
     child.on('close', (code, signal) => {
       if (verdict === undefined && guest.bootedExit !== undefined && code === guest.bootedExit) {

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { CommanderError } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { buildProgram } from '../../src/cli/program.ts';
@@ -71,6 +72,23 @@ describe('a line that is wrong otherwise', () => {
       fix: 'did you mean capture?',
     });
   });
+
+  it.each([
+    [['help', 'nonesuch'], 'lodge --help'],
+    [['fabric', 'help', 'nonesuch'], 'lodge fabric --help'],
+  ])('%j says that there is no such verb', async (words, fix) => {
+    expect(await faultOf(...words)).toMatchObject({ message: "unknown command 'nonesuch'", fix });
+  });
+
+  it.each(['.', 'docs', ''])(
+    "has a working directory that is relative to who knows what: '%s'",
+    async (cwd) => {
+      const fix = `--cwd ${resolve(cwd)}`;
+      for (const verb of ['run', 'exec', 'shell']) {
+        expect(await faultOf(verb, '--cwd', cwd, 'v1', 'pwd')).toMatchObject({ where: '--cwd', fix });
+      }
+    },
+  );
 });
 
 describe('help', () => {

@@ -110,6 +110,27 @@ describe('a plan', () => {
     expect(whole.notes.join('\n')).toContain('write what you can');
   });
 
+  it('takes a directory alone for itself, also read-only, and tells whoever names it otherwise how', () => {
+    const { volumes } = planGuest(inputOf({ volumes: ['/data', '/in:ro', '/out:rw'], share: false }));
+    expect(volumes).toEqual([
+      { source: '/data', target: '/data', readOnly: false },
+      { source: '/in', target: '/in', readOnly: true },
+      { source: '/out', target: '/out', readOnly: false },
+    ]);
+    const fixOf = (volume: string): unknown => {
+      try {
+        return planGuest(inputOf({ volumes: [volume] }));
+      } catch (error) {
+        return (error as LodgeError).fix;
+      }
+    };
+    expect([fixOf('.'), fixOf('in'), fixOf('/tmp:in')]).toEqual([
+      `write ${inputOf({}).cwd}`,
+      `write ${inputOf({}).cwd}/in`,
+      'write /tmp:/in',
+    ]);
+  });
+
   it('of a strict mirror starts paused, binds each node to its own, and is verified', () => {
     const plan = planGuest(inputOf({ cpus: 4, memory: '4G', numa: 'mirror' }, { accelerator: 'kvm' }));
     expect(plan.verifyPlacement).toBe(true);

@@ -21,7 +21,7 @@ import type { ErrorCode } from '../../src/errors.ts';
 import { writeCpio } from '../../src/image/cpio.ts';
 import { defaultKernel } from '../../src/image/kernel.ts';
 import { openStore } from '../../src/image/store.ts';
-import { type RunOptions, type RunResult, Runtime, until } from './lodge.ts';
+import { homeOf, type RunOptions, type RunResult, Runtime, until } from './lodge.ts';
 
 let here: Runtime;
 
@@ -227,6 +227,20 @@ describe('a guest that cannot be given', () => {
     expect(
       await refused('not-enough-memory', 125, ['run', '-m', '900T', '--dry-run', '--', 'true']),
     ).toContain('900T');
+  });
+
+  it('more open files than the shell allows is told, also where nobody knows yet what works here', async () => {
+    const script = `
+      least=16; until (ulimit -n $least; $LODGE --version) >/dev/null 2>&1; do ((least++)); done
+      for n in $(seq $least 2 $((least + 10))); do (ulimit -n $n; $LODGE run -a netns -- true); done`;
+    await here.done(['run', '-a', 'netns', '--', 'true']);
+    const { home, env: anew } = homeOf(process.getuid!());
+    for (const env of [{}, anew]) {
+      const { stderr } = await here.bash(script, { env });
+      expect(stderr).toMatch(/^lodge: .*EMFILE \[[a-z-]+\]$/m);
+      expect(stderr).not.toContain('spawnargs');
+    }
+    rmSync(home, { recursive: true });
   });
 
   it('a name that is not there is told, with those that are', async () => {

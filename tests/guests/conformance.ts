@@ -378,6 +378,14 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         expect(await output(script)).toBe('741\ndata\nnothing\n');
       });
 
+      test('are copied from directories that the guest has not', async () => {
+        const script = `
+          elsewhere=/tmp/lodge-elsewhere-$$; mkdir $elsewhere; cd $elsewhere
+          echo here >file; lodge cp file $G:/opt/elsewhere && lodge cp $G:/opt/elsewhere back && cat back
+          cd /; rm -r $elsewhere`;
+        expect(await output(script)).toBe('here\n');
+      });
+
       test('that are links where they are named come as what these lead to', async () => {
         const script = `
           guest sh -c 'mkdir /opt/l; echo there >/opt/l/file; ln -s l/file /opt/alias; ln -s l /opt/aliases; ln -s nowhere /opt/broken'
@@ -401,10 +409,14 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
           t() { "$@" 2>err; echo "$? $(grep -o '\\[[a-z-]*\\]' err)"; }
           t lodge cp nosuchfile $G:/opt/; t lodge cp $G:/opt/nosuchfile .; t lodge cp $G:/etc/passwd ./no/such/dir/file
           echo x >x; t lodge cp x $G:/no/such/dir/file; t lodge cp x y; t lodge cp $G:/etc/.. .; t lodge cp nosuch:/etc/passwd .; t lodge cp x nosuch:/
-          ls -A | grep -e lodge-cp -e passwd; guest sh -c 'ls -A / /opt | grep lodge-cp'; echo nothing`;
+          guest mkdir /opt/tree2; t lodge cp $G:/etc/passwd x/y; t lodge cp $G:/opt/tree2 x; t lodge cp $G:/proc/version .
+          mkdir bare; for p in sh node dirname readlink; do ln -s "$(type -P $p)" bare; done
+          for c in "x $G:/opt/" "$G:/etc/passwd ."; do t env PATH=$PWD/bare $LODGE cp $c; done
+          ls -A | grep -e lodge-cp -e passwd -e version; guest sh -c 'ls -A / /opt | grep lodge-cp'; echo nothing`;
         expect(await output(script)).toBe(
           '125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n' +
-            '125 [usage]\n125 [usage]\n125 [no-such-guest]\n125 [no-such-guest]\nnothing\n',
+            '125 [usage]\n125 [usage]\n125 [no-such-guest]\n125 [no-such-guest]\n' +
+            '125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\n125 [copy-failed]\nnothing\n',
         );
       });
     });

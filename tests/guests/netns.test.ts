@@ -1,9 +1,9 @@
 /** What is particular to guests that are namespaces of the host: the host's kernel is theirs to use, not to change. */
 
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { homeOf, lodgePath, processesOf, Runtime, run } from './lodge.ts';
+import { homeOf, lodgePath, processesOf, Runtime, run, until } from './lodge.ts';
 
 const isRoot = process.getuid!() === 0;
 
@@ -140,5 +140,32 @@ describe.runIf(isRoot)('started by an ordinary user', () => {
       notes: string[];
     };
     expect(plan.notes.some((note) => note.includes('read-only'))).toBe(true);
+  });
+
+  it('copies directories that may not be written, and leaves nothing of copies that fail', async () => {
+    mkdirSync(join(home, 'tree/sub'), { recursive: true });
+    writeFileSync(join(home, 'tree/sub/file'), 'kept\n');
+    for (const name of ['tree/sub', 'tree']) chmodSync(join(home, name), 0o555);
+    try {
+      await lodge('-q', 'run', '-d', '-a', 'netns', '--name', 'kept');
+      expect(await lodge('cp', 'tree', 'kept:/tmp/')).toMatchObject({ code: 0, stderr: '' });
+      expect(await lodge('cp', 'kept:/tmp/tree', 'back')).toMatchObject({ code: 0, stderr: '' });
+      expect(readFileSync(join(home, 'back/sub/file'), 'utf8')).toBe('kept\n');
+      expect(['back', 'back/sub'].map((name) => statSync(join(home, name)).mode & 0o777)).toEqual([
+        0o555, 0o555,
+      ]);
+
+      const closed =
+        'chmod u+w /tmp/tree; echo x >/tmp/tree/closed; chmod 0 /tmp/tree/closed; chmod 555 /tmp/tree';
+      await lodge('exec', 'kept', '--', 'sh', '-c', closed);
+      expect((await lodge('cp', 'kept:/tmp/tree', 'again')).code).toBe(125);
+      expect((await lodge('cp', 'tree', 'kept:/tmp/tree')).code).toBe(125);
+      expect((await lodge('exec', 'kept', '--', 'ls', '-A', '/tmp')).stdout).not.toContain('lodge-cp');
+      expect(readdirSync(home).filter((name) => /again|lodge-cp/.test(name))).toEqual([]);
+    } finally {
+      await lodge('rm', '-f', 'kept');
+      for (const { pid } of processesOf(home)) process.kill(pid, 'SIGTERM');
+      await until('the agent is gone', () => processesOf(home).length === 0 || undefined);
+    }
   });
 });

@@ -1,5 +1,6 @@
 /** What is known of guests stays true, and nothing is left, whatever is killed, damaged or done at the same moment. */
 
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -140,6 +141,26 @@ describe('a detached guest', () => {
     expect((await here.lodge(['stop', '--grace', '1s', 'deaf'])).code).toBe(0);
     expect((await command.end).code).not.toBe(0);
     expect(await here.ps()).toMatchObject([{ name: 'deaf', status: 'exited' }]);
+  });
+
+  // Mounting takes root: as a plain user this is skipped, and shown as such.
+  it.skipIf(process.getuid!() !== 0)('is stopped and removed on a disk that is full', async () => {
+    const small = join(here.work, 'small');
+    mkdirSync(small);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'none', small]);
+    const env = { LODGE_RUNTIME_DIR: small };
+    try {
+      await here.lodge(['run', '-d', '-a', 'netns', '--name', 'n1'], { env });
+      await here.bash('cat /dev/zero >"$LODGE_RUNTIME_DIR/filler"', { env });
+      for (const verb of ['stop', 'rm']) {
+        expect(await here.lodge([verb, 'n1'], { env })).toMatchObject({ code: 0, stderr: '' });
+      }
+      expect(readdirSync(join(small, 'guests'))).toEqual([]);
+    } finally {
+      for (const { pid } of processesOf(small)) process.kill(pid, 'SIGKILL');
+      await until('it is free', () => processesOf(small).length === 0 || undefined);
+      execFileSync('umount', [small]);
+    }
   });
 
   it('whose process was killed is told as it ended, and can be removed', async () => {

@@ -77,4 +77,21 @@ describe.skipIf(!mounted)('on a full disk', () => {
     await importImage(store, iso, { name: 'small' });
     expect((await store.names()).length).toBe(1);
   });
+
+  it('that nobody may write to is told, not that nothing can be removed there', async () => {
+    execFileSync('mount', ['-o', 'remount,ro', small]);
+    try {
+      await expect(store.lease('guest', [])).rejects.toMatchObject({
+        code: 'host-io',
+        message: expect.stringContaining('writing failed: EROFS'),
+      });
+      await store.release('guest');
+      await expect(store.forgetName('small')).rejects.toMatchObject({
+        message: expect.stringContaining('removing failed: EROFS'),
+        fix: expect.stringContaining('LODGE_DATA_DIR'),
+      });
+    } finally {
+      execFileSync('mount', ['-o', 'remount,rw', small]);
+    }
+  });
 });

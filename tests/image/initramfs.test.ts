@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { buildInitramfs } from '../../src/image/initramfs.ts';
@@ -40,7 +40,16 @@ describe('buildInitramfs', () => {
     expect(second).toEqual(first);
     rmSync(join(first.path, '..'), { recursive: true });
     expect(await buildInitramfs(request)).toEqual(first);
-    expect(readFileSync(first.path).length).toBeGreaterThan(0);
+    const whole = readFileSync(first.path);
+    expect(whole.length).toBeGreaterThan(0);
+    // What a purge of old files or a crash of the host left of it.
+    chmodSync(first.path, 0o644);
+    for (const spoil of [() => truncateSync(first.path, 1000), () => rmSync(first.path, { force: true })]) {
+      spoil();
+      expect(await buildInitramfs(request)).toEqual(first);
+      expect(readFileSync(first.path).equals(whole)).toBe(true);
+      chmodSync(first.path, 0o644);
+    }
   });
 
   it('is made again when the agent, the kernel or the modules change', async () => {

@@ -5,6 +5,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -109,6 +110,20 @@ describe('put', () => {
     await put(store, 'x');
     expect((await store.manifest(id)).kind).toBe('test');
   });
+
+  it.each([
+    ['lost a file', (file: string) => rmSync(file, { force: true })],
+    ['has a file that was cut short', (file: string) => truncateSync(file)],
+  ])('replaces an object that %s', async (_what, spoil) => {
+    const store = freshStore();
+    const { id, path } = await put(store, 'x');
+    const file = join(path, 'a/b.txt');
+    chmodSync(file, 0o644);
+    spoil(file);
+    await put(store, 'x');
+    expect(await verifyStore(store)).toEqual([]);
+    expect(await store.objects()).toEqual([id]);
+  });
 });
 
 describe('names', () => {
@@ -133,6 +148,8 @@ describe('names', () => {
     await store.name('debian-hpc', (await put(store, 'x')).id);
     const near = store.resolve('debian-hcp');
     await expect(near).rejects.toMatchObject({ fix: expect.stringContaining("'debian-hpc'") });
+    const host = store.resolve('host');
+    await expect(host).rejects.toMatchObject({ code: 'image-not-found', fix: 'images: debian-hpc' });
     await expect(store.resolve('../../etc/passwd')).rejects.toMatchObject({ code: 'image-not-found' });
   });
 

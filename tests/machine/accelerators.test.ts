@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   type AcceleratorOptions,
+  type AcceleratorVerdict,
   proveAccelerator,
   readVerdict,
   usableAccelerators,
@@ -151,22 +152,44 @@ describe('what is remembered', () => {
     expect(new Set([key, ...others].map(verdictFileName)).size).toBe(7);
   });
 
-  it('gives an unusable accelerator another chance after a boot of the host', () => {
-    const file = join(stateDir, 'deep', 'kvm.json');
-    const verdict = {
-      accelerator: 'kvm',
+  describe('of an unusable accelerator', () => {
+    const [bootId, provedMs] = ['boot-1', Date.parse('2024-01-01T00:00:00.000Z')];
+    const verdict: AcceleratorVerdict = {
+      accelerator: 'uml',
       usable: false,
-      reason: 'the probe guest hung',
+      reason: 'the probe guest ended with exit code 1',
       proof: 'kernel',
-      provedAt: '2024-01-01T00:00:00.000Z',
-      seconds: 10,
-    } as const;
-    writeVerdict(file, verdict, 'boot-1');
-    expect(readVerdict(file, 'boot-1')).toEqual(verdict);
-    expect(readVerdict(file, 'boot-2')).toBeUndefined();
-    writeVerdict(file, { ...verdict, usable: true }, 'boot-1');
-    expect(readVerdict(file, 'boot-2')?.usable).toBe(true);
-    expect(readdirSync(join(stateDir, 'deep'))).toEqual(['kvm.json']);
+      provedAt: new Date(provedMs).toISOString(),
+      seconds: 0.5,
+    };
+    const holds = (one: AcceleratorVerdict, afterSeconds: number, boot = bootId): boolean => {
+      const file = join(stateDir, 'deep', 'verdict.json');
+      writeVerdict(file, one, bootId);
+      expect(readdirSync(join(stateDir, 'deep'))).toEqual(['verdict.json']);
+      return readVerdict(file, boot, provedMs + afterSeconds * 1000) !== undefined;
+    };
+
+    it('holds until asking again takes but a hundredth of the time, or the host boots', () => {
+      expect([0, 49, 51, -1].map((seconds) => holds(verdict, seconds))).toEqual([true, true, false, false]);
+      expect(holds({ ...verdict, hung: true, seconds: 60 }, 5999)).toBe(true);
+      expect(holds({ ...verdict, hung: true, seconds: 60 }, 6001)).toBe(false);
+      expect(holds(verdict, 0, 'boot-2')).toBe(false);
+      expect(holds({ ...verdict, usable: true }, 1e9, 'boot-2')).toBe(true);
+    });
+
+    it('holds until the host boots where a guest hung under KVM, which may not be killed', () => {
+      const hung: AcceleratorVerdict = { ...verdict, accelerator: 'kvm', hung: true, seconds: 20 };
+      expect([holds(hung, 1e9), holds(hung, 0, 'boot-2')]).toEqual([true, false]);
+    });
+
+    it('is found anew when what stood in the way is gone', async () => {
+      const unlucky = options(recorded('laptop'), { booted: false, reason: 'no memory', seconds: 0 });
+      expect(await proveAccelerator('tcg', unlucky)).toMatchObject({
+        usable: false,
+        fix: expect.stringContaining('lodge doctor'),
+      });
+      expect(await proveAccelerator('tcg', options(recorded('laptop')))).toMatchObject({ usable: true });
+    });
   });
 
   it.each(['', '{', 'null', '{"format":"lodge-accelerator-1"}', '{"format":"x","verdict":{"usable":true}}'])(
@@ -217,7 +240,7 @@ describe('booting a probe guest', () => {
 
   it('does not wait for a silent one, but for one that still talks', async () => {
     const hung = await bootProbe(shell('echo one; sleep 60'), limits);
-    expect(hung).toMatchObject({ booted: false });
+    expect(hung).toMatchObject({ booted: false, hung: true });
     expect(hung.reason).toBe("the probe guest hung: its last words were 'one' within 800ms");
     const slow = shell('for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done; echo done', {
       bootedOutput: /done/,

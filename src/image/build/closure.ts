@@ -83,7 +83,7 @@ interface Found {
 
 /** An image made for this request, if every file in it is as it was. */
 async function recallClosure(store: Store, key: string): Promise<Found | undefined> {
-  const id = store.recall(key)?.objects[0];
+  const id = await store.recallWhole(key);
   if (id === undefined) return undefined;
   const path = store.objectPath(id);
   try {
@@ -106,7 +106,7 @@ async function make(
   const taken = await collectHostFiles(paths, include);
   const record = { stamps: stampsOf(taken.files), summary: await summaryOf(taken) };
   const contentKey = `closure files ${sha256Of(JSON.stringify([rulesId, record.stamps, userLines()]))}`;
-  const same = store.recall(contentKey)?.objects[0];
+  const same = await store.recallWhole(contentKey);
   if (same !== undefined) {
     await store.remember(key, [same]);
     return { object: { id: same, path: store.objectPath(same) }, record, cached: true };

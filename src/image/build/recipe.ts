@@ -84,7 +84,7 @@ async function build(job: Job): Promise<{ id: string; path: string; cached: bool
   const kernelPath = recipe.kernel === undefined ? undefined : resolve(directory, recipe.kernel);
   const made = { ...recipe, name: job.name, files: digestOf(entries), kernel: stampOf(kernelPath) };
   const key = `recipe ${sha256Of(JSON.stringify([recipeFormat, arch(), made, sources]))}`;
-  const known = options.rebuild === true ? undefined : store.recall(key)?.objects[0];
+  const known = options.rebuild === true ? undefined : await store.recallWhole(key);
   if (known !== undefined) return { id: known, path: store.objectPath(known), cached: true };
   const workspace = await store.makeTemporary();
   try {

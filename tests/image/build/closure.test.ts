@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { buildClosure, entriesOf } from '../../../src/image/build/closure.ts';
@@ -97,6 +106,11 @@ describe.skipIf(!hasProgram('sqfstar') || !hasProgram('unsquashfs'))('buildClosu
 
     const again = await buildClosure([script], store);
     expect(again).toMatchObject({ id: first.id, cached: true, files: first.files });
+
+    // What a purge of old files leaves of an image is none that was there already.
+    rmSync(image.root.path, { force: true });
+    expect(await buildClosure([script], store)).toMatchObject({ id: first.id, cached: false });
+    expect(existsSync(image.root.path)).toBe(true);
 
     writeFileSync(script, '#!/usr/bin/env sh\necho changed\n');
     const changed = await buildClosure([script], store);
