@@ -8,7 +8,7 @@
  */
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { environmentWith, temporaryPlace } from '../temporary-place.ts';
 import { formatTime } from '../units.ts';
@@ -128,7 +128,13 @@ export function bootProbe(
   limits: ProbeTimeLimits = guest.timeLimits ?? defaultTimeLimits,
 ): Promise<ProbeOutcome> {
   const { path: place } = temporaryPlace();
-  const directory = mkdtempSync(join(place ?? '/tmp', 'lodge-probe-'));
+  const parent = place ?? '/tmp';
+  try {
+    clearLeftovers(parent);
+  } catch {
+    // It may not be read, or somebody else removes it just now: nothing that a probe would have to wait for.
+  }
+  const directory = mkdtempSync(join(parent, directoryPrefix));
   for (const [name, bytes] of Object.entries(guest.files ?? {})) writeFileSync(join(directory, name), bytes);
   const started = process.hrtime.bigint();
   const seconds = (): number => Number(process.hrtime.bigint() - started) / 1e9;
@@ -201,6 +207,21 @@ export function bootProbe(
       finish();
     });
   });
+}
+
+const directoryPrefix = 'lodge-probe-';
+/** Longer than any probe takes. */
+const leftoverAgeMs = 3_600_000;
+
+/** Removes what a lodge of ours has left there that was killed while it probed. */
+function clearLeftovers(place: string): void {
+  for (const name of readdirSync(place)) {
+    if (!name.startsWith(directoryPrefix)) continue;
+    const path = join(place, name);
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    const isLeft = stats?.uid === process.getuid!() && Date.now() - stats.mtimeMs > leftoverAgeMs;
+    if (isLeft) rmSync(path, { recursive: true, force: true });
+  }
 }
 
 function killGroup(pid: number | undefined): void {

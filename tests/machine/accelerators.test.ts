@@ -1,7 +1,15 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   type AcceleratorOptions,
   type AcceleratorVerdict,
@@ -226,6 +234,21 @@ describe('booting a probe guest', () => {
       files: { f: Buffer.from('x') },
     });
     expect(await bootProbe(withFile)).toMatchObject({ booted: true });
+  });
+
+  it('removes what one has left there that was killed long ago', async () => {
+    vi.stubEnv('TMPDIR', stateDir);
+    try {
+      for (const name of ['lodge-probe-old', 'lodge-probe-new', 'other-old']) {
+        mkdirSync(join(stateDir, name, 'probe'), { recursive: true });
+        const hours = name.endsWith('-old') ? 2 : 0;
+        utimesSync(join(stateDir, name), Date.now() / 1000, Date.now() / 1000 - hours * 3600);
+      }
+      await bootProbe(shell('exit 85', { bootedExit: 85 }));
+      expect(readdirSync(stateDir).sort()).toEqual(['lodge-probe-new', 'other-old']);
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('says why it did not', async () => {
