@@ -1,6 +1,6 @@
 /** Cleaning up what killed processes of lodge left behind. Every command that looks at guests does it first. */
 
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Store } from '../image/store.ts';
 import { isAlive, signalProcess } from '../process-identity.ts';
@@ -79,7 +79,9 @@ export async function endGuest(view: GuestView): Promise<void> {
     await untilGone(() => isAlive(keeper), 10_000);
     if (isAlive(keeper)) signalProcess(keeper, 'SIGKILL');
   }
-  killLeftovers(view.dir);
+  // A keeper that has told how its guest ended has ended all that it had: to look through all processes takes as long
+  // as there are guests.
+  if (!existsSync(join(view.dir, guestFiles.exit))) killLeftovers(view.dir);
 }
 
 /** Resolves when a condition no longer holds, or after a time limit. @returns whether it ended in time */
