@@ -33,7 +33,7 @@ export interface ForegroundInput {
 const leftoverGraceMs = 500;
 
 /** How long after its channel broke a guest's process may take to be seen dead. */
-const deathNoticeMs = 2000;
+const deathNoticeMs = 5000;
 
 /** Between the power button and the end of a guest without an agent, which may not know what the button means. */
 const powerButtonGraceMs = 10_000;
