@@ -4,9 +4,6 @@ import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
 import { addCommandFlags, type CommandFlags, requestOf, splitVariables } from './command-flags.ts';
 
-/** How long after its channel broke a guest's process may take to be seen dead. */
-const deathNoticeMs = 2000;
-
 export function defineExec(program: Command): void {
   const exec = program
     .command('exec')
@@ -71,7 +68,7 @@ export async function execInto(name: string, argv: readonly string[], flags: Com
 /** A broken channel is the first sign that a guest died; its log says why. */
 async function explained(error: unknown, name: string): Promise<unknown> {
   if (!(error instanceof LodgeError) || error.code !== 'channel-broken') return error;
-  const [{ deathOf }, { viewGuest }, { untilGone }] = await Promise.all([
+  const [{ deathNoticeMs, deathOf }, { viewGuest }, { untilGone }] = await Promise.all([
     import('../guest/death.ts'),
     import('../guest/state.ts'),
     import('../guest/sweep.ts'),

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
 import { requireFits } from '../guest/channel/frames.ts';
-import { crashOf, deathOf } from '../guest/death.ts';
+import { crashOf, deathNoticeMs, deathOf } from '../guest/death.ts';
 import { consoleLogs } from '../guest/keeper.ts';
 import { type CommandRequest, withNamedUser } from '../guest/named-user.ts';
 import { type GuestPlan, guestFiles } from '../guest/plan.ts';
@@ -31,9 +31,6 @@ export interface ForegroundInput {
 
 /** Between SIGTERM and SIGKILL for what a command has left running. */
 const leftoverGraceMs = 500;
-
-/** How long after its channel broke a guest's process may take to be seen dead. */
-const deathNoticeMs = 5000;
 
 /** Between the power button and the end of a guest without an agent, which may not know what the button means. */
 const powerButtonGraceMs = 10_000;

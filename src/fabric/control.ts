@@ -11,8 +11,11 @@ export type DirectionName = 'out' | 'in';
 
 /** Requests by kind: what is asked and what is answered. */
 export interface Requests {
-  /** Makes the fabric what the plan says. What is the same already is not disturbed. All or nothing. */
-  apply: { ask: { plan: FabricPlan }; answer: ApplyResult };
+  /**
+   * Makes the fabric what the plan says. What is the same already is not disturbed. All or nothing.
+   * `guestsRan`: before this fabric did, and what they told one before they need not tell again.
+   */
+  apply: { ask: { plan: FabricPlan; guestsRan?: boolean }; answer: ApplyResult };
   /**
    * Says who the other hosts of the cluster are, and where this one listens. Before the first plan with trunks. Asked
    * again, other peers take the place of those before; the rest must be the same.

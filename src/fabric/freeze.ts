@@ -75,11 +75,7 @@ export function loadFabric(graph: Graph, bytes: Uint8Array): void {
   let nextWaiting = saved.frames.length;
   for (const [index, link] of saved.links.entries()) {
     const live = links.get(link.name)!;
-    if (live.port !== undefined) {
-      graph.move(live, link.switch);
-      // It may have shown that it is one before, and need not do so again.
-      live.port.isIpv6Router = true;
-    }
+    if (live.port !== undefined) graph.move(live, link.switch);
     for (const name of ['out', 'in'] as const) loadDirection(graph, live, name, link[name], nowNs);
     // What the guest had not read goes to it first, and was counted as delivered before.
     for (const frame of waiting[index]!) {
@@ -89,6 +85,7 @@ export function loadFabric(graph: Graph, bytes: Uint8Array): void {
     }
   }
   loadMacs(graph, saved);
+  graph.takeAllForRouters();
   const ids = endpoints.map((endpoint) => graph.endpointId(endpoint));
   fabric.matrix.restore(
     saved.matrix.map((row) => ({

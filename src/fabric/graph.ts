@@ -131,6 +131,11 @@ export class Graph {
     return link;
   }
 
+  /** Of guests that have run before: each may have shown then that it routes IPv6, and need not do so again. */
+  takeAllForRouters(): void {
+    for (const { port } of this.links.values()) if (port !== undefined) port.isIpv6Router = true;
+  }
+
   /** Takes a link away, with what is on its way over it. */
   removeLink(link: Link): void {
     const { port } = link;

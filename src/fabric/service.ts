@@ -97,9 +97,10 @@ export class FabricService {
   }
 
   readonly #handlers: Handlers = {
-    apply: async ({ plan }) => {
+    apply: async ({ plan, guestsRan }) => {
       const result = await applyPlan(this.graph, plan, this.#plan, this.#openers);
       this.#plan = plan;
+      if (guestsRan === true) this.graph.takeAllForRouters();
       this.#means.trunks.setDigest(plan.digest);
       if (this.fabric.clock.isFrozen) for (const end of this.#ends()) end.pause();
       return result;

@@ -7,6 +7,9 @@ import { type Fix, fixWith, key } from '../fix.ts';
 import { consoleTail, vmmTail } from './keeper.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 
+/** How long after its channel broke a guest's process may take to be seen dead: a busy host takes seconds to free its memory. */
+export const deathNoticeMs = 5000;
+
 /** Lines of the boot log that are shown, and that are searched for what went wrong. */
 const shownLines = 20;
 const searchedLines = 400;

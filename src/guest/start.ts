@@ -7,7 +7,7 @@ import { thisProcess } from '../image/owner.ts';
 import type { Store } from '../image/store.ts';
 import { identify } from '../process-identity.ts';
 import { Channel, type Step } from './channel/channel.ts';
-import { deathOf } from './death.ts';
+import { deathNoticeMs, deathOf } from './death.ts';
 import { type Keeper, startKeeper } from './keeper.ts';
 import { channelAddress, type GuestPlan, guestFiles } from './plan.ts';
 import {
@@ -255,9 +255,6 @@ async function userStepsIn(channel: Channel, user: HostUser): Promise<Step[]> {
   ]);
   return userSteps(user, passwd?.toString() ?? '', group?.toString() ?? '');
 }
-
-/** How long after its channel closed a guest's process may take to be seen dead. */
-const deathNoticeMs = 2000;
 
 /** What only the moment of the start can give: the time, and randomness that no other guest has. */
 function freshness(): Step[] {

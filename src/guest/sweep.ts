@@ -79,8 +79,8 @@ export async function endGuest(view: GuestView): Promise<void> {
     await untilGone(() => isAlive(keeper), 10_000);
     if (isAlive(keeper)) signalProcess(keeper, 'SIGKILL');
   }
-  // A keeper that has told how its guest ended has ended all that it had: to look through all processes takes as long
-  // as there are guests.
+  // A keeper that has told how its guest ended has ended all that it had; and the more guests there are, the longer it
+  // takes to look through all processes.
   if (!existsSync(join(view.dir, guestFiles.exit))) killLeftovers(view.dir);
 }
 

@@ -18,6 +18,7 @@ import { homedir } from 'node:os';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
+import { nearest } from '../nearest.ts';
 import { jobOf, type Lease, type LeaseOptions } from './lease.ts';
 import { describeFiles, flush, type Manifest, objectIdOf, readManifest, sealObject } from './object.ts';
 import { fateOf, type Owner, thisProcess } from './owner.ts';
@@ -232,19 +233,10 @@ export class Store {
     if (id === undefined) {
       const known = (await this.names()).map((image) => image.name);
       if (reservedNames.has(name)) {
-        throw new LodgeError(
-          'image-not-found',
-          `'${name}' is the root of this host itself, and not in the store`,
-          {
-            fix:
-              known.length === 0
-                ? 'there are no images: lodge image build --help'
-                : `images: ${known.join(', ')}`,
-          },
-        );
+        const fix = known.length === 0 ? 'lodge image build --help' : `images: ${known.join(', ')}`;
+        const what = `'${name}' is the root of this host itself, and not in the store`;
+        throw new LodgeError('image-not-found', what, { fix });
       }
-      // Loaded here because it brings the YAML parser, which no successful run needs.
-      const { nearest } = await import('../nearest.ts');
       const near = nearest(name, [...known, ...reservedNames]);
       throw new LodgeError('image-not-found', `there is no image '${name}'`, {
         fix:

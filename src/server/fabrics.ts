@@ -37,6 +37,7 @@ import { requireBridges } from '../fabric/bridge/requirements.ts';
 import { FabricClient } from '../fabric/client.ts';
 import type { ApplyResult, ClusterHosts, LinkState, RequestKind, Requests } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
+import { listGuests } from '../guest/state.ts';
 import { untilTrunksJoin } from './joined-trunks.ts';
 
 /** Questions that change nothing. */
@@ -317,7 +318,9 @@ export class Fabrics {
     try {
       if (hosts !== undefined) await client.ask('hosts', { ...hosts, cluster: name });
       await applyBridges(bridgedCluster(name), plan);
-      await client.ask('apply', { plan: withoutBridges(plan) });
+      const ofCluster = listGuests((guest) => guest.startsWith(`${name}.`));
+      const guestsRan = ofCluster.some(({ keeper }) => keeper !== undefined);
+      await client.ask('apply', { plan: withoutBridges(plan), guestsRan });
     } catch (error) {
       await client.stop();
       throw error;

@@ -53,21 +53,38 @@ describe('a router of IPv6', () => {
     expect(shows(frame)).toBe(false);
   });
 
-  it('is looked for within a frame alone, whatever it holds', () => {
+  it.each([
+    ['a report', icmp(toReportTakers, 1, report('1ff0', '2'), true)],
+    ['a report of the older kind', icmp(toRouters, 1, `8300000000000000${group('2')}`, true)],
+    ['an advertisement', icmp(toAllNodes, 1, advertisement)],
+    // One whose hop-by-hop header leads beyond any frame, to what another one has left there.
+    ['a header that is longer than the frame', icmp(toReportTakers, 1, report('2'), true).fill(0xff, 55, 56)],
+  ])('is looked for in %s as far as the frame goes, whatever lies behind', (_what, frame) => {
+    for (let length = 0; length <= frame.length; length++) {
+      const seen = [0, 0x82, 0x86, 0xff].map((behind) => {
+        const memory = Buffer.alloc(4096, behind);
+        frame.copy(memory, 100, 0, length);
+        return showsIpv6Router(viewOf(memory), 100, length);
+      });
+      const rest = Buffer.alloc(4096);
+      frame.copy(rest, 100);
+      expect([...seen, showsIpv6Router(viewOf(rest), 100, length)]).toEqual(Array(5).fill(seen[0]!));
+    }
+  });
+
+  it('is told for any bytes, without a fault', () => {
+    const anyIcmp = fc
+      .uint8Array({ maxLength: 200 })
+      .map((bytes) => icmp(toReportTakers, 1, Buffer.from(bytes).toString('hex'), true));
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: 0, maxLength: 200 }), fc.nat(200), (bytes, length) => {
-        const memory = new DataView(new ArrayBuffer(70_000));
-        const frame = new Uint8Array(memory.buffer, 100, bytes.length);
-        frame.set(bytes);
-        if (bytes.length > 20) {
-          memory.setUint16(112, 0x86dd);
-          if (bytes[20]! > 128) frame[20] = 0;
+      fc.property(anyIcmp, (frame) => {
+        const memory = Buffer.alloc(frame.length + 2100);
+        frame.copy(memory);
+        for (const length of [frame.length, frame.length >> 1]) {
+          const isToRouters = isForIpv6Routers(viewOf(memory), 0, length);
+          expect(isToRouters).toBe(length >= 54);
+          expect(typeof showsIpv6Router(viewOf(memory), 0, length)).toBe('boolean');
         }
-        const within = Math.min(length, bytes.length);
-        const seen = [showsIpv6Router(memory, 100, within), isForIpv6Routers(memory, 100, within)];
-        // What lies behind it, which was another's, changes nothing.
-        new Uint8Array(memory.buffer, 100 + within).fill(0xff);
-        expect([showsIpv6Router(memory, 100, within), isForIpv6Routers(memory, 100, within)]).toEqual(seen);
       }),
     );
   });
@@ -90,6 +107,14 @@ describe('a network', () => {
     rig.end(2).emit(icmp(toAllNodes, 2, advertisement));
     rig.end(1).emit(icmp(toRouters, 1, solicitation));
     expect(counts(rig, 1, 2, 3)).toEqual([1, 1, 3]);
+  });
+
+  it('takes guests that ran before it did for routers: they showed it to another fabric', async () => {
+    const rig = new Rig();
+    const plan = planOf(lan([portPlan(1), portPlan(2)]));
+    await rig.service.ask('apply', { plan, guestsRan: true });
+    rig.end(1).emit(icmp(toRouters, 1, solicitation));
+    expect(counts(rig, 1, 2)).toEqual([0, 1]);
   });
 
   it('brings all other groups to everybody, and of those two what is not IPv6', async () => {

@@ -34,15 +34,12 @@ export function recogniseBundle(graph: Rows, whole: Rows, deadline: Deadline): B
   const parts = componentsOf(within, whole);
   const size = parts[0]!.length;
   if (size < 4 || parts.length < 2) return undefined;
-  const local = new Int32Array(count);
-  for (const part of parts) {
-    deadline.check();
-    if (part.length !== size) return undefined;
-  }
+  if (parts.some((part) => part.length !== size)) return undefined;
   if (parts.every((part) => isComplete(within, part))) {
     for (let i = 1; i < parts.length; i++) align(parts[i]!, parts[i - 1]!, whole);
     return parts;
   }
+  const local = new Int32Array(count);
   for (const part of parts) if (!sortByBits(within, part, local, deadline)) return undefined;
   return parts;
 }
