@@ -4,13 +4,11 @@
  */
 
 import { diffFabric } from '../cluster/diff.ts';
-import { type EventLog, openEventLog } from '../cluster/event-log.ts';
 import { type ClusterEvent, ofFabric } from '../cluster/events.ts';
 import { changedFabric, type FabricChange } from '../cluster/fabric-change.ts';
 import { formatLinkShape } from '../cluster/shapes.ts';
 import {
   clusterDir,
-  directoryIdentity,
   discardCluster,
   guestsOf,
   hasFabric,
@@ -38,6 +36,7 @@ import { FabricClient } from '../fabric/client.ts';
 import type { ApplyResult, ClusterHosts, LinkState, RequestKind, Requests } from '../fabric/control.ts';
 import type { FabricPlan } from '../fabric/plan.ts';
 import { listGuests } from '../guest/state.ts';
+import { ClusterLogs } from './cluster-logs.ts';
 import { untilTrunksJoin } from './joined-trunks.ts';
 
 /** Questions that change nothing. */
@@ -55,7 +54,7 @@ const longestRestartMs = 5000;
 
 export class Fabrics {
   readonly #running = new Map<string, Promise<RunningFabric>>();
-  readonly #logs = new Map<string, { log: EventLog; directory: string }>();
+  readonly #logs = new ClusterLogs();
   /** Requests about one cluster are done one after the other. */
   readonly #queues = new Map<string, Promise<unknown>>();
 
@@ -244,8 +243,7 @@ export class Fabrics {
     this.#running.delete(name);
     const fabric = await running?.catch(() => undefined);
     await fabric?.client.stop();
-    this.#logs.get(name)?.log.close();
-    this.#logs.delete(name);
+    this.#logs.close(name);
   }
 
   /** Ends all workers in good order; the fabrics stay on disk. */
@@ -262,20 +260,7 @@ export class Fabrics {
 
   /** Writes an event to the cluster's log. */
   note(name: string, event: Omit<ClusterEvent, 'timeNs'>): void {
-    this.#log(name)?.write(event);
-  }
-
-  #log(name: string): EventLog | undefined {
-    // A cluster that has just been removed must not have its directory made again; another of its name has another.
-    const directory = directoryIdentity(clusterDir(name));
-    const known = this.#logs.get(name);
-    if (known?.directory === directory) return known?.log;
-    known?.log.close();
-    this.#logs.delete(name);
-    if (directory === undefined) return undefined;
-    const log = openEventLog(clusterDir(name));
-    this.#logs.set(name, { log, directory });
-    return log;
+    this.#logs.note(name, event);
   }
 
   #inTurn<T>(name: string, action: () => Promise<T>): Promise<T> {
@@ -310,7 +295,7 @@ export class Fabrics {
     if (plan === undefined) throw noCluster(name);
     const client = new FabricClient({
       onEvent: (event) => {
-        this.#log(name)?.write(ofFabric(event));
+        this.#logs.of(name)?.write(ofFabric(event));
         if (event.kind === 'capture-failed') this.#forgetCapture(name, event.link);
       },
       onDeath: (error) => this.#died(name, error),

@@ -8,13 +8,10 @@
  * a connection from such a port but as from any other. ARP for the gateway is answered here; passt never sees
  * frames of guests that were not allowed.
  *
- * The source becomes the one address that passt knows (see flows.ts), on the way back it becomes the guest's again;
- * checksums are adjusted, not made anew, so a frame that was damaged on the way stays so.
+ * The source becomes the one address that passt knows (see flows.ts), on the way back it becomes the guest's again.
  */
 
 import {
-  adjusted,
-  checksumOf,
   etherTypeArp,
   etherTypeIpv4,
   ipv4Address,
@@ -23,13 +20,13 @@ import {
   macBytes,
   read16,
   read32,
-  sum16,
   write16,
   write32,
 } from '../ipv4.ts';
 import type { UplinkEnd } from '../plan.ts';
 import { Congestion } from './congestion.ts';
 import { Flows, firstPort, flowStates, mostFlows } from './flows.ts';
+import { destinationAt, ethernetBytes, ipBytes, Packet, sourceAt, tcpBytes, transportAt } from './packet.ts';
 import { compileRules, type Destinations, protocolNumbers } from './rules.ts';
 import { windowShiftOf } from './window-scale.ts';
 
@@ -37,9 +34,9 @@ import { windowShiftOf } from './window-scale.ts';
 export const verdicts = [
   /** Not for the uplink: a frame to another guest or to everybody, or of TCP, nothing that is not known. */
   'ignored',
-  /** Goes on, as it now lies in `bytes`. */
+  /** Goes on, as it is now in `packet`. */
   'pass',
-  /** The answer, which now lies in `bytes`, goes back to where the frame came from. */
+  /** The answer, which is now in `packet`, goes back to where the frame came from. */
   'answer',
   /** No rule names the destination. */
   'not-allowed',
@@ -64,9 +61,6 @@ export interface UplinkFilterOptions {
   isHostAddress: (address: number) => boolean;
 }
 
-const ethernetBytes = 14;
-const ipBytes = 20;
-const tcpBytes = 20;
 /** MAC addresses between us and passt; nobody else sees them. */
 export const passtMac = '02:4c:ff:00:00:01';
 const insideMac = macBytes('02:4c:ff:00:00:02');
@@ -95,9 +89,8 @@ function endpointKey(address: number, port: number): number {
 }
 
 export class UplinkFilter {
-  /** The frame after `pass` or `answer`: its first `length` bytes. */
-  readonly bytes: Buffer;
-  length = 0;
+  /** The frame after `pass` or `answer`. */
+  readonly packet: Packet;
   /** Of a frame to passt: it goes twice, see {@link Congestion.isTwice}. */
   isTwice = false;
   readonly flows = new Flows();
@@ -110,12 +103,9 @@ export class UplinkFilter {
   readonly #gatewayMac: Uint8Array;
   readonly #passtMac = macBytes(passtMac);
   readonly #subnet: ReturnType<typeof ipv4Prefix>;
-  readonly #longestFrameBytes: number;
   /** Published ports, by the port outside and by `address port` of the guest. */
   readonly #published = new Map<number, Published>();
   readonly #publishers = new Map<number, Published>();
-  /** Where the header of the transport protocol begins in `bytes`. */
-  #transport = 0;
 
   /** @throws LodgeError `spec-value` when an address or a rule is none */
   constructor({ end, subnet, mtuBytes, isHostAddress }: UplinkFilterOptions) {
@@ -134,8 +124,7 @@ export class UplinkFilter {
       this.#publishers.set(endpointKey(known.address, port), known);
     }
     this.#congestion = new Congestion(mtuBytes - ipBytes - tcpBytes);
-    this.#longestFrameBytes = ethernetBytes + mtuBytes;
-    this.bytes = Buffer.alloc(this.#longestFrameBytes);
+    this.packet = new Packet(ethernetBytes + mtuBytes);
   }
 
   /** The address that all guests have towards passt: the gateway's, which is no destination of any guest. */
@@ -150,15 +139,13 @@ export class UplinkFilter {
     const type = read16(buffer, offset + 12);
     if (type === etherTypeArp) return this.#answerArp(buffer, offset, length);
     if (type !== etherTypeIpv4 || !this.#isTo(this.#gatewayMac, buffer, offset)) return 'ignored';
-    const fault = this.#takeIpv4(buffer, offset, length);
+    const { packet } = this;
+    const fault = packet.take(buffer, offset, length);
     if (fault !== undefined) return fault;
-    const { bytes } = this;
-    const source = read32(bytes, 26);
-    const destination = read32(bytes, 30);
+    const { bytes, source, destination, protocol } = packet;
     if (!this.#isGuest(source)) return 'foreign-source';
 
-    const protocol = bytes[23]!;
-    const at = this.#transport;
+    const at = transportAt;
     const flags = protocol === protocolNumbers.tcp ? bytes[at + 13]! : 0;
     if (protocol === protocolNumbers.icmp && (bytes[at] !== icmpEchoRequest || bytes[at + 1] !== 0)) {
       return 'other-protocol';
@@ -175,7 +162,7 @@ export class UplinkFilter {
       if (isCalled && known?.macHigh === macHigh && known.macLow === macLow) {
         bytes.set(this.#passtMac, 0);
         bytes.set(insideMac, 6);
-        this.#replaceAddress(26, this.#gateway);
+        packet.replaceAddress(sourceAt, this.#gateway);
         return 'pass';
       }
     }
@@ -197,8 +184,8 @@ export class UplinkFilter {
     if (protocol === protocolNumbers.tcp && !this.#limitWindow(flow, flags, nowMs)) return 'ignored';
     bytes.set(this.#passtMac, 0);
     bytes.set(insideMac, 6);
-    this.#replaceAddress(26, this.#gateway);
-    this.#replacePort(isIcmp ? at + 4 : at, firstPort + flow);
+    packet.replaceAddress(sourceAt, this.#gateway);
+    packet.replacePort(isIcmp ? at + 4 : at, firstPort + flow);
     return 'pass';
   }
 
@@ -206,32 +193,32 @@ export class UplinkFilter {
   incoming(buffer: Buffer, offset: number, length: number, nowMs: number): Verdict {
     if (length < ethernetBytes) return 'malformed';
     if (read16(buffer, offset + 12) !== etherTypeIpv4) return 'ignored';
-    if (length > this.#longestFrameBytes) return 'giant';
-    const fault = this.#takeIpv4(buffer, offset, length);
+    const { packet, flows } = this;
+    if (length > packet.longestFrameBytes) return 'giant';
+    const fault = packet.take(buffer, offset, length);
     if (fault !== undefined) return fault;
-    const { bytes, flows } = this;
-    if (read32(bytes, 30) !== this.#gateway) return 'no-flow';
-    const protocol = bytes[23]!;
-    const at = this.#transport;
+    const { bytes, protocol } = packet;
+    if (packet.destination !== this.#gateway) return 'no-flow';
+    const at = transportAt;
     const isIcmp = protocol === protocolNumbers.icmp;
     if (isIcmp && (bytes[at] !== icmpEchoReply || bytes[at + 1] !== 0)) return 'other-protocol';
     const outsidePort = read16(bytes, isIcmp ? at + 4 : at + 2);
     const port = isIcmp ? 0 : read16(bytes, at);
-    const flow = flows.ofAnswer(protocol, outsidePort, read32(bytes, 26), port);
+    const flow = flows.ofAnswer(protocol, outsidePort, packet.source, port);
     if (flow < 0) return protocol === protocolNumbers.tcp ? this.#toPublished(outsidePort) : 'no-flow';
     flows.touch(flow, nowMs);
     const flags = protocol === protocolNumbers.tcp ? bytes[at + 13]! : 0;
     this.#follow(flow, flags, 0);
     if (protocol === protocolNumbers.tcp && (flags & tcpRst) === 0) {
       const seq = read32(bytes, at + 4);
-      const taken = this.#dataBytes() + ((flags & (tcpSyn | tcpFin)) === 0 ? 0 : 1);
+      const taken = packet.dataBytes + ((flags & (tcpSyn | tcpFin)) === 0 ? 0 : 1);
       if (!this.#congestion.sent(flow, seq, (seq + taken) >>> 0, nowMs)) return 'ignored';
     }
     write16(bytes, 0, flows.guestMacHigh[flow]!);
     write32(bytes, 2, flows.guestMacLow[flow]!);
     bytes.set(this.#gatewayMac, 6);
-    this.#replaceAddress(30, flows.guestAddress[flow]!);
-    this.#replacePort(isIcmp ? at + 4 : at + 2, flows.guestPort[flow]!);
+    packet.replaceAddress(destinationAt, flows.guestAddress[flow]!);
+    packet.replacePort(isIcmp ? at + 4 : at + 2, flows.guestPort[flow]!);
     return 'pass';
   }
 
@@ -239,9 +226,10 @@ export class UplinkFilter {
   #toPublished(port: number): Verdict {
     const known = this.#published.get(port);
     if (known === undefined) return 'no-flow';
-    const { bytes } = this;
-    const at = this.#transport;
-    const caller = endpointKey(read32(bytes, 26), read16(bytes, at));
+    const { packet } = this;
+    const { bytes } = packet;
+    const at = transportAt;
+    const caller = endpointKey(packet.source, read16(bytes, at));
     if ((bytes[at + 13]! & (tcpSyn | tcpAck)) === tcpSyn) {
       if (known.callers.size >= mostCallers) {
         for (const oldest of known.callers) {
@@ -254,7 +242,7 @@ export class UplinkFilter {
     write16(bytes, 0, known.macHigh);
     write32(bytes, 2, known.macLow);
     bytes.set(this.#gatewayMac, 6);
-    this.#replaceAddress(30, known.address);
+    packet.replaceAddress(destinationAt, known.address);
     return 'pass';
   }
 
@@ -271,68 +259,25 @@ export class UplinkFilter {
   }
 
   /**
-   * Says no larger window than the way to the guest has room for, in the guest's segment that lies in `bytes`.
+   * Says no larger window than the way to the guest has room for, in the guest's segment that is in `packet`.
    * @returns false when passt is not to have it
    */
   #limitWindow(flow: number, flags: number, nowMs: number): boolean {
-    const { bytes } = this;
-    const at = this.#transport;
+    const { packet } = this;
     if ((flags & tcpSyn) !== 0) {
-      this.#windowShifts[flow] = windowShiftOf(bytes, at);
+      this.#windowShifts[flow] = windowShiftOf(packet.bytes, transportAt);
       this.#congestion.begin(flow);
     }
     if ((flags & (tcpSyn | tcpAck | tcpRst)) !== tcpAck) return true;
     const shift = this.#windowShifts[flow]!;
-    const window = read16(bytes, at + 14);
-    const isBare = this.#dataBytes() === 0 && (flags & tcpFin) === 0;
-    const most = this.#congestion.acknowledged(flow, read32(bytes, at + 8), window << shift, isBare, nowMs);
+    const { window } = packet;
+    const isBare = packet.dataBytes === 0 && (flags & tcpFin) === 0;
+    const taken = read32(packet.bytes, transportAt + 8);
+    const most = this.#congestion.acknowledged(flow, taken, window << shift, isBare, nowMs);
     if (most < 0) return false;
     this.isTwice = this.#congestion.isTwice;
-    const told = Math.min(window, Math.max(1, most >>> shift));
-    write16(bytes, at + 14, told);
-    this.#adjustTransport(at + 16, window, told);
+    packet.replaceWindow(Math.min(window, Math.max(1, most >>> shift)));
     return true;
-  }
-
-  /** Data of the TCP segment that lies in `bytes`. */
-  #dataBytes(): number {
-    return read16(this.bytes, 16) - ipBytes - (this.bytes[this.#transport + 12]! >>> 4) * 4;
-  }
-
-  /** Copies a frame with an IPv4 packet, checked, into `bytes`. @returns what is wrong with it, if anything */
-  #takeIpv4(buffer: Buffer, offset: number, length: number): Verdict | undefined {
-    const at = offset + ethernetBytes;
-    if (length < ethernetBytes + ipBytes || buffer[at]! >>> 4 !== 4) return 'malformed';
-    // Options make the header longer; there is no honest use for them here.
-    if (buffer[at] !== 0x45) return 'malformed';
-    const packetBytes = read16(buffer, at + 2);
-    if (packetBytes < ipBytes || packetBytes > length - ethernetBytes) return 'malformed';
-    if (ethernetBytes + packetBytes > this.#longestFrameBytes) return 'giant';
-    if (checksumOf(sum16(buffer, at, ipBytes)) !== 0) return 'malformed';
-    // More fragments, or not the first.
-    if ((read16(buffer, at + 6) & 0x3fff) !== 0) return 'fragment';
-    const transportBytes = packetBytes - ipBytes;
-    const transport = at + ipBytes;
-    switch (buffer[at + 9]) {
-      case protocolNumbers.tcp: {
-        const headerBytes = transportBytes < 20 ? 0 : (buffer[transport + 12]! >>> 4) * 4;
-        if (headerBytes < 20 || headerBytes > transportBytes) return 'malformed';
-        break;
-      }
-      case protocolNumbers.udp:
-        if (transportBytes < 8 || read16(buffer, transport + 4) !== transportBytes) return 'malformed';
-        break;
-      case protocolNumbers.icmp:
-        if (transportBytes < 8) return 'malformed';
-        break;
-      default:
-        return 'other-protocol';
-    }
-    // What follows the packet (padding of short frames) is not passed on.
-    this.length = ethernetBytes + packetBytes;
-    buffer.copy(this.bytes, 0, offset, offset + this.length);
-    this.#transport = ethernetBytes + ipBytes;
-    return undefined;
   }
 
   #isTo(mac: Uint8Array, buffer: Buffer, offset: number): boolean {
@@ -356,8 +301,9 @@ export class UplinkFilter {
     const sender = read32(buffer, at + 14);
     // The address 0 asks whether somebody has the gateway's address already.
     if (sender !== 0 && !this.#isGuest(sender)) return 'foreign-source';
-    const { bytes } = this;
-    this.length = ethernetBytes + 28;
+    const { packet } = this;
+    const { bytes } = packet;
+    packet.length = ethernetBytes + 28;
     buffer.copy(bytes, 0, offset + 6, offset + 12);
     bytes.set(this.#gatewayMac, 6);
     write16(bytes, 12, etherTypeArp);
@@ -368,45 +314,5 @@ export class UplinkFilter {
     buffer.copy(bytes, 32, at + 8, at + 14);
     write32(bytes, 38, sender);
     return 'answer';
-  }
-
-  #replaceAddress(at: number, address: number): void {
-    const { bytes } = this;
-    const before = read32(bytes, at);
-    write32(bytes, at, address);
-    this.#adjust(24, before >>> 16, address >>> 16);
-    this.#adjust(24, before & 0xffff, address & 0xffff);
-    const checksum = this.#pseudoChecksum();
-    if (checksum < 0) return;
-    this.#adjustTransport(checksum, before >>> 16, address >>> 16);
-    this.#adjustTransport(checksum, before & 0xffff, address & 0xffff);
-  }
-
-  #replacePort(at: number, port: number): void {
-    const before = read16(this.bytes, at);
-    write16(this.bytes, at, port);
-    const isIcmp = this.bytes[23] === protocolNumbers.icmp;
-    const checksum = isIcmp ? this.#transport + 2 : this.#pseudoChecksum();
-    if (checksum >= 0) this.#adjustTransport(checksum, before, port);
-  }
-
-  /** Where the checksum is that covers the addresses too; -1 when there is none. */
-  #pseudoChecksum(): number {
-    const at = this.#transport;
-    if (this.bytes[23] === protocolNumbers.tcp) return at + 16;
-    // A UDP checksum of 0 says that none was made.
-    if (this.bytes[23] === protocolNumbers.udp && read16(this.bytes, at + 6) !== 0) return at + 6;
-    return -1;
-  }
-
-  #adjust(at: number, before: number, after: number): void {
-    write16(this.bytes, at, adjusted(read16(this.bytes, at), before, after));
-  }
-
-  #adjustTransport(at: number, before: number, after: number): void {
-    this.#adjust(at, before, after);
-    // For UDP, 0 would mean that there is none; both are zero in this arithmetic.
-    if (this.bytes[23] === protocolNumbers.udp && read16(this.bytes, at) === 0)
-      write16(this.bytes, at, 0xffff);
   }
 }

@@ -42,7 +42,8 @@ export function openUplinkEnd(
   const program = findPasst();
   const argv = passtArguments(end.gateway, subnet, end.publish);
   const filter = new UplinkFilter({ end, subnet, mtuBytes, isHostAddress: hostAddresses() });
-  const incoming = Buffer.alloc(filter.bytes.length);
+  const { packet } = filter;
+  const incoming = Buffer.alloc(packet.bytes.length);
   const counts = new Map<Verdict, number>();
   const { pool } = io.fabric;
   let sink: PortSink | undefined;
@@ -68,8 +69,8 @@ export function openUplinkEnd(
     count(verdict);
     if (verdict !== 'pass') return;
     // While the fabric takes it, frames may come the other way, through the filter and its memory.
-    const { length: passed } = filter;
-    filter.bytes.copy(incoming, 0, 0, passed);
+    const passed = packet.length;
+    packet.bytes.copy(incoming, 0, 0, passed);
     sink?.frame(incoming, 0, passed);
   }
 
@@ -190,11 +191,11 @@ export function openUplinkEnd(
 
   /** Gives passt what lies in the filter. @returns false when it has no room */
   function give(): boolean {
-    const at = writer?.reserve(4 + filter.length) ?? -1;
+    const at = writer?.reserve(4 + packet.length) ?? -1;
     if (at < 0) return false;
-    pool.view.setUint32(at, filter.length);
-    filter.bytes.copy(pool.bytes, at + 4, 0, filter.length);
-    writer!.filled(4 + filter.length);
+    pool.view.setUint32(at, packet.length);
+    packet.bytes.copy(pool.bytes, at + 4, 0, packet.length);
+    writer!.filled(4 + packet.length);
     return true;
   }
 
@@ -203,7 +204,7 @@ export function openUplinkEnd(
     // A guest that asks faster than this is told again when it asks again.
     if (answersDue >= mostAnswersDue) return;
     answersDue++;
-    const answer = Buffer.from(filter.bytes.subarray(0, filter.length));
+    const answer = Buffer.from(packet.bytes.subarray(0, packet.length));
     setImmediate(() => {
       answersDue--;
       sink?.frame(answer, 0, answer.length);

@@ -54,7 +54,7 @@ function judge(direction: 'outgoing' | 'incoming', frame: Buffer, nowMs = 0) {
 
 const out = (packet: Buffer, from = guestMac) => ethernet(gatewayMac, from, 0x0800, packet);
 const back = (packet: Buffer) => ethernet('02:4c:ff:00:00:02', '02:4c:ff:00:00:01', 0x0800, packet);
-const passed = () => Buffer.from(filter.bytes.subarray(0, filter.length));
+const passed = () => Buffer.from(filter.packet.bytes.subarray(0, filter.packet.length));
 
 /** What an IPv4 frame says, read without the code under test; checksums must be right. */
 function read(frame: Buffer) {
@@ -148,7 +148,7 @@ describe('a connection to what is allowed', () => {
   it('leaves out the padding of a short frame', () => {
     const padded = Buffer.concat([out(syn('192.0.2.7', 443)), Buffer.from('secret')]);
     expect(judge('outgoing', padded)).toBe('pass');
-    expect(filter.length).toBe(54);
+    expect(filter.packet.length).toBe(54);
   });
 
   // MSS 1460, no operation, window scale; end of options, by hand (RFC 9293, 7323).
