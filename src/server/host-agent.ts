@@ -30,6 +30,7 @@ import { createApi, type GuestOwner } from './http.ts';
 import { doPart } from './job-checkpoints.ts';
 import { type AgentJob, type JobSaver, jobSaver } from './job-saver.ts';
 import { Services } from './services.ts';
+import { Verbs } from './verb.ts';
 
 /** With no guest running and no client, the agent goes after this long. */
 const idleLimitMs = 60_000;
@@ -97,7 +98,11 @@ export async function serveHostAgent({ job, onReady, task }: HostAgentOptions = 
       else if (performance.now() - lastBusyMs > idleLimitMs) resolve();
     }, 5000);
   });
-  await owner.beforeEnd();
+  try {
+    await owner.beforeEnd();
+  } finally {
+    await owner.verbs?.end();
+  }
   await owner.services.stopAll();
   await owner.fabrics.leave();
   rmSync(path, { force: true });
@@ -108,7 +113,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
   readonly fabrics = new Fabrics();
   readonly clusters = this;
   readonly services = new Services();
-  readonly runsVerbs: boolean;
+  readonly verbs: Verbs | undefined;
   onLeave: () => void = () => {};
   readonly #store = openStore();
   #nextSweepMs = 0;
@@ -122,7 +127,7 @@ class HostAgent implements GuestOwner, ClusterOwner {
 
   constructor(job: AgentJob | undefined) {
     this.#job = job;
-    this.runsVerbs = job !== undefined;
+    this.verbs = job === undefined ? undefined : new Verbs();
     if (job !== undefined) {
       this.#saver = jobSaver(job);
       this.doPart = (name, request, session) => doPart(name, request, this.#checkpointContext(), session);

@@ -27,6 +27,7 @@ import {
 } from './requests.ts';
 import type { Services } from './services.ts';
 import { serveTogether } from './together.ts';
+import type { Verbs } from './verb.ts';
 
 /** What a process that owns guests can do for others. */
 export interface GuestOwner {
@@ -42,8 +43,8 @@ export interface GuestOwner {
   readonly services?: Services;
   /** Ends this process, but not its guests. */
   leave?(): void;
-  /** Whether it runs verbs for whoever reaches it: agents of jobs do. */
-  readonly runsVerbs?: boolean;
+  /** Runs verbs for whoever reaches it; only agents of jobs do. */
+  readonly verbs?: Verbs | undefined;
 }
 
 const messageLimitBytes = 1024 * 1024;
@@ -74,13 +75,9 @@ export function createApi(owner: GuestOwner): Server {
   server.on('upgrade', (request, socket, head) => {
     const cluster = /^\/v1\/clusters\/([a-z0-9-]{1,32})\/part$/.exec(request.url ?? '')?.[1];
     const name = /^\/v1\/guests\/([a-z0-9.-]+)\/exec$/.exec(request.url ?? '')?.[1];
-    if (owner.runsVerbs === true && request.url === '/v1/verb') {
-      sockets.handleUpgrade(request, socket, head, (client) => {
-        import('./verb.ts').then(
-          ({ serveVerb }) => serveVerb(client),
-          () => client.close(),
-        );
-      });
+    const { verbs } = owner;
+    if (verbs !== undefined && request.url === '/v1/verb') {
+      sockets.handleUpgrade(request, socket, head, (client) => verbs.serve(client));
     } else if (cluster !== undefined && owner.clusters?.doPart !== undefined) {
       const { clusters } = owner;
       parts.handleUpgrade(request, socket, head, (client) =>

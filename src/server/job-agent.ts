@@ -34,7 +34,6 @@ import { identify, isAlive, type ProcessIdentity } from '../process-identity.ts'
 import { openDoor, ownAddress } from './door.ts';
 import { serveHostAgent, type TaskOwner } from './host-agent.ts';
 import type { AgentJob } from './job-saver.ts';
-import { endVerbs } from './verb.ts';
 
 const identityFile = 'agent.json';
 /** Guests that are ended at once. */
@@ -98,7 +97,6 @@ async function inPlace(
   try {
     await serve();
   } finally {
-    await endVerbs();
     await endAll();
     removePlace(runtime);
     // What the end of the process looks after is the place of the user's own again.

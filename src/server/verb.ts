@@ -20,47 +20,58 @@ const signalNames = new Map(
   Object.entries(signalNumbers).map(([name, number]) => [number, name as NodeJS.Signals]),
 );
 
-const running = new Set<ChildProcess>();
-let isOver = false;
+/** The verbs that run in one agent. */
+export class Verbs {
+  readonly #running = new Set<ChildProcess>();
+  #isOver = false;
 
-/** Kills all verbs that run here and takes no more: what they would still make on this host would stay. */
-export async function endVerbs(): Promise<void> {
-  isOver = true;
-  await Promise.all(
-    [...running].map(
-      (child) =>
-        new Promise<void>((resolve) => {
-          child.once('exit', () => resolve());
-          child.kill('SIGKILL');
-        }),
-    ),
-  );
-}
+  /** Runs one verb for one client; when the client goes, it is ended. */
+  serve(client: WebSocket): void {
+    let child: ReturnType<typeof begin> | undefined;
+    const tell = (message: ExecServerMessage): void => client.send(JSON.stringify(message), () => {});
+    client.on('message', (data: Buffer, isBinary) => {
+      if (isBinary) {
+        if (data[0] === 0) child?.stdin.write(data.subarray(1));
+        return;
+      }
+      try {
+        const message = execMessageOf(jsonOf(data.toString(), 'message'));
+        if (message.type === 'exec') {
+          if (child !== undefined) throw new LodgeError('usage', 'a verb runs already');
+          if (this.#isOver) throw new LodgeError('host-agent', 'the job ends on this host');
+          const { argv, cwd } = message.request;
+          child = begin(client, argv, cwd, tell);
+          this.#keep(child);
+        } else if (message.type === 'end-input') child?.stdin.end();
+        else if (message.type === 'signal') child?.kill(signalNames.get(message.signal) ?? 'SIGTERM');
+      } catch (error) {
+        tell({ type: 'error', error: bodyOfError(error) });
+      }
+    });
+    client.on('error', () => {});
+    client.on('close', () => child?.kill('SIGTERM'));
+  }
 
-/** Runs one verb for one client; when the client goes, it is ended. */
-export function serveVerb(client: WebSocket): void {
-  let child: ReturnType<typeof begin> | undefined;
-  const tell = (message: ExecServerMessage): void => client.send(JSON.stringify(message), () => {});
-  client.on('message', (data: Buffer, isBinary) => {
-    if (isBinary) {
-      if (data[0] === 0) child?.stdin.write(data.subarray(1));
-      return;
-    }
-    try {
-      const message = execMessageOf(jsonOf(data.toString(), 'message'));
-      if (message.type === 'exec') {
-        if (child !== undefined) throw new LodgeError('usage', 'a verb runs already');
-        if (isOver) throw new LodgeError('host-agent', 'the job ends on this host');
-        const { argv, cwd } = message.request;
-        child = begin(client, argv, cwd, tell);
-      } else if (message.type === 'end-input') child?.stdin.end();
-      else if (message.type === 'signal') child?.kill(signalNames.get(message.signal) ?? 'SIGTERM');
-    } catch (error) {
-      tell({ type: 'error', error: bodyOfError(error) });
-    }
-  });
-  client.on('error', () => {});
-  client.on('close', () => child?.kill('SIGTERM'));
+  #keep(child: ChildProcess): void {
+    // One that could not be started has no process, and ends by its error.
+    if (child.pid === undefined) return;
+    this.#running.add(child);
+    child.once('exit', () => this.#running.delete(child));
+  }
+
+  /** Kills all verbs that run and takes no more: what they would still make on this host would stay. */
+  async end(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all(
+      [...this.#running].map(
+        (child) =>
+          new Promise<void>((resolve) => {
+            child.once('exit', () => resolve());
+            child.kill('SIGKILL');
+          }),
+      ),
+    );
+  }
 }
 
 function begin(
@@ -75,9 +86,6 @@ function begin(
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   child.stdin.on('error', () => {});
-  // One that could not be started has no process, and ends by its error.
-  if (child.pid !== undefined) running.add(child);
-  child.once('exit', () => running.delete(child));
   for (const [stream, number] of [
     [child.stdout, 1],
     [child.stderr, 2],

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { endVerbs, serveVerb } from '../../src/server/verb.ts';
+import { Verbs } from '../../src/server/verb.ts';
 
 let dir: string;
 const [, lodge] = process.argv;
@@ -29,7 +29,8 @@ afterEach(() => {
 
 it('comes before the agent lets go of the host, and no other begins then', async () => {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
-  server.on('connection', serveVerb);
+  const verbs = new Verbs();
+  server.on('connection', (client) => verbs.serve(client));
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const request = { argv: ['ps'], env: {}, cwd: dir, uid: 0, gid: 0, groups: [], umask: 0o22 };
@@ -52,7 +53,7 @@ it('comes before the agent lets go of the host, and no other begins then', async
   const { text } = (await told(client, 'output')) as { text: string };
   const pid = Number(text);
   expect(() => process.kill(pid, 0)).not.toThrow();
-  await endVerbs();
+  await verbs.end();
   expect(() => process.kill(pid, 0)).toThrow('ESRCH');
   expect(await ended).toMatchObject({ signal: 9 });
   const late = begin();
