@@ -6,7 +6,7 @@ import { shapeOf } from '../cluster/shapes.ts';
 import type { CaptureSpec, ShapeSpec } from '../cluster/spec.ts';
 import { LodgeError } from '../errors.ts';
 import { capturePath } from '../fabric/capture/capture.ts';
-import type { CapturePlan, FabricPlan } from '../fabric/plan.ts';
+import type { CapturePlan } from '../fabric/plan.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage, parseSizeBytes } from '../units.ts';
 import type { CaptureFlags, ClusterFlag, ShapeFlags } from './fabric.ts';
 import { fabricOf } from './fabric-access.ts';
@@ -80,7 +80,12 @@ export async function captureVerb(
   const fabric = await fabricOf(flags);
   const { plan, cluster, job } = fabric;
   if (what === 'ls') {
-    listCaptures(capturesOf(plan), flags.json);
+    // What links tell: of a cluster over several hosts, no plan has what was begun while it runs.
+    const states = await fabric.links(texts.length === 0 ? undefined : linksNamed(texts, plan));
+    const captured = states.flatMap(({ name: link, capture }): LinkCapture[] =>
+      capture === undefined ? [] : [{ link, ...capture }],
+    );
+    listCaptures(captured, flags.json);
     return;
   }
   const links = linksNamed(texts, plan);
@@ -129,14 +134,6 @@ export function captureSpec(flags: CaptureFlags): CaptureSpec {
 
 interface LinkCapture extends CapturePlan {
   link: string;
-}
-
-function capturesOf(plan: FabricPlan): LinkCapture[] {
-  return plan.networks.flatMap(({ ports, links }) =>
-    [...ports, ...links].flatMap(({ link }) =>
-      link.capture === undefined ? [] : [{ link: link.name, ...link.capture }],
-    ),
-  );
 }
 
 function listCaptures(captures: readonly LinkCapture[], json: boolean): void {

@@ -92,9 +92,9 @@ function directionRow(link: LinkState, direction: 'out' | 'in'): string[] {
   ];
 }
 
-function stateWord({ port, capturing }: LinkState, { isCut }: DirectionState): string {
+function stateWord({ port, capture }: LinkState, { isCut }: DirectionState): string {
   const word = isCut ? 'cut' : port === undefined || port.isConnected ? 'up' : 'down';
-  return capturing ? `${word}, captured` : word;
+  return capture === undefined ? word : `${word}, captured`;
 }
 
 /** Causes of drops with their counts, that of most first. */

@@ -325,7 +325,7 @@ export class Fabrics {
       if (fabric === undefined) return;
       const [state] = await fabric.client.ask('links', { links: [link] });
       // Another was begun meanwhile.
-      if (state?.capturing === true) return;
+      if (state?.capture !== undefined) return;
       fabric.plan = changedFabric(fabric.plan, { kind: 'capture-stop', ask: { link } });
       writeFabricPlan(fabric.plan);
     }).catch((error: Error) => {
