@@ -15,6 +15,7 @@ import { requireImages } from '../cluster/checkpoint/images.ts';
 import { planRestore, type RestoreJob, type RestorePlan } from '../cluster/checkpoint/plan.ts';
 import { goOnAfterDeath, type TakeInput, type Taken, takeCheckpoint } from '../cluster/checkpoint/take.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
+import { checkClusterMemory } from '../cluster/resources.ts';
 import {
   clusterSecret,
   discardCluster,
@@ -28,11 +29,12 @@ import {
   writeClusterPlan,
   writeClusterSecret,
 } from '../cluster/state.ts';
-import { LodgeError } from '../errors.ts';
+import { LodgeError, retold } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
 import type { GuestPlan } from '../guest/plan.ts';
 import { guestDir } from '../guest/state.ts';
 import { openStore, type Store } from '../image/store.ts';
+import { probeLimits } from '../machine/basics.ts';
 import type { Fabrics } from './fabrics.ts';
 
 /** What of the host agent is needed. */
@@ -126,6 +128,7 @@ export async function restoreCluster(
 ): Promise<void> {
   const checkpoint = readCheckpoint(dir);
   requireFreeName(name, dir);
+  requireMemory(checkpoint);
   const plan = await whatToRestore(checkpoint, name);
   const saved = { plan, secret: readSecret(dir), fabricState: readFileSync(fabricStateOf(dir)) };
   await goOnFrom(saved, context, onProgress);
@@ -177,6 +180,16 @@ export function requireFreeName(name: string, dir: string): void {
     throw new LodgeError('name-taken', `there is a cluster named '${name}' already`, {
       fix: `lodge down ${name}, or go on beside it: lodge restore --fork ${dir}`,
     });
+  }
+}
+
+/** @throws LodgeError `not-enough-memory` with the sum, before anything is started */
+function requireMemory({ cluster }: Checkpoint): void {
+  try {
+    checkClusterMemory(cluster.guests, probeLimits().limits);
+  } catch (error) {
+    if (!(error instanceof LodgeError)) throw error;
+    throw retold(error, { fix: 'end other guests first, or restore it where there is as much' });
   }
 }
 

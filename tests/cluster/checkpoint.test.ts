@@ -2,6 +2,7 @@ import {
   existsSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -148,7 +149,31 @@ describe('a checkpoint on disk', () => {
     const dir = join(base, 'saved');
     await written(dir);
     damage(join(dir, name));
-    expect(() => readCheckpoint(dir)).toThrow(name);
+    expect(() => readCheckpoint(dir)).toThrow(`a damaged one: ${name}`);
+  });
+
+  it.each([
+    'null',
+    '[]',
+    '{}',
+    '{"version": 1}',
+    '{"version": 1, "cluster": {"name": "lab"}, "guests": null}',
+  ])('with %s for a record is refused', async (text) => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    writeFileSync(join(dir, 'checkpoint.json'), text);
+    expect(() => readCheckpoint(dir)).toThrow('a damaged one: checkpoint.json');
+  });
+
+  it.each(['checkpoint.json', 'fabric.json'])('with the %s of another version is refused', async (name) => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    const path = join(dir, name);
+    const other = { ...(JSON.parse(readFileSync(path, 'utf8')) as object), version: 9 };
+    for (const text of [JSON.stringify(other), ...(name === 'fabric.json' ? ['null'] : [])]) {
+      writeFileSync(path, text);
+      expect(() => readCheckpoint(dir)).toThrow('another version');
+    }
   });
 });
 
@@ -281,6 +306,8 @@ it.each([
   ['lab', [], 'lab-2'],
   ['lab', ['lab', 'lab-2', 'lab-3'], 'lab-4'],
   ['lab-2', ['lab-2'], 'lab-3'],
+  ['a-name-as-long-as-it-may-be-here', [], 'a-name-as-long-as-it-may-be-he-2'],
+  ['a-name-as-long-as-it-may-be-a-xy', [], 'a-name-as-long-as-it-may-be-a-2'],
 ])('a fork of %s beside %j is named %s', (name, taken, fork) => {
   expect(forkName(name, taken)).toBe(fork);
 });
