@@ -5,7 +5,7 @@ import { captureOf } from '../cluster/captures.ts';
 import { shapeOf } from '../cluster/shapes.ts';
 import type { CaptureSpec, ShapeSpec } from '../cluster/spec.ts';
 import { LodgeError } from '../errors.ts';
-import { capturePath } from '../fabric/capture/capture.ts';
+import { capturePath, mostFiles } from '../fabric/capture/capture.ts';
 import type { CapturePlan } from '../fabric/plan.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage, parseSizeBytes } from '../units.ts';
 import type { CaptureFlags, ClusterFlag, ShapeFlags } from './fabric.ts';
@@ -117,16 +117,21 @@ function snapLength(text: string | undefined): number | undefined {
   });
 }
 
+function numberOfFiles(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const files = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (files >= 1 && files <= mostFiles) return files;
+  throw new LodgeError('usage', `must be a whole number from 1 to ${mostFiles}, not '${text}'`, {
+    where: '--files',
+    fix: 'leave it out: there is then one',
+  });
+}
+
 export function captureSpec(flags: CaptureFlags): CaptureSpec {
-  const count = (text: string | undefined, where: string): number | undefined => {
-    if (text === undefined) return undefined;
-    if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-    throw new LodgeError('usage', `'${text}' is not a whole number`, { where });
-  };
   return {
     directory: flags.directory === undefined ? undefined : resolve(flags.directory),
     'snap-length': snapLength(flags.snapLength),
-    files: count(flags.files, '--files'),
+    files: numberOfFiles(flags.files),
     'file-size': flags.fileSize === undefined ? undefined : parseSizeBytes(flags.fileSize, '--file-size'),
     filter: flags.filter,
   };

@@ -165,6 +165,13 @@ describe('a checkpoint on disk', () => {
     expect(() => readCheckpoint(dir)).toThrow('a damaged one: checkpoint.json');
   });
 
+  it('with a damaged secret is refused', async () => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    writeFileSync(join(dir, 'secret'), '\n');
+    expect(() => readSecret(dir)).toThrow('a damaged one: secret');
+  });
+
   it.each(['checkpoint.json', 'fabric.json'])('with the %s of another version is refused', async (name) => {
     const dir = join(base, 'saved');
     await written(dir);

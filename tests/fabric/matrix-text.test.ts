@@ -56,7 +56,7 @@ it('links have a row for each direction', () => {
       '9',
       '3 loss…',
       '3 (1.5MB)',
-      '1.5Mbit/s, 20ms ± 2ms, loss 0.1%, reorder 50%, queue 64kB',
+      '1.5Mbit, queue 62.5K, 20ms ±2ms, loss 0.1%, reorder 50%',
     ],
     ['lan/v01', 'in', 'cut, captured', '0', '0B', '0', '0', '-', '-'],
     ['lan/s1-s2', 'out', 'up', '0', '0B', '0', '0', '-', '-'],

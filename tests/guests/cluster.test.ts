@@ -165,7 +165,7 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
       await here.done(['fabric', 'heal', 'lan/n1']);
       expect((await ping('n1', 'n2')).code).toBe(0);
       await here.done(['fabric', 'shape', 'lan/n1', '--loss', '100%', '--out']);
-      expect(await here.done(['apply'])).toContain('1 links changed');
+      expect(await here.done(['apply'])).toContain('1 link changed');
       expect((await ping('n1', 'n2')).code).toBe(0);
       const { code: wrong, stderr } = await here.lodge(['fabric', 'cut', 'lan/n9']);
       expect([wrong, stderr]).toEqual([125, expect.stringContaining("did you mean 'lan/n1'?")]);

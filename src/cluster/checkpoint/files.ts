@@ -334,7 +334,9 @@ function ofAnother(dir: string): LodgeError {
 }
 
 export function readSecret(dir: string): string {
-  return readText(dir, names.secret);
+  const secret = readText(dir, names.secret);
+  if (!/^[0-9a-f]{64}\s*$/.test(secret)) throw damaged(dir, `${names.secret} is none`);
+  return secret;
 }
 
 function readJson<T>(dir: string, name: string): T {
