@@ -21,6 +21,7 @@ import {
 import { dirname, isAbsolute, join } from 'node:path';
 import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
+import { suggestGuest } from '../nearest.ts';
 import { identify, isAlive, type ProcessIdentity } from '../process-identity.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import type { PlacementFound } from './vmm/qemu/verify.ts';
@@ -203,7 +204,7 @@ export function requireGuest(name: string): GuestView {
   if (view !== undefined) return view;
   const names = listGuests().map((guest) => guest.name);
   throw new LodgeError('no-such-guest', `there is no guest named '${name}'`, {
-    fix: names.length === 0 ? 'lodge ps shows the guests; there are none now' : `guests: ${names.join(', ')}`,
+    fix: names.length === 0 ? 'lodge ps shows the guests; there are none now' : suggestGuest(name, names),
   });
 }
 

@@ -101,6 +101,16 @@ guests:
       expect((await here.lodge(['exec', 'lab.v1', '--', 'hostname'])).stdout.toString()).toBe('v1\n');
     });
 
+    it('ends as by SIGPIPE when nobody reads any more', async () => {
+      const verbs = ["exec 'n[1-3]' -- busybox yes", 'fabric events --follow'];
+      for (const verb of verbs) {
+        const { stdout, stderr } = await here.bash(
+          `$LODGE ${verb} | head -n 1 >/dev/null; echo \${PIPESTATUS[0]}`,
+        );
+        expect([stdout.toString(), stderr], verb).toEqual(['141\n', '']);
+      }
+    });
+
     it('copies to and from many guests', async () => {
       const file = write('some-file', 'content\n');
       await here.done(['cp', file, 'n[1-2]:/tmp/']);
