@@ -32,7 +32,8 @@ import {
 import { LodgeError, retold } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
 import type { GuestPlan } from '../guest/plan.ts';
-import { guestDir } from '../guest/state.ts';
+import { type GuestView, guestDir } from '../guest/state.ts';
+import { foldHostList } from '../host-list.ts';
 import { openStore, type Store } from '../image/store.ts';
 import { probeLimits } from '../machine/basics.ts';
 import type { Fabrics } from './fabrics.ts';
@@ -87,9 +88,10 @@ export async function whatToSave(
     );
   }
   const views = guestsOf(name);
-  const away = views.filter(({ status }) => status !== 'running');
-  if (away.length > 0 || views.length < cluster.guests.length) {
+  const away = notRunning(cluster, views);
+  if (away.length > 0) {
     throw new LodgeError('checkpoint', 'not all guests of this cluster run', {
+      detail: away.join('\n'),
       fix: `lodge status ${name}, and lodge apply ${cluster.file}`,
     });
   }
@@ -114,6 +116,22 @@ export async function whatToSave(
     askFabric: (kind, ask) => fabrics.askWorker(name, kind, ask),
     markFrozen: mark,
   };
+}
+
+/** The guests of a cluster that do not run, a line for each status: `exited: v[1-3]`. */
+export function notRunning(
+  { name, guests }: Pick<ClusterPlan, 'name' | 'guests'>,
+  views: readonly Pick<GuestView, 'name' | 'status'>[],
+): string[] {
+  const statuses = new Map<string, string>(guests.map(({ fullName }) => [fullName, 'missing']));
+  for (const view of views) statuses.set(view.name, view.status);
+  const lines = new Map<string, string[]>();
+  for (const [fullName, status] of statuses) {
+    if (status === 'running') continue;
+    const own = fullName.slice(name.length + 1);
+    lines.set(status, [...(lines.get(status) ?? []), own]);
+  }
+  return [...lines].map(([status, names]) => `${status}: ${foldHostList(names)}`);
 }
 
 /** How long the fabric may take to reach all guests before it goes on without those it does not. */

@@ -27,6 +27,7 @@ import {
 import { requireImages } from '../../src/cluster/checkpoint/images.ts';
 import { forkName, planRestore, requireSavable } from '../../src/cluster/checkpoint/plan.ts';
 import type { GuestPlan } from '../../src/guest/plan.ts';
+import { notRunning } from '../../src/server/checkpoints.ts';
 import { cluster, faultOf } from './sample.ts';
 
 const plan = cluster('guests: {"v[1-2]": }\nfabric: {lan: {members: [v1, v2]}}\n');
@@ -317,4 +318,12 @@ it.each([
   ['a-name-as-long-as-it-may-be-a-xy', [], 'a-name-as-long-as-it-may-be-a-2'],
 ])('a fork of %s beside %j is named %s', (name, taken, fork) => {
   expect(forkName(name, taken)).toBe(fork);
+});
+
+it('guests that do not run are told by their status', () => {
+  const lab = cluster("guests: {'v[1-4]': , w: }\nfabric: {lan: {members: ['v[1-4]', w]}}\n");
+  const view = (name: string, status: 'running' | 'exited') => ({ name: `lab.${name}`, status });
+  const views = [view('v1', 'running'), view('v2', 'exited'), view('v3', 'exited'), view('old', 'exited')];
+  expect(notRunning(lab, views)).toEqual(['exited: v[2-3],old', 'missing: v4,w']);
+  expect(notRunning({ ...lab, guests: lab.guests.slice(0, 1) }, views.slice(0, 1))).toEqual([]);
 });
