@@ -132,21 +132,28 @@ function makingPath(): string {
 }
 
 /**
+ * Whether sockets in a guest's directory could be reached.
+ * @throws LodgeError `host-io` at so long a path
+ */
+export function requireShortPaths(dir: string): void {
+  const longest = join(dir, guestFiles.console);
+  if (Buffer.byteLength(longest) <= socketPathBytes) return;
+  throw new LodgeError(
+    'host-io',
+    `the guest's sockets would have paths longer than ${socketPathBytes} bytes`,
+    {
+      where: longest,
+      fix: 'set LODGE_RUNTIME_DIR to a shorter path, or choose a shorter name',
+    },
+  );
+}
+
+/**
  * Makes a guest's directory, with its plan and first record in it.
  * @throws LodgeError `name-taken`; `host-io`, also when its sockets could not be reached at so long a path
  */
 export function claimGuest(plan: GuestPlan, record: GuestRecord): void {
-  const longest = join(plan.dir, guestFiles.console);
-  if (Buffer.byteLength(longest) > socketPathBytes) {
-    throw new LodgeError(
-      'host-io',
-      `the guest's sockets would have paths longer than ${socketPathBytes} bytes`,
-      {
-        where: longest,
-        fix: 'set LODGE_RUNTIME_DIR to a shorter path, or choose a shorter --name',
-      },
-    );
-  }
+  requireShortPaths(plan.dir);
   const making = makingPath();
   try {
     makeDirectory(guestsDir(), 0o700);
