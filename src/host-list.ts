@@ -25,10 +25,15 @@ export function expandHostList(text: string, where?: string): string[] {
   return names;
 }
 
-function fault(text: string, what: string, where: string | undefined): LodgeError {
+function fault(
+  text: string,
+  what: string,
+  where: string | undefined,
+  fix = 'write names and ranges: v[01-04,07], router',
+): LodgeError {
   return new LodgeError('spec-value', `'${text}' is not a list of names: ${what}`, {
     ...(where === undefined ? {} : { where }),
-    fix: 'write names and ranges: v[01-04,07], router',
+    fix,
   });
 }
 
@@ -66,7 +71,7 @@ function expandPart(part: string, whole: string, room: number, where: string | u
 }
 
 function tooMany(text: string, where: string | undefined): LodgeError {
-  return fault(text, `it has more than ${mostNames} names`, where);
+  return fault(text, `it has more than ${mostNames} names`, where, 'ask for fewer');
 }
 
 function expandRanges(text: string, whole: string, room: number, where: string | undefined): string[] {

@@ -1,6 +1,9 @@
 /** The known word that somebody meant who wrote another. */
 
+import { foldHostList } from './host-list.ts';
+
 const longestWord = 100;
+const longestList = 200;
 
 /** The known word nearest to what was written, if one is near enough to be what was meant. */
 export function nearest(written: string, known: readonly string[]): string | undefined {
@@ -15,6 +18,17 @@ export function nearest(written: string, known: readonly string[]): string | und
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
+}
+
+/**
+ * The name in `known` that was meant, or all there are, for an error about one that is not there.
+ * @param known names of guests
+ */
+export function suggestGuest(name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  if (near !== undefined) return `did you mean '${near}'?`;
+  const folded = foldHostList(known);
+  return `guests: ${folded.length > longestList ? `${folded.slice(0, longestList)}…` : folded}`;
 }
 
 /** Levenshtein distance by the two-row method. */

@@ -55,15 +55,25 @@ export function parseTimeMs(text: string, where?: string): number {
 /** Decimal, as networks count; the letters are those of tc(8). */
 const bandwidthUnits: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
 
+/** At the least rate a frame of 65 kB is on its way for most of a day; the most is beyond any link. */
+export const bandwidthBounds = { least: 8, most: 1e15 } as const;
+
 /** Reads a bandwidth in bits per second: a number with `bit`, `kbit`, `Mbit`, `Gbit` or `Tbit`, powers of 1000. */
 export function parseBandwidthBitsPerSecond(text: string, where?: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)bit(?:\/s)?$/i.exec(text);
-  const factor = match === null ? undefined : bandwidthUnits[match[2]!.toLowerCase()];
-  const bits = match === null ? 0 : Math.round(Number(match[1]) * factor!);
-  if (match === null || bits < 1 || !Number.isSafeInteger(bits)) {
+  const at = where === undefined ? {} : { where };
+  if (match === null) {
     throw new LodgeError('spec-value', `'${text}' is not a bandwidth`, {
-      ...(where === undefined ? {} : { where }),
+      ...at,
       fix: 'write a number of bits per second with its unit: 100Mbit, 10Gbit',
+    });
+  }
+  const bits = Math.round(Number(match[1]) * bandwidthUnits[match[2]!.toLowerCase()]!);
+  const { least, most } = bandwidthBounds;
+  if (bits < least || bits > most) {
+    throw new LodgeError('spec-value', `'${text}' is too ${bits < least ? 'slow' : 'fast'} for a link`, {
+      ...at,
+      fix: `from ${formatBandwidth(least)} to ${formatBandwidth(most)}`,
     });
   }
   return bits;

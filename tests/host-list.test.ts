@@ -26,6 +26,7 @@ describe('a list of names', () => {
   it('refuses products that are too large, at once', () => {
     expect(faultOf(() => expandHostList('a[1-9999]b[1-9999]c[1-9999]')).message).toContain(`${mostNames}`);
     expect(faultOf(() => expandHostList('a[1-60000],b[1-60000]')).message).toContain(`${mostNames}`);
+    expect(faultOf(() => expandHostList('v[1-1000000]')).fix).toBe('ask for fewer');
   });
   it('is told from a plain name', () => {
     expect(['v01', 'lab.v01', 'v[01-02]', 'a,b'].map(isHostList)).toEqual([false, false, true, true]);

@@ -105,6 +105,18 @@ describe('what links do to frames', () => {
   it.each(['10', '10G', '0bit', '10GB', '-1Mbit', '99999999Tbit', ''])('is not the bandwidth %j', (text) => {
     expect(() => parseBandwidthBitsPerSecond(text)).toThrow(LodgeError);
   });
+  it.each([
+    ['1bit', 'slow'],
+    ['0.5bit', 'slow'],
+    ['1001Tbit', 'fast'],
+  ])('%s is too %s for a link', (text, how) => {
+    expect(() => parseBandwidthBitsPerSecond(text)).toThrow(
+      expect.objectContaining({
+        message: `'${text}' is too ${how} for a link`,
+        fix: 'from 8bit to 1000Tbit',
+      }),
+    );
+  });
   it.each(['10', '1m', '61s', '-1ms', 'ms'])('is not the delay %j', (text) => {
     expect(() => parseDelayMs(text)).toThrow(LodgeError);
   });
@@ -114,7 +126,7 @@ describe('what links do to frames', () => {
   it('is written as it is read', () => {
     fc.assert(
       fc.property(
-        fc.integer({ min: 1, max: 1e13 }),
+        fc.integer({ min: 8, max: 1e13 }),
         fc.integer({ min: 0, max: 6e10 }),
         fc.nat(1e6),
         (bits, ns, n) => {

@@ -4,9 +4,9 @@ import { resolve } from 'node:path';
 import { readCheckpoint, readRecord, requireFreePlace } from '../cluster/checkpoint/files.ts';
 import { forkName } from '../cluster/checkpoint/plan.ts';
 import type { Taken } from '../cluster/checkpoint/take.ts';
-import { lockCluster } from '../cluster/lock.ts';
+import { type ClusterLock, lockCluster } from '../cluster/lock.ts';
 import { clusterNamePattern } from '../cluster/spec.ts';
-import { clusterNames, whichCluster } from '../cluster/state.ts';
+import { clusterNames, discardUnbegun, whichCluster } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import { restoreFrom, takeCheckpoint } from '../server/cluster-client.ts';
 import { jobForClusters } from '../server/job.ts';
@@ -68,17 +68,21 @@ export async function restoreVerb(
   const job = jobForClusters();
   // Of several hosts there is none on this one alone.
   const saved = (job === undefined ? readCheckpoint(dir) : readRecord(dir)).cluster.name;
-  const taken = job === undefined ? clusterNames() : jobClusters().map(({ plan }) => plan.name);
-  const name = flags.name ?? (flags.fork === true ? forkName(saved, taken) : saved);
-  if (!clusterNamePattern.test(name)) {
-    throw new LodgeError('spec-value', `'${name}' cannot be the name of a cluster`, { where: '--name' });
+  const isFork = flags.fork === true && flags.name === undefined;
+  const asked = flags.name ?? saved;
+  if (!clusterNamePattern.test(asked)) {
+    throw new LodgeError('spec-value', `'${asked}' cannot be the name of a cluster`, {
+      where: '--name',
+      fix: 'use 1 to 32 lower-case letters, digits and dashes',
+    });
   }
   if (job !== undefined) {
     const { restoreInJob } = await import('./job-checkpoint.ts');
-    await restoreInJob(name, dir, job, globals);
+    const taken = jobClusters().map(({ plan }) => plan.name);
+    await restoreInJob(isFork ? forkName(saved, taken) : asked, dir, job, globals);
     return;
   }
-  const lock = await lockCluster(name);
+  const { name, lock } = isFork ? await lockFork(saved) : { name: asked, lock: await lockCluster(asked) };
   const progress = openProgress(globals);
   try {
     await restoreFrom(name, dir, (text) => progress.show(text));
@@ -86,6 +90,20 @@ export async function restoreVerb(
     process.stdout.write(globals.json ? `${JSON.stringify({ cluster: name })}\n` : `${name}\n`);
   } finally {
     progress.clear();
+    discardUnbegun(name);
     await lock.release();
+  }
+}
+
+/** A name for a fork that is free also when others fork at this moment: whoever locks it first has it. */
+async function lockFork(saved: string): Promise<{ name: string; lock: ClusterLock }> {
+  for (const busy: string[] = []; ; ) {
+    const name = forkName(saved, [...clusterNames(), ...busy]);
+    try {
+      return { name, lock: await lockCluster(name) };
+    } catch (error) {
+      if (!(error instanceof LodgeError) || error.code !== 'cluster-busy') throw error;
+      busy.push(name);
+    }
   }
 }

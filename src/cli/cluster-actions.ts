@@ -19,6 +19,7 @@ import { checkClusterMemory } from '../cluster/resources.ts';
 import {
   clusterSecret,
   discardCluster,
+  discardUnbegun,
   guestsOf,
   hasFabric,
   readClusterPlan,
@@ -121,8 +122,7 @@ export async function upVerb(file: string, options: UpOptions): Promise<void> {
       if (options.json) process.stdout.write(`${JSON.stringify({ name: plan.name, steps })}\n`);
       else process.stdout.write(`${plan.name}: ${text}\n`);
     } finally {
-      // Refused before anything was begun: then there is no cluster.
-      if (!hasFabric(plan.name) && guestsOf(plan.name).length === 0) discardCluster(plan.name);
+      discardUnbegun(plan.name);
       await lock.release();
     }
   } finally {

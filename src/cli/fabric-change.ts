@@ -5,8 +5,8 @@ import { captureOf } from '../cluster/captures.ts';
 import { shapeOf } from '../cluster/shapes.ts';
 import type { CaptureSpec, ShapeSpec } from '../cluster/spec.ts';
 import { LodgeError } from '../errors.ts';
-import { capturePath } from '../fabric/capture/capture.ts';
-import type { CapturePlan, FabricPlan } from '../fabric/plan.ts';
+import { capturePath, mostFiles } from '../fabric/capture/capture.ts';
+import type { CapturePlan } from '../fabric/plan.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage, parseSizeBytes } from '../units.ts';
 import type { CaptureFlags, ClusterFlag, ShapeFlags } from './fabric.ts';
 import { fabricOf } from './fabric-access.ts';
@@ -80,7 +80,12 @@ export async function captureVerb(
   const fabric = await fabricOf(flags);
   const { plan, cluster, job } = fabric;
   if (what === 'ls') {
-    listCaptures(capturesOf(plan), flags.json);
+    // What links tell: of a cluster over several hosts, no plan has what was begun while it runs.
+    const states = await fabric.links(texts.length === 0 ? undefined : linksNamed(texts, plan));
+    const captured = states.flatMap(({ name: link, capture }): LinkCapture[] =>
+      capture === undefined ? [] : [{ link, ...capture }],
+    );
+    listCaptures(captured, flags.json);
     return;
   }
   const links = linksNamed(texts, plan);
@@ -112,16 +117,21 @@ function snapLength(text: string | undefined): number | undefined {
   });
 }
 
+function numberOfFiles(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const files = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (files >= 1 && files <= mostFiles) return files;
+  throw new LodgeError('usage', `must be a whole number from 1 to ${mostFiles}, not '${text}'`, {
+    where: '--files',
+    fix: 'leave it out: there is then one',
+  });
+}
+
 export function captureSpec(flags: CaptureFlags): CaptureSpec {
-  const count = (text: string | undefined, where: string): number | undefined => {
-    if (text === undefined) return undefined;
-    if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-    throw new LodgeError('usage', `'${text}' is not a whole number`, { where });
-  };
   return {
     directory: flags.directory === undefined ? undefined : resolve(flags.directory),
     'snap-length': snapLength(flags.snapLength),
-    files: count(flags.files, '--files'),
+    files: numberOfFiles(flags.files),
     'file-size': flags.fileSize === undefined ? undefined : parseSizeBytes(flags.fileSize, '--file-size'),
     filter: flags.filter,
   };
@@ -129,14 +139,6 @@ export function captureSpec(flags: CaptureFlags): CaptureSpec {
 
 interface LinkCapture extends CapturePlan {
   link: string;
-}
-
-function capturesOf(plan: FabricPlan): LinkCapture[] {
-  return plan.networks.flatMap(({ ports, links }) =>
-    [...ports, ...links].flatMap(({ link }) =>
-      link.capture === undefined ? [] : [{ link: link.name, ...link.capture }],
-    ),
-  );
 }
 
 function listCaptures(captures: readonly LinkCapture[], json: boolean): void {

@@ -90,6 +90,11 @@ export async function showMatrix(flags: Shown & { window?: string; reset?: boole
     ...(flags.window === undefined ? {} : { window: flags.window }),
     ...(flags.reset === true ? { reset: true } : {}),
   });
+  if (flags.window !== undefined && flags.reset !== true && matrix.sinceNs === 0) {
+    process.stderr.write(
+      `lodge: window '${flags.window}' was never begun (--reset begins it): this is since the fabric began\n`,
+    );
+  }
   if (flags.prometheus === true) process.stdout.write(prometheusText({ cluster, links: [], matrix }));
   else if (flags.json) process.stdout.write(`${JSON.stringify(matrixRecord(matrix), null, 2)}\n`);
   else process.stdout.write(table(matrixRows(matrix)));

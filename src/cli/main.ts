@@ -17,8 +17,8 @@ function version(): string {
 
 /** A verb that waits for what never comes ends with the event loop; that must not look like success. */
 let isSettled = false;
-process.on('exit', () => {
-  if (!isSettled) process.exitCode = exitCodes.refused;
+process.on('exit', (code) => {
+  if (!isSettled && code === 0) process.exitCode = exitCodes.refused;
 });
 
 /** Node.js has put U+FFFD for bytes that are not UTF-8: a file of that name would not be the one that was meant. */

@@ -1,9 +1,9 @@
 /** `lodge run --cluster`: a command in a guest of a cluster that is up, as if it ran here. */
 
 import { rankGuests } from '../cluster/guest-files.ts';
-import { suggestGuest } from '../cluster/guest-specs.ts';
 import { readClusterPlan, whichCluster } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
+import { suggestGuest } from '../nearest.ts';
 import type { CommandFlags } from './command-flags.ts';
 import { execInto } from './exec.ts';
 import { jobClusterNamed } from './job-names.ts';

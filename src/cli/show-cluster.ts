@@ -5,10 +5,10 @@ import type { Step } from '../cluster/diff.ts';
 import { describeChanges } from '../cluster/guest-changes.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
 import { memorySum } from '../cluster/resources.ts';
-import { formatLinkShape } from '../cluster/shapes.ts';
 import { formatUplinkRule } from '../cluster/uplink-rule.ts';
 import { capturePath } from '../fabric/capture/capture.ts';
 import type { LinkPlan, NetworkPlan } from '../fabric/plan.ts';
+import { formatShape } from '../fabric/shape.ts';
 import { formatSize } from '../units.ts';
 import { table } from './table.ts';
 
@@ -74,7 +74,7 @@ function networkLines(network: NetworkPlan): string[] {
   const all = [...ports, ...links];
   const rows = all
     .slice(0, mostLinks)
-    .map(({ link }) => [link.name, formatLinkShape(link.out), formatLinkShape(link.in)]);
+    .map(({ link }) => [link.name, formatShape(link.out), formatShape(link.in)]);
   return [
     `network ${name}: ${subnet}, ${switchWords(network)}, MTU ${mtuBytes}`,
     table([['LINK', 'OUT', 'IN'], ...rows]).trimEnd(),

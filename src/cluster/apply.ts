@@ -224,16 +224,16 @@ export function describeSteps(steps: readonly Step[]): string {
     fabric === undefined || fabric.isNew
       ? []
       : ([
-          [fabric.added.length, 'links added'],
-          [fabric.removed.length, 'links removed'],
-          [fabric.changed.length, 'links changed'],
+          [fabric.added.length, 'added'],
+          [fabric.removed.length, 'removed'],
+          [fabric.changed.length, 'changed'],
         ] as const);
   const parts = [
     [count('remove'), 'to remove'],
     [count('start') + count('await'), 'to start'],
     [count('replace'), 'to replace'],
     [count('keep'), 'kept'],
-    ...links,
+    ...links.map(([n, how]) => [n, `link${n === 1 ? '' : 's'} ${how}`] as const),
   ] as const;
   const told = parts.filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}`);
   return told.length === 0 ? 'the fabric changes' : told.join(', ');

@@ -1,11 +1,12 @@
 /** From what a cluster is to what it should be: ordered steps. Pure; with nothing to do there are none but `keep`. */
 
-import type { FabricPlan, LinkPlan, PortLimits, PortPlan, SwitchLinkPlan } from '../fabric/plan.ts';
+import type { FabricPlan, LinkPlan, PortLimits, PortPlan } from '../fabric/plan.ts';
+import { formatShape } from '../fabric/shape.ts';
 import type { GuestStatus } from '../guest/state.ts';
 import { canonicalJson } from './canonical.ts';
 import { guestChanges, type KeyChange } from './guest-changes.ts';
 import type { ClusterPlan, PlannedGuest } from './plan.ts';
-import { formatLinkShape } from './shapes.ts';
+import { formatUplinkRule } from './uplink-rule.ts';
 
 /** A guest of the cluster as it was found. */
 export interface ActualGuest {
@@ -128,8 +129,8 @@ export function diffFabric(actual: FabricPlan | undefined, desired: FabricPlan):
 /** All there is to a link. */
 interface LinkFacts {
   link: LinkPlan;
-  /** What it joins, and what may come over it; of a port or of a link between switches. */
-  ends: Omit<PortPlan, 'link' | 'switch' | 'limits'> | Omit<SwitchLinkPlan, 'link'>;
+  /** Of a port. What a link between switches joins is in its name. */
+  end: PortPlan['end'] | undefined;
   switch: string | undefined;
   limits: PortLimits | undefined;
   mtuBytes: number;
@@ -139,13 +140,13 @@ interface LinkFacts {
 function linksOf({ networks }: FabricPlan): Map<string, LinkFacts> {
   return new Map(
     networks.flatMap(({ ports, links, switches, mtuBytes, subnet }) => [
-      ...ports.map(({ link, switch: at, limits, ...ends }): [string, LinkFacts] => [
+      ...ports.map(({ link, switch: at, limits, end }): [string, LinkFacts] => [
         link.name,
-        { link, ends, switch: switches[at], limits, mtuBytes, subnet },
+        { link, end, switch: switches[at], limits, mtuBytes, subnet },
       ]),
-      ...links.map(({ link, ...ends }): [string, LinkFacts] => [
+      ...links.map(({ link }): [string, LinkFacts] => [
         link.name,
-        { link, ends, switch: undefined, limits: undefined, mtuBytes, subnet },
+        { link, end: undefined, switch: undefined, limits: undefined, mtuBytes, subnet },
       ]),
     ]),
   );
@@ -158,7 +159,7 @@ function linkChange(before: LinkFacts, after: LinkFacts): string {
   const shapes = (['out', 'in'] as const).flatMap((direction) => {
     const [was, is] = [before.link[direction], after.link[direction]];
     if (canonicalJson(was) === canonicalJson(is)) return [];
-    const [old, text] = [formatLinkShape(was), formatLinkShape(is)];
+    const [old, text] = [formatShape(was), formatShape(is)];
     return [old === text ? `${direction} queue` : `${direction} ${old} → ${text}`];
   });
   const { capture, isCut } = after.link;
@@ -171,8 +172,29 @@ function linkChange(before: LinkFacts, after: LinkFacts): string {
     ...(differs('mtuBytes') ? [`mtu ${before.mtuBytes} → ${after.mtuBytes}`] : []),
     ...(differs('subnet') ? [`subnet ${before.subnet} → ${after.subnet}`] : []),
     ...(differs('limits') ? ['limits'] : []),
-    ...(differs('ends') ? ['its end'] : []),
+    ...(differs('end') ? endChange(before.end, after.end) : []),
   ].join(', ');
+}
+
+/** What of the end of a port is not as it was. */
+function endChange(before: LinkFacts['end'], after: LinkFacts['end']): string[] {
+  const changed = (what: string, was: string, is: string): string[] =>
+    was === is ? [] : [`${what} ${was} → ${is}`];
+  if (before?.kind === 'guest' && after?.kind === 'guest') {
+    const { address, mac } = after.interface;
+    const found = [
+      ...changed('address', before.interface.address, address),
+      ...changed('mac', before.interface.mac, mac),
+    ];
+    return found.length > 0 ? found : ['its interface'];
+  }
+  if (before?.kind !== 'uplink' || after?.kind !== 'uplink') return ['its end'];
+  const rules = ({ allow }: typeof after): string => allow.map(formatUplinkRule).join('; ');
+  const found = [
+    ...changed('gateway', before.gateway, after.gateway),
+    ...changed('allow', rules(before), rules(after)),
+  ];
+  return found.length > 0 ? found : ['its end'];
 }
 
 /** All links of a fabric, those of ports first. */

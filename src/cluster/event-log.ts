@@ -48,9 +48,16 @@ export function openEventLog(directory: string, fileBytes = mostFileBytes): Even
   let isTorn = size > 0 && byteAt(fd, size - 1) !== 0x0a;
 
   function rotate(): void {
-    renameSync(path, join(directory, olderName));
+    try {
+      renameSync(path, join(directory, olderName));
+    } catch (error) {
+      // An earlier try came so far.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+    // First the new one: where there is none, nothing may go to a number that is another file's by then.
+    const next = openForAppend(path);
     closeSync(fd);
-    fd = openForAppend(path);
+    fd = next;
     size = 0;
     isTorn = false;
   }

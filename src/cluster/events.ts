@@ -23,8 +23,6 @@ export const eventKinds = [
   'trunk-up',
   'trunk-down',
   'trunk-refused',
-  'uplink-up',
-  'uplink-down',
   'guest-started',
   'guest-exited',
   'guest-panicked',

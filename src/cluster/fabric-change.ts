@@ -112,7 +112,7 @@ export function requireLink(plan: FabricPlan, name: string): LinkPlan {
   throw new LodgeError('no-such-link', `there is no link '${name}' in cluster '${plan.name}'`, {
     fix:
       near === undefined
-        ? `lodge fabric links ${plan.name} shows all ${names.length}`
+        ? `lodge fabric links --cluster ${plan.name} shows all ${names.length}`
         : `did you mean '${near}'?`,
   });
 }

@@ -4,7 +4,7 @@ import { checkValue } from '../check-value.ts';
 import type { LocatedDocument } from '../document.ts';
 import { LodgeError } from '../errors.ts';
 import { type GuestSpec, guestNamePattern, guestSpecSchema } from '../guest/spec.ts';
-import { expandHostList, foldHostList, mostNames } from '../host-list.ts';
+import { expandHostList, mostNames } from '../host-list.ts';
 import { nearest } from '../nearest.ts';
 import type { Locate } from '../value-faults.ts';
 import type { RouteSpec } from './routes.ts';
@@ -119,15 +119,4 @@ function locateAmong(sources: readonly Source[], locate: Locate, named: string):
     const source = sources.find(({ keys }) => Object.hasOwn(keys, String(at[0])));
     return source === undefined ? named : locate([...source.path, ...at], part);
   };
-}
-
-/**
- * The name in `known` that was meant, for an error about one that is not there.
- * @param known names of guests
- */
-export function suggestGuest(name: string, known: readonly string[]): string {
-  const near = nearest(name, known);
-  if (near !== undefined) return `did you mean '${near}'?`;
-  const folded = foldHostList(known);
-  return `guests: ${folded.length > 200 ? `${folded.slice(0, 200)}…` : folded}`;
 }

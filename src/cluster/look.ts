@@ -1,7 +1,7 @@
 /** Looks at what the plan of a cluster needs to know: its spec's files, and what each kind of guest gets on this host. */
 
 import { readFileSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { type LocatedDocument, readDocument } from '../document.ts';
 import { LodgeError, retold } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
@@ -15,7 +15,7 @@ import type { GuestPlan } from '../guest/plan.ts';
 import { asksPlacement, isOnBridge } from '../guest/planner.ts';
 import { checkLook, type GuestLook, lookForGuest, planFromLook } from '../guest/resolve.ts';
 import type { GuestSpec } from '../guest/spec.ts';
-import { guestsDir } from '../guest/state.ts';
+import { guestsDir, requireShortPaths } from '../guest/state.ts';
 import { thisUser } from '../guest/user.ts';
 import { requireSources } from '../guest/volume-sources.ts';
 import type { Store } from '../image/store.ts';
@@ -98,6 +98,7 @@ export async function lookAtCluster(
 ): Promise<ClusterLook> {
   // A cluster that is there keeps its directory, from wherever it is changed.
   const outline = await readOutline(file, (name) => readClusterPlan(name)?.cwd ?? options.cwd, extension);
+  requireReachable(outline);
   await checkBridges(outline.fabric, outline.bridges);
   const look = lookHere({ ...options, cwd: outline.cwd });
   const found = new Map<string, FoundForGuest>();
@@ -121,6 +122,19 @@ export async function lookAtCluster(
       }
     },
   };
+}
+
+/** @throws LodgeError `host-io` at the guest whose sockets would have too long a path */
+function requireReachable({ guests }: ClusterOutline): void {
+  const dir = guestsDir();
+  for (const { fullName, where } of guests) {
+    try {
+      requireShortPaths(join(dir, fullName));
+    } catch (error) {
+      if (!(error instanceof LodgeError)) throw error;
+      throw retold(error, { where, detail: error.where ?? '' });
+    }
+  }
 }
 
 /** What is found for a guest; faults of the spec with their places. */

@@ -2,6 +2,7 @@
 
 import { LodgeError } from '../errors.ts';
 import { expandHostList } from '../host-list.ts';
+import { suggestGuest } from '../nearest.ts';
 import type { Locate } from '../value-faults.ts';
 import {
   formatAddress,
@@ -14,7 +15,6 @@ import {
   uplinkPort,
 } from './address.ts';
 import { isBridged } from './bridges.ts';
-import { suggestGuest } from './guest-specs.ts';
 import type { MemberSpec, NetworkSpec } from './spec.ts';
 
 export interface Member {

@@ -20,7 +20,9 @@ import {
   formatPrefix,
   mostNetworks,
   type Prefix,
+  parsePrefix,
   prefixesOverlap,
+  prefixHas,
 } from './address.ts';
 import type { AsGraph } from './as-graph.ts';
 import { bridgeOf, checkBridged, tapOf } from './bridges.ts';
@@ -30,6 +32,7 @@ import { type Member, type NetworkMembers, planMembers } from './members.ts';
 import { memberShapes, switchLinkShapes } from './shapes.ts';
 import { type ClusterSpec, clusterSpecSchema, type NetworkSpec } from './spec.ts';
 import { buildGraph, type Graph, partsOf } from './topology.ts';
+import { formatUplinkRule } from './uplink-rule.ts';
 
 export interface NetworksInput {
   /** Name of the cluster. */
@@ -141,17 +144,16 @@ function subnetOf(from: {
 
 const defaultBroadcasts = 1000;
 
-function planNetwork(
-  input: NetworksInput,
-  at: {
-    network: string;
-    spec: NetworkSpec;
-    subnet: Prefix;
-    planned: NetworkMembers;
-    locate: Locate;
-    interfaces: Map<string, InterfacePlan[]>;
-  },
-): NetworkPlan {
+interface NetworkInput {
+  network: string;
+  spec: NetworkSpec;
+  subnet: Prefix;
+  planned: NetworkMembers;
+  locate: Locate;
+  interfaces: Map<string, InterfacePlan[]>;
+}
+
+function planNetwork(input: NetworksInput, at: NetworkInput): NetworkPlan {
   const { network, spec, subnet, planned, locate, interfaces } = at;
   const { members } = planned;
   checkBridged(network, spec, members, locate);
@@ -240,11 +242,23 @@ function limitsOf(spec: NetworkSpec, member: Member): PortLimits {
 }
 
 function uplinkPortOf(
-  { network, spec, locate }: { network: string; spec: NetworkSpec; locate: Locate },
+  { network, spec, subnet, locate }: Pick<NetworkInput, 'network' | 'spec' | 'subnet' | 'locate'>,
   gateway: { address: number; mac: string },
   graph: Graph,
 ): PortPlan {
   const { allow, switch: seat } = spec.uplink!;
+  allow.forEach((rule, i) => {
+    const destination = parsePrefix(rule.destination);
+    if (destination.length < subnet.length || !prefixHas(subnet, destination.network)) return;
+    throw new LodgeError(
+      'spec-value',
+      `'${formatUplinkRule(rule)}' lets nothing out: ${formatPrefix(subnet)} is network '${network}' itself`,
+      {
+        where: locate(['uplink', 'allow', i]),
+        fix: 'leave it out: members reach one another without',
+      },
+    );
+  });
   return {
     link: { name: `${network}/uplink`, out: {}, in: {}, isCut: false },
     switch: seat === undefined ? 0 : switchIndex(seat, graph, locate(['uplink', 'switch'])),

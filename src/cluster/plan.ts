@@ -20,7 +20,7 @@ import { digestOf } from './canonical.ts';
 import { type SpecifiedGuest, specifyGuests } from './guest-specs.ts';
 import { fullNameOf, planNetworks } from './networks.ts';
 import { neededBytes } from './resources.ts';
-import { planRoutes } from './routes.ts';
+import { planRoutes, uplinkGateways } from './routes.ts';
 import { type ClusterSpec, clusterNamePattern, clusterSpecSchema } from './spec.ts';
 
 export interface OutlinedGuest {
@@ -137,6 +137,7 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
   const guests = specifyGuests(document);
   const { fabric, interfaces } = planNetworks({ ...input, name, guests });
   for (const guest of guests) checkKind(guest, interfaces.get(guest.name)!);
+  const gateways = uplinkGateways(fabric);
   return {
     name,
     file,
@@ -146,7 +147,7 @@ export function outlineCluster(input: OutlineInput): ClusterOutline {
       fullName: fullNameOf(name, guest.name),
       spec: guest.spec,
       interfaces: interfaces.get(guest.name)!,
-      routes: planRoutes(guest, interfaces, fabric),
+      routes: planRoutes(guest, interfaces, gateways),
       forward: guest.forward,
       where: guest.where,
       locate: guest.locate,

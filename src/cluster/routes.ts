@@ -29,14 +29,24 @@ export function parseRoute(text: string): RouteSpec {
   };
 }
 
+/** Addresses of the gateways of uplinks, by the names of their networks. */
+export function uplinkGateways({ networks }: FabricPlan): Map<string, string> {
+  return new Map(
+    networks.flatMap(({ name, ports }) =>
+      ports.flatMap(({ end }): [string, string][] => (end.kind === 'uplink' ? [[name, end.gateway]] : [])),
+    ),
+  );
+}
+
 /**
  * The routes of a guest: those it was given, and one to everywhere by the gateway of an uplink, unless it has its own.
+ * @param gateways see {@link uplinkGateways}
  * @throws LodgeError `spec-value` for a gateway that it cannot reach
  */
 export function planRoutes(
   guest: SpecifiedGuest,
   interfaces: ReadonlyMap<string, InterfacePlan[]>,
-  fabric: FabricPlan,
+  gateways: ReadonlyMap<string, string>,
 ): RoutePlan[] {
   const own = interfaces.get(guest.name)!;
   const routes = guest.routes.map(({ destination, via }, i) => ({
@@ -59,12 +69,8 @@ export function planRoutes(
       );
   }
   if (routes.some(({ destination }) => destination === everywhere)) return routes;
-  for (const { network } of own) {
-    const ports = fabric.networks.find(({ name }) => name === network)!.ports;
-    const end = ports.map((port) => port.end).find(({ kind }) => kind === 'uplink');
-    if (end?.kind === 'uplink') return [...routes, { destination: everywhere, gateway: end.gateway }];
-  }
-  return routes;
+  const gateway = own.map(({ network }) => gateways.get(network)).find((one) => one !== undefined);
+  return gateway === undefined ? routes : [...routes, { destination: everywhere, gateway }];
 }
 
 function gatewayOf(

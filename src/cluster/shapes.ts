@@ -2,7 +2,8 @@
 
 import { LodgeError } from '../errors.ts';
 import type { Shape } from '../fabric/plan.ts';
-import { formatBandwidth, formatDelay, formatPercentage } from '../units.ts';
+import { defaultQueueBytes } from '../fabric/shape.ts';
+import { formatDelay } from '../units.ts';
 import type { Locate } from '../value-faults.ts';
 import type { MemberSpec, ShapeSpec } from './spec.ts';
 
@@ -77,14 +78,6 @@ export function shapeOf(spec: ShapeSpec, whereOf: (key: ShapeKey) => string): Sh
   return shapeOfLayers([{ spec, keys: allKeys, whereOf }]);
 }
 
-const leastQueueBytes = 64 * 1024;
-const mostQueueBytes = 4 * 1024 * 1024;
-
-/** What may wait where nothing is said: 100 ms worth, as far as that makes sense. */
-export function defaultQueueBytes(bitsPerSecond: number): number {
-  return Math.round(Math.min(Math.max(bitsPerSecond / 80, leastQueueBytes), mostQueueBytes));
-}
-
 function shapeOfLayers(layers: readonly Layer[]): Shape {
   const spec: ShapeSpec = {};
   /** Numbers of the layers that keys come from. */
@@ -153,19 +146,4 @@ function shapeOfLayers(layers: readonly Layer[]): Shape {
     ...(duplicate > 0 ? { duplicate } : {}),
     ...(reorder > 0 ? { reorder } : {}),
   };
-}
-
-/** `10Gbit, 40ms ±1ms, loss 0.1%`; `-` for one that does nothing to frames. */
-export function formatLinkShape(shape: Shape): string {
-  const { bandwidthBitsPerSecond, delayMs, jitterMs, loss, duplicate, reorder } = shape;
-  const parts = [
-    bandwidthBitsPerSecond === undefined ? undefined : formatBandwidth(bandwidthBitsPerSecond),
-    delayMs === undefined
-      ? undefined
-      : `${formatDelay(delayMs)}${jitterMs === undefined ? '' : ` ±${formatDelay(jitterMs)}`}`,
-    loss === undefined ? undefined : `loss ${formatPercentage(loss)}`,
-    duplicate === undefined ? undefined : `duplicate ${formatPercentage(duplicate)}`,
-    reorder === undefined ? undefined : `reorder ${formatPercentage(reorder)}`,
-  ].filter((part) => part !== undefined);
-  return parts.length === 0 ? '-' : parts.join(', ');
 }

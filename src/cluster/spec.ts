@@ -4,10 +4,17 @@
  */
 
 import * as z from 'zod';
+import { LodgeError } from '../errors.ts';
 import { leastFileBytes, mostFiles } from '../fabric/capture/capture.ts';
 import { guestName, guestSpecSchema, issueOf, size, time, unit } from '../guest/spec.ts';
 import { expandHostList } from '../host-list.ts';
-import { formatSize, parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage } from '../units.ts';
+import {
+  formatSize,
+  parseBandwidthBitsPerSecond,
+  parseDelayMs,
+  parsePercentage,
+  parseSizeBytes,
+} from '../units.ts';
 import { parseMac, parseSubnet } from './address.ts';
 import { parseRoute } from './routes.ts';
 import { parseTopology } from './topology-text.ts';
@@ -86,6 +93,14 @@ const directionShape = z.strictObject(shapeKeys);
 /** What a link does to frames, as it was written. Keys that are not there say nothing; 0 takes away. */
 export type ShapeSpec = z.output<typeof directionShape>;
 
+function parseCaptureSize(text: string): number {
+  const bytes = parseSizeBytes(text);
+  if (bytes >= leastFileBytes) return bytes;
+  throw new LodgeError('spec-value', `'${text}' is too small for a file of a capture`, {
+    fix: `at least ${formatSize(leastFileBytes)}`,
+  });
+}
+
 const capture = z.union([
   z.boolean(),
   z.strictObject({
@@ -106,8 +121,7 @@ const capture = z.union([
       .max(mostFiles)
       .optional()
       .describe('More than one makes a ring: the oldest is replaced.'),
-    'file-size': size
-      .refine((bytes) => bytes >= leastFileBytes, { error: `must be at least ${formatSize(leastFileBytes)}` })
+    'file-size': unit(parseCaptureSize, 'a size such as 64M or 1G')
       .optional()
       .describe('Size of one file; 64M by default.'),
     filter: z.string().min(1).optional().describe('Expression of pcap-filter(7); all frames without.'),
@@ -220,6 +234,7 @@ const networkName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, {
 });
 
 /** Short, because it is part of the paths of sockets. */
+export const longestClusterName = 32;
 export const clusterNamePattern = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
 
 const onEnd = z.strictObject({

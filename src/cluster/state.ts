@@ -241,6 +241,11 @@ export function discardCluster(name: string): void {
   if (away !== undefined) rmSync(away, { recursive: true, force: true, maxRetries: 5 });
 }
 
+/** Removes the directory of a cluster that was refused before anything of it was begun: then there is none. */
+export function discardUnbegun(name: string): void {
+  if (!hasFabric(name) && guestsOf(name).length === 0) discardCluster(name);
+}
+
 /** Identifies a directory, also when its name has become that of another. */
 export function directoryIdentity(path: string): string | undefined {
   const stats = statSync(path, { throwIfNoEntry: false });

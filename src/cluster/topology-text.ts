@@ -3,7 +3,7 @@
 import { LodgeError } from '../errors.ts';
 import { nearest } from '../nearest.ts';
 import { quoted } from '../printable.ts';
-import { mostSwitches, type Topology } from './topology.ts';
+import { mostSwitches, mostSwitchLinks, type Topology } from './topology.ts';
 
 type Kind = Topology['kind'] | 'star';
 
@@ -52,9 +52,12 @@ export function parseTopology(text: string, where?: string): Topology {
   try {
     if (colon !== undefined && rest.trim() === '') throw new Fault('nothing follows the colon');
     const topology = form.read(rest.trim());
-    const count = switchCount(topology);
-    if (count <= mostSwitches) return topology;
-    throw new Fault(`it has ${count} switches, and ${mostSwitches} is the most`);
+    const { switches, links } = sizeOf(topology);
+    if (switches > mostSwitches)
+      throw new Fault(`it has ${switches} switches, and ${mostSwitches} is the most`);
+    if (links > mostSwitchLinks)
+      throw new Fault(`it has ${links} links between switches, and ${mostSwitchLinks} is the most`);
+    return topology;
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     throw fault(error.message, `write it as ${form.example}`);
@@ -146,20 +149,26 @@ function wholeNumber(text: string): number | undefined {
   return /^\s*\d{1,9}\s*$/.test(text) ? Number(text) : undefined;
 }
 
-/** Number of switches, as far as the topology itself says it. */
-function switchCount(topology: Topology): number {
+/** How many switches and links between them at most, as far as the topology itself says it. */
+function sizeOf(topology: Topology): { switches: number; links: number } {
   switch (topology.kind) {
     case 'grid':
-    case 'torus':
-      return topology.sizes.reduce((product, size) => product * size, 1);
+    case 'torus': {
+      const switches = topology.sizes.reduce((product, size) => product * size, 1);
+      return { switches, links: switches * topology.sizes.length };
+    }
     case 'fat-tree':
-      return (topology.k * topology.k * 5) / 4;
-    case 'dragonfly':
-      return topology.a * (topology.a * topology.h + 1);
+      return { switches: (topology.k * topology.k * 5) / 4, links: topology.k ** 3 / 2 };
+    case 'dragonfly': {
+      const { a, h } = topology;
+      const groups = a * h + 1;
+      return { switches: a * groups, links: (groups * a * (a - 1 + h)) / 2 };
+    }
     case 'ring':
+      return { switches: topology.switches ?? 0, links: topology.switches ?? 0 };
     case 'random':
-      return topology.switches ?? 0;
+      return { switches: topology.switches, links: Math.floor((topology.switches * topology.degree) / 2) };
     default:
-      return 0;
+      return { switches: 0, links: 0 };
   }
 }

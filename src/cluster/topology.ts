@@ -28,8 +28,9 @@ export interface Graph {
   seats: number[];
 }
 
-/** More switches than fabrics were tried with are refused. */
+/** More than fabrics were tried with is refused. */
 export const mostSwitches = 20_000;
+export const mostSwitchLinks = 500_000;
 
 export interface GraphContext {
   /** Name of the network: that of a LAN's switch. */
@@ -87,14 +88,18 @@ function spread(switches: string[], links: [number, number][], members: number):
   return { switches, links, seats };
 }
 
-/** Members on the first of the seats, in order. */
-function fill(switches: string[], links: [number, number][], seats: number[], members: number): Graph {
-  if (members > seats.length) {
-    throw new LodgeError('spec-value', `it has room for ${seats.length} members, and there are ${members}`, {
-      fix: 'choose a larger one',
-    });
+/** Members on the first switches, in order, so many on each. */
+function fill(graph: Omit<Graph, 'seats'>, edges: number, onEach: number, members: number): Graph {
+  if (members > edges * onEach) {
+    throw new LodgeError(
+      'spec-value',
+      `it has room for ${edges * onEach} members, and there are ${members}`,
+      {
+        fix: 'choose a larger one',
+      },
+    );
   }
-  return { switches, links, seats: seats.slice(0, members) };
+  return { ...graph, seats: Array.from({ length: members }, (_, i) => Math.floor(i / onEach)) };
 }
 
 /** Neighbours in each dimension; the last one changes fastest. A wrap that would double a link is left out. */
@@ -131,8 +136,7 @@ function fatTree(k: number, members: number): Graph {
       }
     }
   }
-  const seats = Array.from({ length: inPods * half }, (_, i) => Math.floor(i / half));
-  return fill(switches, links, seats, members);
+  return fill({ switches, links }, inPods, half, members);
 }
 
 /** Groups of `a` switches, all joined in a group; one link between any two groups; switches gNrM. */
@@ -154,8 +158,7 @@ function dragonfly({ a, p, h }: { a: number; p: number; h: number }, members: nu
       links.push([group * a + Math.floor(l / h), other * a + Math.floor((groups - 2 - l) / h)]);
     }
   }
-  const seats = Array.from({ length: a * groups * p }, (_, i) => Math.floor(i / p));
-  return fill(switches, links, seats, members);
+  return fill({ switches, links }, switches.length, p, members);
 }
 
 /** A random tree, and then random links between switches that have fewer than `degree`, as long as there are any. */

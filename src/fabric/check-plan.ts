@@ -1,6 +1,7 @@
 /** Whether a plan can be a fabric. It comes from lodge's own planner; still nothing may be half done because of it. */
 
 import { LodgeError } from '../errors.ts';
+import { bandwidthBounds } from '../units.ts';
 import { dhcpOf } from './dhcp.ts';
 import { parseMac } from './mac-table.ts';
 import type { FabricPlan, LinkPlan, NetworkPlan, PortPlan, Shape } from './plan.ts';
@@ -90,8 +91,7 @@ export function checkShape(shape: Shape, where: string): void {
     if (value === undefined || (Number.isFinite(value) && value >= low && value <= high)) return;
     refuse(where, `${key} ${value} is not from ${low} to ${high}`);
   };
-  // The least rate has a frame of 65 kB on its way for a day; the most is beyond any link.
-  inRange('bandwidthBitsPerSecond', 8, 1e15);
+  inRange('bandwidthBitsPerSecond', bandwidthBounds.least, bandwidthBounds.most);
   inRange('delayMs', 0, longestDelayMs);
   inRange('jitterMs', 0, longestDelayMs);
   for (const key of ['loss', 'duplicate', 'reorder'] as const) inRange(key, 0, 1);

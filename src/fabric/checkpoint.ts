@@ -1,16 +1,20 @@
 /**
  * The form of a frozen fabric on disk: one binary value, little-endian. It begins with `LODGEFAB` and a version; texts
- * have their length in two bytes before them, lists their count in four. Reading checks every length against what is
- * there, and every number against what it may be: the file may be damaged, or made by somebody else.
+ * have their length in two bytes before them, lists their count in four. It ends with the CRC-32 of all before, which
+ * version 1 had not. Reading checks every length against what is there, and every number against what it may be: the
+ * file may be damaged, or made by somebody else.
  */
 
+import { crc32 } from 'node:zlib';
 import { LodgeError } from '../errors.ts';
 import type { DirectionName } from './control.ts';
 import { largestFrameBytes } from './fabric.ts';
 import type { MatrixRow } from './traffic-matrix.ts';
 
 const magic = 0x424146454744_4f4cn; // 'LODGEFAB'
-const version = 1;
+const version = 2;
+/** Of the sum at the end. */
+const sumBytes = 4;
 
 export interface SavedDirection {
   random: [number, number, number, number];
@@ -114,7 +118,9 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const from = new Reader(bytes);
   if (from.u64() !== magic) unreadable('it does not begin as a saved fabric does');
   const found = from.u32();
-  if (found !== version) unreadable(`it has version ${found}, and this lodge reads version ${version}`);
+  if (found < 1 || found > version)
+    unreadable(`it has version ${found}, and this lodge reads versions 1 to ${version}`);
+  if (found > 1) from.takeSum();
   const links = from.list(120, () => ({
     name: from.text(),
     switch: from.text(),
@@ -167,7 +173,9 @@ function decodeDirection(from: Reader): SavedDirection {
 }
 
 export function unreadable(message: string): never {
-  throw new LodgeError('checkpoint-unreadable', `the saved fabric cannot be read: ${message}`);
+  throw new LodgeError('checkpoint-unreadable', `the saved fabric cannot be read: ${message}`, {
+    fix: 'go on from another checkpoint, or from a copy of this one that is whole',
+  });
 }
 
 class Writer {
@@ -209,6 +217,7 @@ class Writer {
   }
 
   done(): Uint8Array<ArrayBuffer> {
+    this.u32(crc32(this.#bytes.subarray(0, this.#at)));
     return this.#bytes.slice(0, this.#at);
   }
 
@@ -227,13 +236,21 @@ class Writer {
 }
 
 class Reader {
-  readonly #bytes: Uint8Array;
+  #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Takes the sum away from the end, where it is right. */
+  takeSum(): void {
+    const end = this.#bytes.length - sumBytes;
+    if (end < this.#at || this.#view.getUint32(end, true) !== crc32(this.#bytes.subarray(0, end)))
+      unreadable('it has changed since it was saved, and is damaged');
+    this.#bytes = this.#bytes.subarray(0, end);
   }
 
   u32(most = 0xffffffff): number {

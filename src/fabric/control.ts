@@ -136,7 +136,8 @@ export interface LinkState {
   port?: { isConnected: boolean; switch: string; macs: string[] };
   out: DirectionState;
   in: DirectionState;
-  capturing: boolean;
+  /** What is captured of it, while it is. */
+  capture?: CapturePlan;
 }
 
 export interface MatrixRequest {

@@ -10,11 +10,7 @@ import type { Switch } from './network.ts';
 import type { Observer } from './observer.ts';
 import type { Shape } from './plan.ts';
 import type { Port } from './port.ts';
-
-/** Where bandwidth has no `queueBytes`: what it sends in this time, within these limits. */
-const defaultQueueMs = 100;
-const leastDefaultQueueBytes = 64 * 2 ** 10;
-const mostDefaultQueueBytes = 4 * 2 ** 20;
+import { defaultQueueBytes } from './shape.ts';
 
 /** What `Direction.plan` says besides a number of departures. */
 export const lostToChance = -1;
@@ -80,9 +76,7 @@ export class Direction {
     this.shape = shape;
     const { bandwidthBitsPerSecond: rate } = shape;
     this.#nsPerByte = rate === undefined ? 0 : 8e9 / rate;
-    this.#queueBytes =
-      shape.queueBytes ??
-      Math.min(mostDefaultQueueBytes, Math.max(leastDefaultQueueBytes, ((rate ?? 0) / 8e3) * defaultQueueMs));
+    this.#queueBytes = shape.queueBytes ?? defaultQueueBytes(rate ?? 0);
     this.#delayNs = (shape.delayMs ?? 0) * 1e6;
     this.#jitterNs = (shape.jitterMs ?? 0) * 1e6;
     this.#loss = shape.loss ?? 0;

@@ -2,6 +2,7 @@
 
 import type { DirectionState, LinkState, Matrix, MatrixEndpoint } from './control.ts';
 import { toAll } from './control.ts';
+import { formatShape } from './shape.ts';
 
 /** One pair of the matrix, as `--json` gives it. */
 export interface PairRecord {
@@ -88,13 +89,13 @@ function directionRow(link: LinkState, direction: 'out' | 'in'): string[] {
     formatCount(state.deliveredFrames),
     formatDrops(state),
     state.heldFrames === 0 ? '-' : `${formatCount(state.heldFrames)} (${formatBytes(state.queueBytes)})`,
-    formatShape(state),
+    formatShape(state.shape),
   ];
 }
 
-function stateWord({ port, capturing }: LinkState, { isCut }: DirectionState): string {
+function stateWord({ port, capture }: LinkState, { isCut }: DirectionState): string {
   const word = isCut ? 'cut' : port === undefined || port.isConnected ? 'up' : 'down';
-  return capturing ? `${word}, captured` : word;
+  return capture === undefined ? word : `${word}, captured`;
 }
 
 /** Causes of drops with their counts, that of most first. */
@@ -137,22 +138,6 @@ export function dropLines(links: readonly LinkState[]): string[] {
 /** A count for people: whole up to six digits, then `1.2M`. */
 export function formatCount(count: number): string {
   return count < 1e6 ? String(count) : scaled(count, ['', 'k', 'M', 'G', 'T', 'P']);
-}
-
-/** Such as `10Mbit/s, 20ms ± 2ms, loss 1%`. */
-export function formatShape({ shape }: DirectionState): string {
-  const parts: string[] = [];
-  const percent = (share: number) => `${Number((100 * share).toPrecision(6))}%`;
-  if (shape.bandwidthBitsPerSecond !== undefined) parts.push(formatBitRate(shape.bandwidthBitsPerSecond));
-  if (shape.delayMs !== undefined || shape.jitterMs !== undefined) {
-    const jitter = shape.jitterMs === undefined ? '' : ` ± ${shape.jitterMs}ms`;
-    parts.push(`${shape.delayMs ?? 0}ms${jitter}`);
-  }
-  for (const key of ['loss', 'duplicate', 'reorder'] as const) {
-    if (shape[key] !== undefined) parts.push(`${key} ${percent(shape[key])}`);
-  }
-  if (shape.queueBytes !== undefined) parts.push(`queue ${formatBytes(shape.queueBytes)}`);
-  return parts.length === 0 ? '-' : parts.join(', ');
 }
 
 /** Bytes for people, in powers of 1000 as networks are counted: `999B`, `1.5kB`, `12.0MB`. */

@@ -270,8 +270,8 @@ export class FabricService {
       network: network.name,
       out: this.#directionState(link.out),
       in: this.#directionState(link.in),
-      capturing: this.graph.captures.has(name),
     };
+    if (this.graph.captures.has(name)) state.capture = this.#captured.get(name)!;
     if (port !== undefined) {
       const { macs } = this.fabric;
       const keys = [...macs.ofPort(port.id)].map((entry) => macs.key(entry));
@@ -304,6 +304,7 @@ export class FabricService {
       throw new LodgeError(
         'usage',
         `the matrix has as many windows as it can: '${window}' cannot be another`,
+        { fix: `use one of them again: ${matrix.windowNames.join(', ')}` },
       );
     }
     return {

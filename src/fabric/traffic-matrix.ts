@@ -53,6 +53,10 @@ export class TrafficMatrix {
     return this.#rows;
   }
 
+  get windowNames(): string[] {
+    return [...this.#windows.keys()];
+  }
+
   /** Row of a pair, made when there is none. Rows stay what they are. */
   row(source: number, destination: number): number {
     let at = this.#slot(source, destination);

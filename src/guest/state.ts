@@ -21,6 +21,7 @@ import {
 import { dirname, isAbsolute, join } from 'node:path';
 import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
+import { suggestGuest } from '../nearest.ts';
 import { identify, isAlive, type ProcessIdentity } from '../process-identity.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import type { PlacementFound } from './vmm/qemu/verify.ts';
@@ -131,21 +132,28 @@ function makingPath(): string {
 }
 
 /**
+ * Whether sockets in a guest's directory could be reached.
+ * @throws LodgeError `host-io` at so long a path
+ */
+export function requireShortPaths(dir: string): void {
+  const longest = join(dir, guestFiles.console);
+  if (Buffer.byteLength(longest) <= socketPathBytes) return;
+  throw new LodgeError(
+    'host-io',
+    `the guest's sockets would have paths longer than ${socketPathBytes} bytes`,
+    {
+      where: longest,
+      fix: 'set LODGE_RUNTIME_DIR to a shorter path, or choose a shorter name',
+    },
+  );
+}
+
+/**
  * Makes a guest's directory, with its plan and first record in it.
  * @throws LodgeError `name-taken`; `host-io`, also when its sockets could not be reached at so long a path
  */
 export function claimGuest(plan: GuestPlan, record: GuestRecord): void {
-  const longest = join(plan.dir, guestFiles.console);
-  if (Buffer.byteLength(longest) > socketPathBytes) {
-    throw new LodgeError(
-      'host-io',
-      `the guest's sockets would have paths longer than ${socketPathBytes} bytes`,
-      {
-        where: longest,
-        fix: 'set LODGE_RUNTIME_DIR to a shorter path, or choose a shorter --name',
-      },
-    );
-  }
+  requireShortPaths(plan.dir);
   const making = makingPath();
   try {
     makeDirectory(guestsDir(), 0o700);
@@ -203,7 +211,7 @@ export function requireGuest(name: string): GuestView {
   if (view !== undefined) return view;
   const names = listGuests().map((guest) => guest.name);
   throw new LodgeError('no-such-guest', `there is no guest named '${name}'`, {
-    fix: names.length === 0 ? 'lodge ps shows the guests; there are none now' : `guests: ${names.join(', ')}`,
+    fix: names.length === 0 ? 'lodge ps shows the guests; there are none now' : suggestGuest(name, names),
   });
 }
 

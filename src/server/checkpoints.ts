@@ -15,6 +15,7 @@ import { requireImages } from '../cluster/checkpoint/images.ts';
 import { planRestore, type RestoreJob, type RestorePlan } from '../cluster/checkpoint/plan.ts';
 import { goOnAfterDeath, type TakeInput, type Taken, takeCheckpoint } from '../cluster/checkpoint/take.ts';
 import type { ClusterPlan } from '../cluster/plan.ts';
+import { checkClusterMemory } from '../cluster/resources.ts';
 import {
   clusterSecret,
   discardCluster,
@@ -28,11 +29,13 @@ import {
   writeClusterPlan,
   writeClusterSecret,
 } from '../cluster/state.ts';
-import { LodgeError } from '../errors.ts';
+import { LodgeError, retold } from '../errors.ts';
 import type { Channel } from '../guest/channel/channel.ts';
 import type { GuestPlan } from '../guest/plan.ts';
-import { guestDir } from '../guest/state.ts';
+import { type GuestView, guestDir } from '../guest/state.ts';
+import { foldHostList } from '../host-list.ts';
 import { openStore, type Store } from '../image/store.ts';
+import { probeLimits } from '../machine/basics.ts';
 import type { Fabrics } from './fabrics.ts';
 
 /** What of the host agent is needed. */
@@ -85,9 +88,10 @@ export async function whatToSave(
     );
   }
   const views = guestsOf(name);
-  const away = views.filter(({ status }) => status !== 'running');
-  if (away.length > 0 || views.length < cluster.guests.length) {
+  const away = notRunning(cluster, views);
+  if (away.length > 0) {
     throw new LodgeError('checkpoint', 'not all guests of this cluster run', {
+      detail: away.join('\n'),
       fix: `lodge status ${name}, and lodge apply ${cluster.file}`,
     });
   }
@@ -114,6 +118,22 @@ export async function whatToSave(
   };
 }
 
+/** The guests of a cluster that do not run, a line for each status: `exited: v[1-3]`. */
+export function notRunning(
+  { name, guests }: Pick<ClusterPlan, 'name' | 'guests'>,
+  views: readonly Pick<GuestView, 'name' | 'status'>[],
+): string[] {
+  const statuses = new Map<string, string>(guests.map(({ fullName }) => [fullName, 'missing']));
+  for (const view of views) statuses.set(view.name, view.status);
+  const lines = new Map<string, string[]>();
+  for (const [fullName, status] of statuses) {
+    if (status === 'running') continue;
+    const own = fullName.slice(name.length + 1);
+    lines.set(status, [...(lines.get(status) ?? []), own]);
+  }
+  return [...lines].map(([status, names]) => `${status}: ${foldHostList(names)}`);
+}
+
 /** How long the fabric may take to reach all guests before it goes on without those it does not. */
 const connectLimitMs = 10_000;
 
@@ -126,6 +146,7 @@ export async function restoreCluster(
 ): Promise<void> {
   const checkpoint = readCheckpoint(dir);
   requireFreeName(name, dir);
+  requireMemory(checkpoint);
   const plan = await whatToRestore(checkpoint, name);
   const saved = { plan, secret: readSecret(dir), fabricState: readFileSync(fabricStateOf(dir)) };
   await goOnFrom(saved, context, onProgress);
@@ -177,6 +198,16 @@ export function requireFreeName(name: string, dir: string): void {
     throw new LodgeError('name-taken', `there is a cluster named '${name}' already`, {
       fix: `lodge down ${name}, or go on beside it: lodge restore --fork ${dir}`,
     });
+  }
+}
+
+/** @throws LodgeError `not-enough-memory` with the sum, before anything is started */
+function requireMemory({ cluster }: Checkpoint): void {
+  try {
+    checkClusterMemory(cluster.guests, probeLimits().limits);
+  } catch (error) {
+    if (!(error instanceof LodgeError)) throw error;
+    throw retold(error, { fix: 'end other guests first, or restore it where there is as much' });
   }
 }
 

@@ -19,9 +19,14 @@ export class ClusterLogs {
     if (known?.directory === directory) return known?.log;
     this.close(name);
     if (directory === undefined) return undefined;
-    const log = openEventLog(clusterDir(name));
-    this.#logs.set(name, { log, directory });
-    return log;
+    try {
+      const log = openEventLog(clusterDir(name));
+      this.#logs.set(name, { log, directory });
+      return log;
+    } catch {
+      // A full disk, or no descriptor left: the next event tries again. No fabric or guest ends for its log.
+      return undefined;
+    }
   }
 
   close(name: string): void {

@@ -5,8 +5,7 @@
 
 import { diffFabric } from '../cluster/diff.ts';
 import { type ClusterEvent, ofFabric } from '../cluster/events.ts';
-import { changedFabric, type FabricChange } from '../cluster/fabric-change.ts';
-import { formatLinkShape } from '../cluster/shapes.ts';
+import { changedFabric, type FabricChange, requireLink } from '../cluster/fabric-change.ts';
 import {
   clusterDir,
   discardCluster,
@@ -32,9 +31,11 @@ import {
 import { bridgedPorts, onlyBridges, withoutBridges } from '../fabric/bridge/devices.ts';
 import { lookAtBridges } from '../fabric/bridge/look.ts';
 import { requireBridges } from '../fabric/bridge/requirements.ts';
+import { capturePath } from '../fabric/capture/capture.ts';
 import { FabricClient } from '../fabric/client.ts';
 import type { ApplyResult, ClusterHosts, LinkState, RequestKind, Requests } from '../fabric/control.ts';
-import type { FabricPlan } from '../fabric/plan.ts';
+import type { FabricPlan, LinkPlan } from '../fabric/plan.ts';
+import { formatShape } from '../fabric/shape.ts';
 import { listGuests } from '../guest/state.ts';
 import { ClusterLogs } from './cluster-logs.ts';
 import { untilTrunksJoin } from './joined-trunks.ts';
@@ -161,14 +162,8 @@ export class Fabrics {
       if (bridgedNames(plan).has(link)) await this.#changeBridged(name, plan, change);
       else {
         await fabric.client.ask(change.kind, change.ask);
-        if (change.kind === 'shape') {
-          const { direction = 'both ways', shape } = change.ask;
-          this.note(name, {
-            kind: 'link-shaped',
-            subject: link,
-            text: `${direction}: ${formatLinkShape(shape)}`,
-          });
-        }
+        const event = eventOfChange(change, requireLink(fabric.plan, link));
+        if (event !== undefined) this.note(name, { ...event, subject: link });
       }
       fabric.plan = plan;
       writeFabricPlan(plan);
@@ -325,7 +320,7 @@ export class Fabrics {
       if (fabric === undefined) return;
       const [state] = await fabric.client.ask('links', { links: [link] });
       // Another was begun meanwhile.
-      if (state?.capturing === true) return;
+      if (state?.capture !== undefined) return;
       fabric.plan = changedFabric(fabric.plan, { kind: 'capture-stop', ask: { link } });
       writeFabricPlan(fabric.plan);
     }).catch((error: Error) => {
@@ -347,6 +342,23 @@ export class Fabrics {
         this.#restart(name, Math.min(afterMs * 2, longestRestartMs));
       });
     }, afterMs);
+  }
+}
+
+/** What the worker does not tell of itself. */
+function eventOfChange(
+  { kind, ask }: FabricChange,
+  before: LinkPlan,
+): Pick<ClusterEvent, 'kind' | 'text'> | undefined {
+  switch (kind) {
+    case 'shape':
+      return { kind: 'link-shaped', text: `${ask.direction ?? 'both ways'}: ${formatShape(ask.shape)}` };
+    case 'capture-start':
+      return { kind: 'capture-started', text: `into ${capturePath(ask.capture.directory, ask.link)}` };
+    case 'capture-stop':
+      return before.capture === undefined ? undefined : { kind: 'capture-ended', text: 'stopped' };
+    default:
+      return undefined;
   }
 }
 

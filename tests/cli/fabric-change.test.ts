@@ -11,3 +11,13 @@ it('the length of what is captured of a frame is told by its flag', () => {
     });
   }
 });
+
+it('the number of files of a capture is told by its flag', () => {
+  expect(captureSpec({ files: '1000' })).toMatchObject({ files: 1000 });
+  for (const files of ['0', '-1', '1001', 'x', '']) {
+    expect(faultOf(() => captureSpec({ files }))).toMatchObject({
+      message: `must be a whole number from 1 to 1000, not '${files}'`,
+      where: '--files',
+    });
+  }
+});

@@ -2,6 +2,7 @@ import {
   existsSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -26,6 +27,7 @@ import {
 import { requireImages } from '../../src/cluster/checkpoint/images.ts';
 import { forkName, planRestore, requireSavable } from '../../src/cluster/checkpoint/plan.ts';
 import type { GuestPlan } from '../../src/guest/plan.ts';
+import { notRunning } from '../../src/server/checkpoints.ts';
 import { cluster, faultOf } from './sample.ts';
 
 const plan = cluster('guests: {"v[1-2]": }\nfabric: {lan: {members: [v1, v2]}}\n');
@@ -148,7 +150,38 @@ describe('a checkpoint on disk', () => {
     const dir = join(base, 'saved');
     await written(dir);
     damage(join(dir, name));
-    expect(() => readCheckpoint(dir)).toThrow(name);
+    expect(() => readCheckpoint(dir)).toThrow(`a damaged one: ${name}`);
+  });
+
+  it.each([
+    'null',
+    '[]',
+    '{}',
+    '{"version": 1}',
+    '{"version": 1, "cluster": {"name": "lab"}, "guests": null}',
+  ])('with %s for a record is refused', async (text) => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    writeFileSync(join(dir, 'checkpoint.json'), text);
+    expect(() => readCheckpoint(dir)).toThrow('a damaged one: checkpoint.json');
+  });
+
+  it('with a damaged secret is refused', async () => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    writeFileSync(join(dir, 'secret'), '\n');
+    expect(() => readSecret(dir)).toThrow('a damaged one: secret');
+  });
+
+  it.each(['checkpoint.json', 'fabric.json'])('with the %s of another version is refused', async (name) => {
+    const dir = join(base, 'saved');
+    await written(dir);
+    const path = join(dir, name);
+    const other = { ...(JSON.parse(readFileSync(path, 'utf8')) as object), version: 9 };
+    for (const text of [JSON.stringify(other), ...(name === 'fabric.json' ? ['null'] : [])]) {
+      writeFileSync(path, text);
+      expect(() => readCheckpoint(dir)).toThrow('another version');
+    }
   });
 });
 
@@ -281,6 +314,16 @@ it.each([
   ['lab', [], 'lab-2'],
   ['lab', ['lab', 'lab-2', 'lab-3'], 'lab-4'],
   ['lab-2', ['lab-2'], 'lab-3'],
+  ['a-name-as-long-as-it-may-be-here', [], 'a-name-as-long-as-it-may-be-he-2'],
+  ['a-name-as-long-as-it-may-be-a-xy', [], 'a-name-as-long-as-it-may-be-a-2'],
 ])('a fork of %s beside %j is named %s', (name, taken, fork) => {
   expect(forkName(name, taken)).toBe(fork);
+});
+
+it('guests that do not run are told by their status', () => {
+  const lab = cluster("guests: {'v[1-4]': , w: }\nfabric: {lan: {members: ['v[1-4]', w]}}\n");
+  const view = (name: string, status: 'running' | 'exited') => ({ name: `lab.${name}`, status });
+  const views = [view('v1', 'running'), view('v2', 'exited'), view('v3', 'exited'), view('old', 'exited')];
+  expect(notRunning(lab, views)).toEqual(['exited: v[2-3],old', 'missing: v4,w']);
+  expect(notRunning({ ...lab, guests: lab.guests.slice(0, 1) }, views.slice(0, 1))).toEqual([]);
 });

@@ -1,8 +1,17 @@
-import { appendFileSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+} from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { type EventLog, followEvents, openEventLog, readEvents } from '../../src/cluster/event-log.ts';
 import {
   eventLine,
@@ -21,6 +30,18 @@ const newDirectory = () => mkdtemp(join(root, 'log-'));
 function write(log: EventLog, text: string, timeNs?: bigint) {
   const event = { kind: 'guest-started', subject: 'v01', text } as const;
   return log.write(timeNs === undefined ? event : { ...event, timeNs });
+}
+
+/** A filesystem of so many files, itself among them, where mounting is allowed. */
+function mountFiles(directory: string, files: number): boolean {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `nr_inodes=${files}`, 'none', directory], {
+      stdio: 'ignore',
+    });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 describe('an event', () => {
@@ -148,6 +169,32 @@ describe('the log', () => {
     log.close();
     expect((await readEvents(directory)).map(({ text }) => text)).toEqual(['first', 'second']);
     expect(readFileSync(join(directory, 'events.jsonl'), 'utf8').split('\n')).toHaveLength(4);
+  });
+
+  // A file system without room for another file takes root: as a plain user this is skipped, and shown as such.
+  const small = mkdtempSync(join(root, 'small-'));
+  const isMounted = mountFiles(small, 2);
+  afterAll(() => {
+    if (isMounted) execFileSync('umount', [small]);
+  });
+  it.skipIf(!isMounted)('writes nowhere else where there is no room for its next file', async () => {
+    const log = openEventLog(small, 4000);
+    const other = join(root, 'other');
+    let fd: number | undefined;
+    for (let i = 0; i < 60; i++) {
+      write(log, `event ${i}`, BigInt(i));
+      if (readdirSync(small).includes('events.1.jsonl')) fd ??= openSync(other, 'w');
+    }
+    closeSync(fd!);
+    expect(readFileSync(other, 'utf8')).toBe('');
+    execFileSync('mount', ['-o', 'remount,nr_inodes=10', small]);
+    write(log, 'again', 100n);
+    log.close();
+    const events = await readEvents(small);
+    expect(events.slice(-2).map(({ kind, text }) => [kind, text])).toEqual([
+      ['events-lost', expect.stringMatching(/^\d+ events before this could not be written$/)],
+      ['guest-started', 'again'],
+    ]);
   });
 
   it('is followed over rotations, until told to stop', async () => {

@@ -37,6 +37,11 @@ describe('a change of a fabric that runs', () => {
   });
   it.each([
     [{ kind: 'cut', ask: { link: 'net/v4' } }, 'no-such-link', "did you mean 'net/v1'?"],
+    [
+      { kind: 'cut', ask: { link: 'elsewhere' } },
+      'no-such-link',
+      'lodge fabric links --cluster lab shows all 6',
+    ],
     [{ kind: 'move', ask: { link: 'net/v1', switch: 's4' } }, 'usage', "did you mean 's1'?"],
     [
       { kind: 'move', ask: { link: 'net/s1-s2', switch: 's3' } },

@@ -75,6 +75,23 @@ describe('steps of an apply', () => {
     });
     expect(steps(to, to)).toContainEqual({ kind: 'replace', guest: 'lab.v1', why: 'changed' });
   });
+  it('say what changes of an uplink, and of switches whose numbers alone are others', () => {
+    const changes = (before: string, after: string): unknown => {
+      const [was, is] = [before, after].map((keys) =>
+        cluster(`guests: {v1: , v2: }\nfabric: {lan: {members: [v1, v2], ${keys}}}\n`),
+      );
+      const found = diffCluster(is!, { fabric: was!.fabric, guests: [] }, new Map());
+      const step = found.find(({ kind }) => kind === 'fabric');
+      return step?.kind === 'fabric' ? step.how : undefined;
+    };
+    const rules = (...allow: string[]): string => `uplink: {allow: ['${allow.join("', '")}']}`;
+    expect(changes(rules('icmp 192.0.2.1'), rules('icmp 192.0.2.1', 'tcp 192.0.2.2:80'))).toEqual({
+      'lan/uplink': 'allow icmp 192.0.2.1/32 → icmp 192.0.2.1/32; tcp 192.0.2.2/32:80',
+    });
+    // A larger tree has other switches before those of the smaller one.
+    const how = changes('topology: "fat-tree:k=2"', 'topology: "fat-tree:k=4"');
+    expect(Object.keys(how as object)).toEqual(['lan/v2']);
+  });
   it('say what changes of a link', () => {
     const how = (fabric: string): unknown => {
       const step = steps(changedTo(fabric), there).find(({ kind }) => kind === 'fabric');
@@ -83,7 +100,13 @@ describe('steps of an apply', () => {
     expect(how('delay: 20ms, loss: 1%')).toBe('out 10ms → 20ms, loss 1%');
     expect(how('delay: 10ms, capture: true')).toBe('capture');
     expect(how('delay: 10ms, limits: {macs: 3}')).toBe('limits');
-    expect(how('delay: 10ms, subnet: 10.7.0.0/16')).toBe('subnet 10.1.0.0/16 → 10.7.0.0/16, its end');
+    expect(how('delay: 10ms, subnet: 10.7.0.0/16')).toBe(
+      'subnet 10.1.0.0/16 → 10.7.0.0/16, address 10.1.0.1/16 → 10.7.0.1/16',
+    );
+    expect(how('delay: 10ms, bandwidth: 1Mbit')).toBe('out 10ms → 1Mbit, 10ms, in - → 1Mbit');
+    expect(how('delay: 10ms, bandwidth: 1Mbit, queue: 100K')).toBe(
+      'out 10ms → 1Mbit, queue 100K, 10ms, in - → 1Mbit, queue 100K',
+    );
     expect(how('delay: 10ms')).toBeUndefined();
     const cut = structuredClone(there);
     cut.fabric.networks[0]!.ports[0]!.link.isCut = true;

@@ -56,6 +56,14 @@ describe('DHCP in a network', () => {
 });
 
 describe('the guests of a cluster', () => {
+  it('are planned in time also where there are tens of thousands', () => {
+    const { guests } = outline(
+      "guests: {'v[1-20000]': }\nfabric: {lan: {members: ['v[1-20000]'], uplink: {allow: ['icmp 192.0.2.1']}}}\n",
+    );
+    const routes = new Set(guests.flatMap((guest) => guest.routes.map(({ gateway }) => gateway)));
+    expect([guests.length, ...routes]).toEqual([20_000, '10.1.255.254']);
+  });
+
   it('inherit from defaults, role and what is said of themselves', () => {
     const { guests } = outline(lab);
     const shape = (name: string): unknown => {

@@ -64,7 +64,7 @@ describe('captures that cannot be', () => {
     const captured = (keys: string): string =>
       `guests: {v1: }\nfabric:\n  lan: {members: {v1: {capture: {${keys}}}}}\n`;
     expectAt(captured('files: 1001'), '1001', /must be 1000 or less/);
-    expectAt(captured('file-size: 255K'), '255K', /must be at least 256K/);
+    expectAt(captured('file-size: 255K'), '255K', /is too small for a file of a capture/);
     expect(() => outline(captured('files: 1000, file-size: 256K'))).not.toThrow();
   });
 });
@@ -81,6 +81,21 @@ describe('what a network says of a member', () => {
       'uml',
       /uml cannot/,
     );
+  });
+});
+
+describe('a rule of an uplink for the network itself', () => {
+  const ruled = (rule: string): string =>
+    `guests: {v1: }\nfabric: {a: {members: [v1], uplink: {allow: ['udp 192.0.2.1:53', '${rule}']}}}\n`;
+
+  it('is told that it lets nothing out', () => {
+    for (const rule of ['tcp 10.1.2.3:80', 'icmp 10.1.0.0/16'])
+      expectAt(
+        ruled(rule),
+        `'${rule}`,
+        `'${rule.startsWith('tcp') ? 'tcp 10.1.2.3/32:80' : rule}' lets nothing out`,
+      );
+    expect(() => outline(ruled('tcp 10.0.0.0/8:80'))).not.toThrow();
   });
 });
 

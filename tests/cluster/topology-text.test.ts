@@ -28,6 +28,16 @@ describe('the text of a topology', () => {
     ['grid:4,4', "'4,4' is no size", 'write it as grid:4x4'],
     ['torus:1x1x1x1x1x1x1', 'it has 7 sizes, and 6 is the most', undefined],
     ['grid:1000x1000', 'it has 1000000 switches, and 20000 is the most', undefined],
+    [
+      'random:switches=20000,degree=10000',
+      'it has 100000000 links between switches, and 500000 is the most',
+      undefined,
+    ],
+    [
+      'dragonfly:a=1,p=1,h=19998',
+      'it has 199970001 links between switches, and 500000 is the most',
+      undefined,
+    ],
     ['fat-tree', 'k is missing', 'write it as fat-tree:k=4'],
     ['fat-tree:4', "'4' is not of the form k=NUMBER", undefined],
     ['fat-tree:k=3', 'k must be even, and 2 or more, not 3', undefined],

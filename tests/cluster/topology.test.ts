@@ -64,6 +64,8 @@ describe('a topology', () => {
     expect(graph('ring:4', 2).seats).toEqual([0, 2]);
     expect(graph('fat-tree:k=4', 5).seats).toEqual([0, 0, 1, 1, 2]);
     expect(graph('dragonfly:a=2,p=2,h=1', 5).seats).toEqual([0, 0, 1, 1, 2]);
+    // More seats than anybody could write down.
+    expect(graph('dragonfly:a=2,p=999999999,h=1', 3).seats).toEqual([0, 0, 0]);
   });
   it('has no more members than ports', () => {
     expect(faultOf(() => graph('fat-tree:k=4', 17)).message).toBe(

@@ -182,7 +182,7 @@ describe('applying a plan', () => {
     await expect(rig.apply(plan('full', '/c'))).rejects.toThrow('no room');
     expect(log.splice(0)).toEqual(['close lan/v1 two']);
     await rig.apply(plan());
-    expect((await rig.link('lan/v1')).capturing).toBe(false);
+    expect((await rig.link('lan/v1')).capture).toBeUndefined();
   });
 
   it('does all or nothing', async () => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LodgeError } from '../../src/errors.ts';
@@ -182,6 +183,12 @@ describe('a frozen fabric', () => {
   });
 });
 
+/** Makes the sum at the end right. */
+function reseal(bytes: Uint8Array): void {
+  const end = bytes.length - 4;
+  if (end >= 0) Buffer.from(bytes.buffer).writeUInt32LE(crc32(bytes.subarray(0, end)), end);
+}
+
 describe('a checkpoint that is not right', () => {
   it('is refused whatever is wrong with it, and nothing is changed', async () => {
     const rig = await busy();
@@ -195,6 +202,8 @@ describe('a checkpoint that is not right', () => {
           damaged[at % damaged.length] = to;
           if (cut) damaged = damaged.slice(0, Math.max(1, at));
         }
+        // As somebody would who means harm: else the sum would find all of it.
+        reseal(damaged);
         const error = await rig.service.ask('load', { bytes: damaged }).then(
           () => undefined,
           (reason: unknown) => reason,
@@ -213,6 +222,28 @@ describe('a checkpoint that is not right', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it('is refused when a bit of it has changed', async () => {
+    const rig = await busy();
+    const bytes = await freezeAndSave(rig);
+    for (let at = 0; at < bytes.length; at += 97) {
+      const damaged = Uint8Array.from(bytes);
+      damaged[at]! ^= 1;
+      await expect(rig.service.ask('load', { bytes: damaged })).rejects.toMatchObject({
+        code: 'checkpoint-unreadable',
+      });
+    }
+  });
+
+  it('is read of the first version, which had no sum', async () => {
+    const rig = await busy();
+    const bytes = await freezeAndSave(rig);
+    const first = bytes.slice(0, -4);
+    first[8] = 1;
+    const before = await stateOf(rig);
+    await rig.service.ask('load', { bytes: first });
+    expect(await stateOf(rig)).toBe(before);
   });
 
   it('is refused for links that are not there, and more frames than there is memory', async () => {

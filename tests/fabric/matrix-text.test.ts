@@ -56,7 +56,7 @@ it('links have a row for each direction', () => {
       '9',
       '3 loss…',
       '3 (1.5MB)',
-      '1.5Mbit/s, 20ms ± 2ms, loss 0.1%, reorder 50%, queue 64kB',
+      '1.5Mbit, queue 62.5K, 20ms ±2ms, loss 0.1%, reorder 50%',
     ],
     ['lan/v01', 'in', 'cut, captured', '0', '0B', '0', '0', '-', '-'],
     ['lan/s1-s2', 'out', 'up', '0', '0B', '0', '0', '-', '-'],
@@ -67,7 +67,7 @@ it('links have a row for each direction', () => {
 it('a busy link fits on a line of a terminal, whatever it dropped', () => {
   const dropped = Object.fromEntries(dropReasons.map((reason, i) => [reason, 1e9 + i]));
   const busy = direction({ frames: 4e12, bytes: 5e15, deliveredFrames: 3.9e12, dropped });
-  const rows = table(linkRows([{ name: 'lan/v001', network: 'lan', out: busy, in: busy, capturing: false }]));
+  const rows = table(linkRows([{ name: 'lan/v001', network: 'lan', out: busy, in: busy }]));
   expect(rows.split('\n')[1]).toBe(
     'lan/v001  out  up     4T      5PB    3.9T       15.0G denied…  -        -',
   );
@@ -79,7 +79,7 @@ it('drops are told with the cause of most of them', () => {
   expect([told({}), told({ cut: 0 }), told({ loss: 7 }), told({ loss: 7, queue: 9 })]).toEqual([
     ...['0', '0', '7 loss', '16 queue…'],
   ]);
-  const link = { name: 'lan/v1', network: 'lan', capturing: false, in: direction() };
+  const link = { name: 'lan/v1', network: 'lan', in: direction() };
   const many = (count: number) =>
     dropLines(
       Array.from({ length: count }, () => ({
@@ -176,7 +176,7 @@ describe('the text for Prometheus', () => {
     const name = 'a"b\\c\nd';
     const text = prometheusText({
       cluster: name,
-      links: [{ name, network: name, out: direction(), in: direction(), capturing: false }],
+      links: [{ name, network: name, out: direction(), in: direction() }],
     });
     read(text);
     expect(text).toContain('cluster="a\\"b\\\\c\\nd"');

@@ -39,9 +39,9 @@ export const links: LinkState[] = [
       },
     }),
     in: direction({ isCut: true }),
-    capturing: true,
+    capture: { directory: '/captures', snapLengthBytes: 65_549, files: 1, fileBytes: 2 ** 26 },
   },
-  { name: 'lan/s1-s2', network: 'lan', out: direction(), in: direction(), capturing: false },
+  { name: 'lan/s1-s2', network: 'lan', out: direction(), in: direction() },
 ];
 
 export const matrix: Matrix = {

@@ -192,9 +192,9 @@ describe('an observer', () => {
       ['out', 1_700_000_000, 1_000_000, 'lost'],
       ['in', 1_700_000_000, leaves, 'comes'],
     ]);
-    expect((await rig.link('lan/v1')).capturing).toBe(true);
+    expect((await rig.link('lan/v1')).capture).toEqual(capture);
     await rig.service.ask('capture-stop', { link: 'lan/v1' });
     rig.end(1).emit(frameOf(macOf(2), macOf(1), 'unseen'));
-    expect([seen.length, closed, (await rig.link('lan/v1')).capturing]).toEqual([2, 1, false]);
+    expect([seen.length, closed, (await rig.link('lan/v1')).capture]).toEqual([2, 1, undefined]);
   });
 });

@@ -383,4 +383,15 @@ describe('the traffic matrix', () => {
     const matrix = await rig.service.ask('matrix', { window: 'w' });
     expect([matrix.sinceNs, [...matrix.frames]]).toEqual([100e6, [2]]);
   });
+
+  it('has eight windows, and says which there are', async () => {
+    const rig = await lanOf({});
+    const begin = (window: string) => rig.service.ask('matrix', { window, reset: true });
+    for (let i = 1; i <= 8; i++) await begin(`w${i}`);
+    await begin('w1');
+    await expect(begin('w9')).rejects.toMatchObject({
+      code: 'usage',
+      fix: 'use one of them again: w1, w2, w3, w4, w5, w6, w7, w8',
+    });
+  });
 });

@@ -1,6 +1,6 @@
 /** Checkpoints of whole clusters. Under TCG, because the state of other guests here cannot be saved. */
 
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunResult, Runtime, until } from './lodge.ts';
@@ -95,6 +95,21 @@ describe('a cluster', () => {
     await refused(['checkpoint', 'saved'], /something at this place already \[checkpoint\]/);
     await refused(['restore', 'saved'], /a cluster named 'lab' already \[name-taken\]/);
     await refused(['restore', '--fork', 'nothing'], /there is no such directory \[checkpoint\]/);
+  });
+
+  it('is forked twice at once, under two names', async () => {
+    const forks = await Promise.all([1, 2].map(() => lodge('restore', '--fork', 'saved')));
+    expect(forks.sort()).toEqual(['lab-2\n', 'lab-3\n']);
+    for (const name of ['lab-2', 'lab-3']) await lodge('down', name);
+  });
+
+  it('that does not fit is not begun, and is not there', async () => {
+    cpSync(join(here.work, 'saved'), join(here.work, 'large'), { recursive: true });
+    const path = join(here.work, 'large/checkpoint.json');
+    const text = readFileSync(path, 'utf8').replaceAll(/"neededBytes": \d+/g, '"neededBytes": 1e14');
+    writeFileSync(path, text);
+    await refused(['restore', '--name', 'large', 'large'], /need 181\.9T of memory.*\[not-enough-memory\]/);
+    expect(readdirSync(join(here.dir, 'clusters'))).toEqual(['lab']);
   });
 
   it('is not saved where nothing can be written', async () => {

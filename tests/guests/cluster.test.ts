@@ -101,6 +101,12 @@ guests:
       expect((await here.lodge(['exec', 'lab.v1', '--', 'hostname'])).stdout.toString()).toBe('v1\n');
     });
 
+    it('ends as by SIGPIPE when nobody reads any more', async () => {
+      const line = "set -o pipefail; $LODGE exec 'n[1-3]' -- busybox yes | head -n 1 | tail -c 3; echo $?";
+      const { stdout, stderr } = await here.bash(line, { timeoutMs: 60_000 });
+      expect([stdout.toString(), stderr]).toEqual([' y\n141\n', '']);
+    });
+
     it('copies to and from many guests', async () => {
       const file = write('some-file', 'content\n');
       await here.done(['cp', file, 'n[1-2]:/tmp/']);
@@ -165,7 +171,7 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
       await here.done(['fabric', 'heal', 'lan/n1']);
       expect((await ping('n1', 'n2')).code).toBe(0);
       await here.done(['fabric', 'shape', 'lan/n1', '--loss', '100%', '--out']);
-      expect(await here.done(['apply'])).toContain('1 links changed');
+      expect(await here.done(['apply'])).toContain('1 link changed');
       expect((await ping('n1', 'n2')).code).toBe(0);
       const { code: wrong, stderr } = await here.lodge(['fabric', 'cut', 'lan/n9']);
       expect([wrong, stderr]).toEqual([125, expect.stringContaining("did you mean 'lan/n1'?")]);
@@ -267,6 +273,24 @@ fabric: {lan: {members: {q1: , v1: {delay: 40ms}, v2: , 'n[1-2]': , n4: }}}\n`,
     );
     expect(new Set(found).size).toBe(2);
     await here.done(['down', 'pinned']);
+  });
+
+  it('with a name too long for its sockets is refused before anything is started', async () => {
+    const file = write(
+      'long.yaml',
+      `guests: {a: {accelerator: netns}, ${'b'.repeat(63)}: {accelerator: netns}}\n`,
+    );
+    const long = join(here.dir, 'r'.repeat(40));
+    const { code, stderr } = await here.lodge(['up', '--dry-run', file], {
+      env: { LODGE_RUNTIME_DIR: long },
+    });
+    expect([code, stderr]).toEqual([
+      125,
+      expect.stringMatching(
+        /long\.yaml:1:35: the guest's sockets .* 107 bytes \[host-io\]\n {2}\| .*console\.sock\n/,
+      ),
+    ]);
+    rmSync(long, { recursive: true, force: true });
   });
 
   it('whose fabric cannot begin is told why, and is not there', async () => {

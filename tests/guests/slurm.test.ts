@@ -110,6 +110,7 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
       echo '== code'; lodge exec n2 -- sh -c 'exit 7' || echo $?
       echo '== copy'; lodge cp net.yaml n2:/tmp/; lodge exec n2 -- cat /tmp/net.yaml
       echo '== shape'; lodge fabric shape lan/n2 --delay 5ms; lodge --json fabric links lan/n2
+      echo '== capture'; lodge fabric capture start lan/n2 >/dev/null; lodge --json fabric capture ls
       echo '== step'; srun -N1 -n1 --overlap lodge exec n2 -- hostname
       echo '== prove'; lodge --json fabric prove
       lodge fabric events -f >followed & following=$!
@@ -146,6 +147,10 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
     expect(told.get('copy')).toBe(netnsSpec);
     expect(JSON.parse(told.get('shape')!)).toMatchObject([
       { name: 'lan/n2', out: { shape: { delayMs: 5 } } },
+    ]);
+    // Begun by hand, on another host than this.
+    expect(JSON.parse(told.get('capture')!)).toMatchObject([
+      { link: 'lan/n2', file: expect.stringMatching(/\/net\.\d+\/lan\/n2\.pcapng$/) },
     ]);
     expect(told.get('step')).toBe('n2\n');
     const proof = JSON.parse(told.get('prove')!) as {

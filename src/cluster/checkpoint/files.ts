@@ -280,7 +280,9 @@ export function readRecord(dir: string): CheckpointRecord {
       fix: 'name one that lodge checkpoint, or on-end, has made',
     });
   }
-  const record = readJson<CheckpointRecord>(dir, names.record);
+  const record = readJson<CheckpointRecord | null>(dir, names.record);
+  if (typeof record?.cluster?.name !== 'string' || !(record.guests instanceof Object))
+    throw damaged(dir, `${names.record} is none that lodge has written`);
   if (record.version !== (record.hosts === undefined ? 1 : 2)) throw ofAnother(dir);
   const hosts = record.hosts === undefined ? [undefined] : Object.keys(record.hosts);
   const parts = [
@@ -313,11 +315,11 @@ export function readCheckpoint(dir: string, host?: string): Checkpoint {
       fix: `restore it in a job with as many: salloc -N${count}`,
     });
   }
-  const fabric = readJson<FabricPlan>(
+  const fabric = readJson<FabricPlan | null>(
     fabricDirOf(dir, hosts === undefined ? undefined : host),
     names.fabricPlan,
   );
-  if (fabric.version !== 1) throw ofAnother(dir);
+  if (fabric?.version !== 1) throw ofAnother(dir);
   if (hosts === undefined) return { ...record, fabric, dir };
   const there = hosts[host!] ?? [];
   const guests = Object.fromEntries(Object.entries(record.guests).filter(([name]) => there.includes(name)));
@@ -325,11 +327,16 @@ export function readCheckpoint(dir: string, host?: string): Checkpoint {
 }
 
 function ofAnother(dir: string): LodgeError {
-  return new LodgeError('checkpoint', 'it was taken by another version of lodge', { where: dir });
+  return new LodgeError('checkpoint', 'it was taken by another version of lodge', {
+    where: dir,
+    fix: 'restore it by the lodge that took it',
+  });
 }
 
 export function readSecret(dir: string): string {
-  return readText(dir, names.secret);
+  const secret = readText(dir, names.secret);
+  if (!/^[0-9a-f]{64}\s*$/.test(secret)) throw damaged(dir, `${names.secret} is none`);
+  return secret;
 }
 
 function readJson<T>(dir: string, name: string): T {

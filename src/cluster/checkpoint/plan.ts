@@ -9,6 +9,7 @@ import { movedCapture } from '../captures.ts';
 import { nameTrunk } from '../hosts.ts';
 import { fullNameOf } from '../networks.ts';
 import type { ClusterPlan } from '../plan.ts';
+import { longestClusterName } from '../spec.ts';
 import { type Checkpoint, stateFileOf } from './files.ts';
 import type { HostNames } from './hosts.ts';
 
@@ -155,7 +156,8 @@ function movedFabric(
 export function forkName(name: string, taken: readonly string[]): string {
   const base = name.replace(/-\d+$/, '');
   for (let n = 2; ; n++) {
-    const candidate = `${base}-${n}`;
+    const ending = `-${n}`;
+    const candidate = base.slice(0, longestClusterName - ending.length).replace(/-+$/, '') + ending;
     if (!taken.includes(candidate)) return candidate;
   }
 }

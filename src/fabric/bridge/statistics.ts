@@ -76,7 +76,6 @@ export function linkStates(
         inQueue,
         tx.dropped,
       ),
-      capturing: false,
     };
   });
 }

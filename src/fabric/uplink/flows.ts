@@ -11,7 +11,7 @@ import { randomInt } from 'node:crypto';
 
 export const mostFlows = 32_768;
 export const firstPort = 16_384;
-/** One guest address may have so many, so that none takes them all. */
+/** One MAC address may have so many, so that no guest takes them all: it can say of any IP address that it is its own. */
 const mostOfOneGuest = 4096;
 
 /** How long a flow lives without a frame, by its state, in ms. */
@@ -38,6 +38,7 @@ export class Flows {
   readonly #free = new Uint16Array(mostFlows);
   #freeHead = 0;
   #freeCount = mostFlows;
+  /** By MAC address, as a number of 48 bits. */
   readonly #ofGuest = new Map<number, number>();
   #sweptMs = Number.NEGATIVE_INFINITY;
   /** No guest can choose ports that meet in one bucket. */
@@ -91,12 +92,13 @@ export class Flows {
     state: number,
     nowMs: number,
   ): number {
-    if (this.#isFull(guestAddress)) this.#sweep(nowMs);
-    if (this.#isFull(guestAddress)) return -1;
+    const guest = macNumber(macHigh, macLow);
+    if (this.#isFull(guest)) this.#sweep(nowMs);
+    if (this.#isFull(guest)) return -1;
     const flow = this.#free[this.#freeHead]!;
     this.#freeHead = (this.#freeHead + 1) % mostFlows;
     this.#freeCount--;
-    this.#ofGuest.set(guestAddress, (this.#ofGuest.get(guestAddress) ?? 0) + 1);
+    this.#ofGuest.set(guest, (this.#ofGuest.get(guest) ?? 0) + 1);
     this.protocol[flow] = protocol;
     this.guestMacHigh[flow] = macHigh;
     this.guestMacLow[flow] = macLow;
@@ -130,8 +132,8 @@ export class Flows {
     for (let flow = 0; flow < mostFlows; flow++) if (this.state[flow] !== flowStates.free) this.#remove(flow);
   }
 
-  #isFull(guestAddress: number): boolean {
-    return this.#freeCount === 0 || (this.#ofGuest.get(guestAddress) ?? 0) >= mostOfOneGuest;
+  #isFull(guest: number): boolean {
+    return this.#freeCount === 0 || (this.#ofGuest.get(guest) ?? 0) >= mostOfOneGuest;
   }
 
   /** Frees flows that were silent for too long. */
@@ -145,10 +147,9 @@ export class Flows {
   }
 
   #remove(flow: number): void {
-    const guest = this.guestAddress[flow]!;
     const bucket = this.#bucket(
       this.protocol[flow]!,
-      guest,
+      this.guestAddress[flow]!,
       this.guestPort[flow]!,
       this.address[flow]!,
       this.port[flow]!,
@@ -162,6 +163,7 @@ export class Flows {
     this.state[flow] = flowStates.free;
     this.#free[(this.#freeHead + this.#freeCount) % mostFlows] = flow;
     this.#freeCount++;
+    const guest = macNumber(this.guestMacHigh[flow]!, this.guestMacLow[flow]!);
     const left = this.#ofGuest.get(guest)! - 1;
     if (left === 0) this.#ofGuest.delete(guest);
     else this.#ofGuest.set(guest, left);
@@ -174,4 +176,8 @@ export class Flows {
     hash = Math.imul((hash ^ (hash >>> 16)) + protocol, 0x27d4eb2f);
     return (hash ^ (hash >>> 15)) & (bucketCount - 1);
   }
+}
+
+function macNumber(high: number, low: number): number {
+  return high * 2 ** 32 + low;
 }

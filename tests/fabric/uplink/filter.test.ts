@@ -388,14 +388,17 @@ describe('ARP', () => {
 });
 
 describe('the table of flows', () => {
-  const open = (from: string, fromPort: number, nowMs: number) =>
-    judge('outgoing', out(syn('192.0.2.7', 443, { from, fromPort })), nowMs);
+  const open = (from: string, fromPort: number, nowMs: number, mac = guestMac) =>
+    judge('outgoing', out(syn('192.0.2.7', 443, { from, fromPort }), mac), nowMs);
+  const other = '02:4c:01:00:00:02';
 
   it('gives no guest all of it, and takes back what is old', () => {
     let opened = 0;
     while (open(guest, 1 + opened, 0) === 'pass') opened++;
     expect(opened).toBe(4096);
-    expect(open('10.1.0.2', 1, 0)).toBe('pass');
+    expect(open('10.1.0.2', 1, 0, other)).toBe('pass');
+    // Nor with an address that is not its own.
+    expect(open('10.1.0.3', 1, 0)).toBe('too-many-flows');
     expect(open(guest, 50_000, 30_000)).toBe('too-many-flows');
     expect(open(guest, 50_000, 61_001)).toBe('pass');
     expect(filter.flows.count).toBe(1);
@@ -403,10 +406,10 @@ describe('the table of flows', () => {
 
   it('is bounded, and its numbers come again late', () => {
     for (let i = 0; i < mostFlows; i++) {
-      const from = `10.1.${1 + Math.floor(i / 4096)}.1`;
-      if (open(from, 1 + (i % 4096), 0) !== 'pass') throw new Error(`flow ${i}`);
+      const mac = `02:4c:02:00:00:0${Math.floor(i / 4096)}`;
+      if (open(guest, 1 + (i % 4096), 0, mac) !== 'pass') throw new Error(`flow ${i}`);
     }
-    expect(open('10.1.77.1', 1, 0)).toBe('too-many-flows');
+    expect(open(guest, 1, 0, '02:4c:02:00:00:77')).toBe('too-many-flows');
     filter.flows.clear();
     expect(filter.flows.count).toBe(0);
     expect(open(guest, 1, 0)).toBe('pass');
