@@ -2,6 +2,15 @@
 
 import { LodgeError } from './errors.ts';
 
+/** As sizes and the like are written; the schemas for editors have them, too, and know no flags. */
+export const patterns = {
+  size: /^(\d+(?:\.\d+)?)\s*([KMGTkmgt])(?:[Ii]?[Bb])?$|^(\d+)\s*B$/,
+  time: /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/,
+  bandwidth: /^(\d+(?:\.\d+)?)\s*([KMGTkmgt]?)[Bb][Ii][Tt](?:\/[Ss])?$/,
+  delay: /^(\d+(?:\.\d+)?)\s*(us|ms|s)$/,
+  percentage: /^(\d+(?:\.\d+)?)\s*%$/,
+} as const;
+
 const sizeUnits: Record<string, number> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 const timeUnits: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
@@ -10,16 +19,15 @@ const timeUnits: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_
  * A bare number is refused unless it is followed by `B`, so that `4` is never taken for 4 bytes.
  */
 export function parseSizeBytes(text: string, where?: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([KMGT])(?:i?B)?$/i.exec(text) ?? /^(\d+)\s*()B$/.exec(text);
-  const unit = match?.[2]?.toUpperCase();
-  const factor = unit === undefined ? undefined : sizeUnits[unit];
-  if (match === null || factor === undefined) {
+  const match = patterns.size.exec(text);
+  if (match === null) {
     throw new LodgeError('spec-value', `'${text}' is not a size`, {
       ...(where === undefined ? {} : { where }),
       fix: 'write a number with its unit: 512M, 4G',
     });
   }
-  const bytes = Number(match[1]) * factor;
+  const [, count, unit = '', wholeBytes] = match;
+  const bytes = Number(count ?? wholeBytes) * sizeUnits[unit.toUpperCase()]!;
   if (!Number.isSafeInteger(bytes)) {
     throw new LodgeError('spec-value', `'${text}' is not a whole number of bytes that lodge can count`, {
       ...(where === undefined ? {} : { where }),
@@ -34,7 +42,7 @@ const longestTimeMs = 500 * 3_600_000;
 
 /** Reads a time in milliseconds: a number with `ms`, `s`, `m` or `h`. */
 export function parseTimeMs(text: string, where?: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text);
+  const match = patterns.time.exec(text);
   const factor = timeUnits[match?.[2] ?? ''];
   if (match === null || factor === undefined) {
     throw new LodgeError('spec-value', `'${text}' is not a time`, {
@@ -60,7 +68,7 @@ export const bandwidthBounds = { least: 8, most: 1e15 } as const;
 
 /** Reads a bandwidth in bits per second: a number with `bit`, `kbit`, `Mbit`, `Gbit` or `Tbit`, powers of 1000. */
 export function parseBandwidthBitsPerSecond(text: string, where?: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)bit(?:\/s)?$/i.exec(text);
+  const match = patterns.bandwidth.exec(text);
   const at = where === undefined ? {} : { where };
   if (match === null) {
     throw new LodgeError('spec-value', `'${text}' is not a bandwidth`, {
@@ -86,7 +94,7 @@ const longestDelayMs = 60_000;
 
 /** Reads a delay in milliseconds, with a fraction for microseconds: a number with `us`, `ms` or `s`, up to 60s. */
 export function parseDelayMs(text: string, where?: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(us|ms|s)$/.exec(text);
+  const match = patterns.delay.exec(text);
   // Whole nanoseconds: 0.1us times 1e-3 is not what it seems.
   const ms = match === null ? 0 : Math.round(Number(match[1]) * delayUnits[match[2]!]! * 1e6) / 1e6;
   if (match === null || ms > longestDelayMs) {
@@ -104,7 +112,7 @@ export function parseDelayMs(text: string, where?: string): number {
 
 /** Reads a probability from 0 to 1, written as a percentage: `0.1%`. A bare number is refused. */
 export function parsePercentage(text: string, where?: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*%$/.exec(text);
+  const match = patterns.percentage.exec(text);
   const share = match === null ? 2 : Number(match[1]) / 100;
   if (share > 1) {
     throw new LodgeError('spec-value', `'${text}' is not a percentage from 0% to 100%`, {

@@ -136,7 +136,14 @@ export type SpecName = keyof typeof specs;
 
 /** The JSON Schema of what people write (not of what it becomes). */
 export function specSchema(name: SpecName): unknown {
-  return z.toJSONSchema(specs[name].schema, { io: 'input', unrepresentable: 'any' });
+  return z.toJSONSchema(specs[name].schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    // What has a pattern is a text, though a number is read, too, to be told what it lacks.
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.pattern !== undefined) delete jsonSchema.anyOf;
+    },
+  });
 }
 
 export function specReference(name: SpecName): string {

@@ -14,15 +14,20 @@ import {
   parseDelayMs,
   parsePercentage,
   parseSizeBytes,
+  patterns,
 } from '../units.ts';
 import { parseMac, parseSubnet } from './address.ts';
 import { parseRoute } from './routes.ts';
 import { parseTopology } from './topology-text.ts';
 import { parseUplinkRule } from './uplink-rule.ts';
 
-const percentage = unit(parsePercentage, 'a percentage such as 0.1%');
-const delay = unit(parseDelayMs, 'a delay such as 50us, 10ms or 1s');
-const bandwidth = unit(parseBandwidthBitsPerSecond, 'a bandwidth such as 100Mbit or 10Gbit');
+const percentage = unit(parsePercentage, 'a percentage such as 0.1%', patterns.percentage);
+const delay = unit(parseDelayMs, 'a delay such as 50us, 10ms or 1s', patterns.delay);
+const bandwidth = unit(
+  parseBandwidthBitsPerSecond,
+  'a bandwidth such as 100Mbit or 10Gbit',
+  patterns.bandwidth,
+);
 
 /** Keys of the guest spec as parts of one: without defaults, because a part says only what it says. */
 function guestParts() {
@@ -121,7 +126,7 @@ const capture = z.union([
       .max(mostFiles)
       .optional()
       .describe('More than one makes a ring: the oldest is replaced.'),
-    'file-size': unit(parseCaptureSize, 'a size such as 64M or 1G')
+    'file-size': unit(parseCaptureSize, 'a size such as 64M or 1G', patterns.size)
       .optional()
       .describe('Size of one file; 64M by default.'),
     filter: z.string().min(1).optional().describe('Expression of pcap-filter(7); all frames without.'),

@@ -5,7 +5,7 @@
 
 import * as z from 'zod';
 import { LodgeError } from '../errors.ts';
-import { parseCpuList, parseSizeBytes, parseTimeMs } from '../units.ts';
+import { parseCpuList, parseSizeBytes, parseTimeMs, patterns } from '../units.ts';
 import type { HostPages } from './layout.ts';
 
 /** The issue of what a parser refuses: its fix stays apart from what is wrong. */
@@ -15,10 +15,14 @@ export function issueOf(error: unknown): { code: 'custom'; message: string; para
   return { code: 'custom', message, ...(fix === undefined ? {} : { params: { fix } }) };
 }
 
-/** A value read by one of the parsers of units.ts; its error becomes the schema's. */
-export function unit<T>(parse: (text: string) => T, what: string) {
+/**
+ * A value read by one of the parsers of units.ts; its error becomes the schema's.
+ * @param pattern what editors hold it to; it is no bare number then
+ */
+export function unit<T>(parse: (text: string) => T, what: string, pattern?: RegExp) {
   return z
     .union([z.string(), z.number()], { error: `must be ${what}` })
+    .meta(pattern === undefined ? {} : { type: 'string', pattern: pattern.source })
     .transform((value, context) => {
       try {
         return parse(String(value));
@@ -26,14 +30,16 @@ export function unit<T>(parse: (text: string) => T, what: string) {
         context.addIssue(issueOf(error));
         return z.NEVER;
       }
-    })
-    .meta({ examples: [what] });
+    });
 }
 
-export const size = unit(parseSizeBytes, 'a size such as 512M or 4G');
-export const time = unit(parseTimeMs, 'a time such as 500ms, 30s or 2m').refine((ms) => ms > 0, {
-  error: 'must be more than 0',
-});
+export const size = unit(parseSizeBytes, 'a size such as 512M or 4G', patterns.size);
+export const time = unit(parseTimeMs, 'a time such as 500ms, 30s or 2m', patterns.time).refine(
+  (ms) => ms > 0,
+  {
+    error: 'must be more than 0',
+  },
+);
 
 const hostPages = z.enum(['any', '4K', 'thp', '2M', '1G'] satisfies HostPages[], {
   error: "must be one of any, 4K, thp, 2M, 1G (the page size that backs the guest's memory)",

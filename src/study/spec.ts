@@ -1,8 +1,8 @@
 /** What a person asks of a study: the keys of `study.yaml` and the flags of `lodge study` are the same. */
 
 import * as z from 'zod';
-import { issueOf } from '../guest/spec.ts';
-import { parseTimeMs } from '../units.ts';
+import { unit } from '../guest/spec.ts';
+import { parseTimeMs, patterns } from '../units.ts';
 import { benchmarkNames, type PageSize } from './cells.ts';
 
 const pageSizes = ['4K', '2M', '1G', 'thp'] as const satisfies PageSize[];
@@ -22,14 +22,7 @@ const fraction = z
     return z.NEVER;
   });
 
-const time = z.string({ error: 'must be a time such as 30m or 2h' }).transform((text, context) => {
-  try {
-    return parseTimeMs(text);
-  } catch (error) {
-    context.addIssue(issueOf(error));
-    return z.NEVER;
-  }
-});
+const time = unit(parseTimeMs, 'a time such as 30m or 2h', patterns.time);
 
 const count = (least: number, most: number) =>
   z

@@ -8,7 +8,7 @@ import { type LocatedDocument, parseLocatedYaml } from '../../../document.ts';
 import { LodgeError } from '../../../errors.ts';
 import { guestNamePattern, guestSpecSchema, size, unit } from '../../../guest/spec.ts';
 import { expandHostList } from '../../../host-list.ts';
-import { parseTimeMs } from '../../../units.ts';
+import { parseTimeMs, patterns } from '../../../units.ts';
 import { formatPrefix, parsePrefix, parseSubnet } from '../../address.ts';
 import { hostList } from '../../spec.ts';
 import { parseUplinkRule } from '../../uplink-rule.ts';
@@ -28,10 +28,11 @@ const allowedImage = z.string().regex(/^(host|[0-9a-f]{64})$/, {
 });
 
 const prefix = unit((text) => formatPrefix(parsePrefix(text)), 'a network such as 10.1.0.0/16');
-const seconds = unit((text) => Math.ceil(parseTimeMs(text) / 1000), 'a time such as 30s or 10m').refine(
-  (value) => value >= 1,
-  { error: 'must be at least 1s' },
-);
+const seconds = unit(
+  (text) => Math.ceil(parseTimeMs(text) / 1000),
+  'a time such as 30s or 10m',
+  patterns.time,
+).refine((value) => value >= 1, { error: 'must be at least 1s' });
 
 const fabric = z.strictObject({
   subnet: unit((text) => formatPrefix(parseSubnet(text)), 'a subnet such as 10.214.0.0/16')
