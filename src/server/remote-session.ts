@@ -56,17 +56,25 @@ export class RemoteSession {
     };
     this.started.catch(() => {});
     this.end.catch(() => {});
+    let wasOpen = false;
     this.#opened = new Promise((resolve) => socket.once('open', () => resolve()));
-    void this.#opened.then(() => this.#tell({ type: 'exec', request }));
+    void this.#opened.then(() => {
+      wasOpen = true;
+      this.#tell({ type: 'exec', request });
+    });
     socket.on('message', (data: Buffer, isBinary) => {
       if (isBinary) this.#takeOutput(data);
       else this.#takeMessage(JSON.parse(data.toString()) as ExecServerMessage);
     });
     socket.on('error', () => {});
     socket.on('close', () => {
-      const error = new LodgeError('channel-broken', 'the process that owns the guest went away', {
-        fix: 'lodge ps shows whether the guest still runs',
-      });
+      const error = wasOpen
+        ? new LodgeError('channel-broken', 'the process that owns the guest went away', {
+            fix: 'lodge ps shows whether the guest still runs',
+          })
+        : new LodgeError('channel-broken', 'the process that owns the guest takes no commands for it', {
+            fix: 'a guest that a study measures takes none; of any other, lodge ps shows whether it still runs',
+          });
       // What came before is shown first; after an end that was told, this changes nothing.
       void this.#handling.then(() => this.#settle.failed(error));
     });
