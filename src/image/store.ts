@@ -14,9 +14,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { fstatSync, statSync, utimesSync } from 'node:fs';
 import { rename, stat, utimes } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
+import { homeDir } from '../home.ts';
 import { makeDirectory } from '../make-directory.ts';
 import { nearest } from '../nearest.ts';
 import { jobOf, type Lease, type LeaseOptions } from './lease.ts';
@@ -62,7 +62,7 @@ export function openStore(directory?: string): Store {
     });
   }
   const data = process.env.XDG_DATA_HOME;
-  const base = data?.startsWith('/') ? data : join(homedir(), '.local/share');
+  const base = data?.startsWith('/') ? data : join(homeDir(), '.local/share');
   return new Store(resolve(directory ?? asked ?? join(base, 'lodge')));
 }
 
