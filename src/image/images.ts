@@ -6,6 +6,7 @@ import { basename, join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { runProgram } from '../process.ts';
 import { importArchive } from './archive.ts';
+import { runLong } from './build/long-run.ts';
 import { bytesOf, usedObjects } from './collect.ts';
 import { checkNotFull } from './full-disk.ts';
 import { type Identity, identify } from './identify.ts';
@@ -113,6 +114,8 @@ export interface ImportOptions {
   firmware?: Firmware;
   /** See `ResolveOptions`; what the disk is based on is taken into the import. */
   allowBacking?: boolean;
+  /** Ends the work; nothing is left of it. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -126,7 +129,7 @@ export async function importImage(store: Store, file: string, options: ImportOpt
   const identity = identify(path);
   const stored =
     identity.kind === 'export'
-      ? await importArchive(store, path)
+      ? await importArchive(store, path, options.signal)
       : await importFile(store, path, identity, options);
   await store.name(options.name, stored.id);
   return { name: options.name, ...stored };
@@ -139,13 +142,15 @@ async function importFile(store: Store, path: string, identity: Identity, option
     throw unusable(path, `this cannot be imported: ${identity.description}`, adviceFor(identity, path));
   }
   const initrd = options.initrd === undefined ? undefined : checkedInitrd(options.initrd);
-  return putImage(store, path, record, async (directory) => {
-    if (record.kind === 'linux') return copy(path, join(directory, record.root.file));
+  const { signal } = options;
+  const fill = async (directory: string): Promise<void> => {
+    if (record.kind === 'linux') return copy(path, join(directory, record.root.file), signal);
     if (record.kind === 'disk' && record.format === 'qcow2')
-      await copyQcow2(path, join(directory, record.file), identity);
-    else await copy(path, join(directory, record.file));
-    if (initrd !== undefined) await copy(initrd, join(directory, initrdFile));
-  });
+      await copyQcow2(path, join(directory, record.file), identity, signal);
+    else await copy(path, join(directory, record.file), signal);
+    if (initrd !== undefined) await copy(initrd, join(directory, initrdFile), signal);
+  };
+  return putImage(store, path, record, fill, signal);
 }
 
 const initrdFile = 'initrd';
@@ -195,16 +200,9 @@ function outsideModules(store: Store, kernel: Kernel | undefined): { modulesPath
 }
 
 /** Copies a file, sharing blocks and keeping holes where the filesystem can. */
-async function copy(from: string, to: string): Promise<void> {
-  const result = await runProgram([
-    'cp',
-    '--reflink=auto',
-    '--sparse=auto',
-    '--no-preserve=all',
-    '--',
-    from,
-    to,
-  ]);
+async function copy(from: string, to: string, signal: AbortSignal | undefined): Promise<void> {
+  const argv = ['cp', '--reflink=auto', '--sparse=auto', '--no-preserve=all', '--', from, to];
+  const result = await runLong({ argv, signal });
   if (result.code !== 0) {
     checkNotFull(`copying ${basename(from)}`, to, result);
     throw hostIoError(`copying ${basename(from)}`, from, new Error(result.stderr.trim()));
@@ -216,11 +214,17 @@ async function copy(from: string, to: string): Promise<void> {
  * Copies a qcow2 disk. One that is based on other files is made whole. qemu-img, where it is installed, checks
  * the copy more deeply than can be done at each start.
  */
-async function copyQcow2(from: string, to: string, identity: Identity): Promise<void> {
+async function copyQcow2(
+  from: string,
+  to: string,
+  identity: Identity,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const isWhole = identity.kind === 'disk' && identity.backing === undefined && identity.hasDataFile !== true;
-  if (isWhole) await copy(from, to);
+  if (isWhole) await copy(from, to, signal);
   else {
-    const result = await runProgram(['qemu-img', 'convert', '-f', 'qcow2', '-O', 'qcow2', from, to]);
+    const argv = ['qemu-img', 'convert', '-f', 'qcow2', '-O', 'qcow2', from, to];
+    const result = await runLong({ argv, signal });
     checkNotFull(`copying ${basename(from)}`, to, result);
     if (result.code !== 0) throw unusable(from, 'the disk cannot be made whole', result.stderr.trim());
   }

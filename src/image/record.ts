@@ -33,14 +33,16 @@ export function putImage(
   source: string,
   record: ImageRecord,
   fill: (directory: string) => Promise<void>,
+  signal?: AbortSignal,
 ): Promise<StoredObject> {
-  return store.put(imageObjectKind, source, async (directory) => {
+  const fillAll = async (directory: string): Promise<{ references: string[] }> => {
     await fill(directory);
     await writeFile(join(directory, 'image.json'), `${JSON.stringify(record)}\n`);
     return {
       references: record.kind === 'linux' && record.kernel !== undefined ? [record.kernel.object] : [],
     };
-  });
+  };
+  return store.put(imageObjectKind, source, fillAll, { signal });
 }
 
 /** The record of an image. @throws LodgeError `image-unreadable` when it is missing or damaged */

@@ -32,6 +32,11 @@ export interface StoredObject {
 /** Puts the files of an object into a directory; may give the ids of other objects without which it is of no use. */
 export type Fill = (directory: string) => Promise<{ references: string[] } | undefined> | Promise<void>;
 
+export interface PutOptions {
+  expected?: { id: string; where: string };
+  signal?: AbortSignal | undefined;
+}
+
 export interface NamedImage extends StoredObject {
   name: string;
 }
@@ -89,20 +94,21 @@ export class Store {
    * Stores what `fill` puts into the directory it is given. When the same content is there already, that is
    * used. Nothing is seen of it until it is whole, and nothing is left of it when `fill` fails.
    * @param source what it was made from, for people
-   * @param expected what the id must come out as, and the file to blame if not
+   * @param options.expected what the id must come out as, and the file to blame if not
+   * @param options.signal gives up: the promise is rejected with its reason
    * @throws LodgeError `disk-full` or `host-io`; `image-unreadable` when the id is another; whatever `fill` throws
    */
   async put(
     kind: string,
     source: string,
     fill: Fill,
-    expected?: { id: string; where: string },
+    { expected, signal }: PutOptions = {},
   ): Promise<StoredObject> {
     await this.cleanTemporary();
     const directory = await this.makeTemporary();
     try {
       const filled = (await fill(directory)) ?? { references: [] };
-      const files = await describeFiles(directory);
+      const files = await describeFiles(directory, signal);
       const id = objectIdOf(kind, files);
       if (expected !== undefined && id !== expected.id) {
         throw new LodgeError('image-unreadable', 'the content is not what its checksum says', {

@@ -79,6 +79,30 @@ describe('a command line', () => {
     ]);
   });
 
+  it('that exports an image to - writes it to standard output, and nothing else', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'data') };
+    await here.lodge(['image', 'export', 'small.disk', 'whole.tar'], { env });
+    const { code, stdout, stderr } = await here.lodge(['image', 'export', 'small.disk', '-'], { env });
+    expect([code, stderr, existsSync(join(here.work, '-'))]).toEqual([0, '', false]);
+    expect(stdout.equals(readFileSync(join(here.work, 'whole.tar')))).toBe(true);
+  });
+
+  it('that imports ends when it is interrupted, and leaves nothing', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'data') };
+    const disk = join(here.work, 'endless.img');
+    // Nearly all of it is a hole, which takes no room but would take an hour to read.
+    writeFileSync(disk, readFileSync(join(here.work, 'small.disk.img')));
+    truncateSync(disk, 2 ** 42);
+    const started = here.startLodge(['image', 'import', disk], { env });
+    const making = join(here.work, 'data/tmp');
+    await until('something is made', () => readdirSync(making).length > 0);
+    started.child.kill('SIGINT');
+    const { code, stderr } = await started.end;
+    expect([code, stderr]).toEqual([125, expect.stringContaining('interrupted')]);
+    expect(readdirSync(making)).toEqual([]);
+    rmSync(disk);
+  });
+
   it.each([
     { what: 'an unknown verb', args: ['rnu'], says: 'rnu' },
     { what: 'an unknown flag', args: ['run', '--nosuchflag', '--', 'true'], says: '--nosuchflag' },

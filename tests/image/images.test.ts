@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { exportImage } from '../../src/image/archive.ts';
+import { LodgeError } from '../../src/errors.ts';
+import { exportImage, streamImage } from '../../src/image/archive.ts';
 import { collectGarbage } from '../../src/image/collect.ts';
 import { importImage, inspectImage, listImages, removeImage } from '../../src/image/images.ts';
 import { kernelFromFile } from '../../src/image/kernel-file.ts';
@@ -234,6 +235,31 @@ describe('exportImage', () => {
     await exportImage(to, 'copy', at('again.tar'));
     expect(readFileSync(at('again.tar')).equals(readFileSync(path))).toBe(true);
     expect(execFileSync('tar', ['-tf', path]).toString()).toContain('root.squashfs');
+    const pieces: Buffer[] = [];
+    await streamImage(to, 'copy', async (data) => {
+      pieces.push(data);
+    });
+    expect(Buffer.concat(pieces).equals(readFileSync(path))).toBe(true);
+  });
+
+  it('can be interrupted, as can an import, and leaves nothing', async () => {
+    const store = freshStore();
+    await importImage(store, at('disk.img'), { name: 'disk' });
+    await exportImage(store, 'disk', at('whole.tar'));
+    const interrupted = async (work: (signal: AbortSignal) => Promise<unknown>): Promise<void> => {
+      const controller = new AbortController();
+      const done = work(controller.signal);
+      const reason = new LodgeError('image-build', 'enough');
+      controller.abort(reason);
+      await expect(done).rejects.toBe(reason);
+    };
+    const before = readdirSync(root);
+    await interrupted((signal) => exportImage(store, 'disk', at('part.tar'), signal));
+    expect(readdirSync(root)).toEqual(before);
+    for (const file of ['cd.iso', 'whole.tar'])
+      await interrupted((signal) => importImage(store, at(file), { name: 'part', signal }));
+    expect((await store.names()).map(({ name }) => name)).toEqual(['disk']);
+    expect(readdirSync(join(store.path, 'tmp'))).toEqual([]);
   });
 
   it('is not read back when it was changed or cut, and nothing of it is kept', async () => {
