@@ -7,9 +7,9 @@ import { LodgeError } from '../errors.ts';
 import { exportImage, streamImage } from '../image/archive.ts';
 import type { BuiltImage } from '../image/build/built.ts';
 import { collectGarbage as collectObjects } from '../image/collect.ts';
-import { importImage, inspectImage, listImages, removeImage } from '../image/images.ts';
+import { checkCompanions, importImage, inspectImage, listImages, removeImage } from '../image/images.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
-import { checkName, openStore, type Store } from '../image/store.ts';
+import { checkName, isName, openStore, type Store } from '../image/store.ts';
 import { shellWord } from '../shell-words.ts';
 import { formatSize, formatTime } from '../units.ts';
 import type { BuildFlags, ImportFlags } from './image.ts';
@@ -73,12 +73,19 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
   const progress = openProgress(globals);
   const store = openStore();
   const name = flags.name ?? nameOfFile(file);
+  if (flags.name === undefined && !isName(name)) {
+    throw new LodgeError('spec-value', 'the name of this file cannot be the name of an image', {
+      where: file,
+      fix: `give it one: lodge image import ${shellWord(file)} --name NAME`,
+    });
+  }
   checkName(name);
   const { signal, stop } = interruptSignal('import');
   try {
     const replaced = (await store.names()).some((image) => image.name === name);
     progress.show(`reading ${file}`);
-    const { isOci, importOci } = await import('../image/build/oci.ts');
+    const { isOci, importOci, splitTag } = await import('../image/build/oci.ts');
+    checkCompanions(splitTag(file).path, flags);
     const image = (await isOci(file))
       ? await importOci(file, store, {
           name,

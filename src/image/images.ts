@@ -135,6 +135,24 @@ export async function importImage(store: Store, file: string, options: ImportOpt
   return { name: options.name, ...stored };
 }
 
+/**
+ * Refuses what would go nowhere: a kernel or an initrd that what lies at a path does not boot with. What cannot be
+ * imported at all is left to the import to tell.
+ * @throws LodgeError `usage`; `image-not-found`
+ */
+export function checkCompanions(path: string, given: { kernel?: string; initrd?: string }): void {
+  const { kind, description } = identify(path);
+  if (kind === 'unknown' || kind === 'compressed' || kind === 'directory') return;
+  const refuse = (flag: string, belongs: string): LodgeError =>
+    new LodgeError('usage', `${flag} goes with ${belongs}, and this is no such thing: ${description}`, {
+      where: path,
+      fix: `leave out ${flag}`,
+    });
+  if (given.initrd !== undefined && kind !== 'kernel') throw refuse('--initrd', 'a kernel');
+  if (given.kernel !== undefined && kind !== 'filesystem' && kind !== 'oci')
+    throw refuse('--kernel', 'a root file system or container image');
+}
+
 async function importFile(store: Store, path: string, identity: Identity, options: ImportOptions) {
   checkUsable(path, identity, options);
   const record = await recordFor(store, identity, options);

@@ -380,9 +380,14 @@ export class Store {
   }
 }
 
+/** Whether this can be the name of an image. */
+export function isName(name: string): boolean {
+  return namePattern.test(name) && !reservedNames.has(name);
+}
+
 /** @throws LodgeError `spec-value` for what cannot be the name of an image */
 export function checkName(name: string): void {
-  if (namePattern.test(name) && !reservedNames.has(name)) return;
+  if (isName(name)) return;
   throw new LodgeError('spec-value', `'${name}' cannot be the name of an image`, {
     fix: "use letters, digits, '.', '_' and '-', beginning with a letter or digit; 'host' is taken",
   });

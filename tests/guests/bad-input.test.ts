@@ -79,6 +79,21 @@ describe('a command line', () => {
     ]);
   });
 
+  it('that imports a file whose name can be none of an image asks for one, in words for a shell', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'data') };
+    const stderr = await refused('spec-value', 125, ['image', 'import', './my disk'], { env });
+    expect(stderr).toContain("lodge image import './my disk' --name NAME");
+  });
+
+  it('that imports a disk with what does not go with it is refused, and nothing of that is kept', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'none') };
+    for (const flag of ['--initrd', '--kernel']) {
+      const args = ['image', 'import', 'small.disk.img', flag, '/etc/passwd'];
+      expect(await refused('usage', 125, args, { env })).toContain(`leave out ${flag}`);
+    }
+    expect(existsSync(env.LODGE_DATA_DIR)).toBe(false);
+  });
+
   it('that exports an image to - writes it to standard output, and nothing else', async () => {
     const env = { LODGE_DATA_DIR: join(here.work, 'data') };
     await here.lodge(['image', 'export', 'small.disk', 'whole.tar'], { env });

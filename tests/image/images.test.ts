@@ -39,6 +39,7 @@ writeTree(root, {
   'oci/oci-layout': '{}',
   'oci/index.json': '{}',
   'data.gz': Buffer.from('1f8b080000', 'hex'),
+  'my data.gz': Buffer.from('1f8b080000', 'hex'),
 });
 
 describe('resolveImage', () => {
@@ -78,6 +79,7 @@ describe('resolveImage', () => {
     ['empty', 'image-unreadable', /an empty file/, undefined],
     ['oci', 'image-unreadable', /OCI/, /image import/],
     ['data.gz', 'image-unreadable', /gzip/, /gzip -d/],
+    ['my data.gz', 'image-unreadable', /gzip/, /gzip -d '.*my data\.gz'$/],
     ['.', 'image-unreadable', /directory/, /mksquashfs/],
   ])('refuses %s and says what to do', async (name, code, message, fix) => {
     await expect(resolveImage(`${root}/${name}`, store)).rejects.toMatchObject({

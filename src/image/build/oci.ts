@@ -49,8 +49,8 @@ export async function isOci(reference: string): Promise<boolean> {
   return existsSync(path) && identify(path).kind === 'oci';
 }
 
-/** `PATH` or `PATH:TAG`, where what is before one of the colons is there. */
-function splitTag(reference: string): { path: string; tag?: string } {
+/** `PATH` or `PATH:TAG`, where what is before one of the colons is there. The path becomes absolute. */
+export function splitTag(reference: string): { path: string; tag?: string } {
   if (existsSync(reference)) return { path: resolve(reference) };
   for (let colon = reference.indexOf(':'); colon !== -1; colon = reference.indexOf(':', colon + 1)) {
     const [path, tag] = [reference.slice(0, colon), reference.slice(colon + 1)];
