@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { hostIoError, LodgeError } from '../../errors.ts';
+import { hostIoError, LodgeError, retold } from '../../errors.ts';
 import { packageOfProgram, runProgram } from '../../process.ts';
 import { formatSize } from '../../units.ts';
 import { checkNotFull } from '../full-disk.ts';
@@ -79,14 +79,14 @@ export async function importOci(
     onProgress('reading the image');
     const layout = join(workspace, 'layout');
     await copyLayout(form, path, tag, workspace, signal);
-    const config = ociConfig(layout);
+    const config = configOf(layout, path);
     const namespace = await anyRootNamespace();
     const object = await storeRoot(store, {
       source: `container image ${path}${tag === undefined ? '' : `:${tag}`}`,
       filesystem,
       defaults: config.defaults,
       ...(kernelPath === undefined ? {} : { kernelPath }),
-      fill: (rootPath) => unpack({ workspace, rootPath, filesystem, namespace, options }),
+      fill: (rootPath) => unpack({ path, workspace, rootPath, filesystem, namespace, options }),
     });
     if (name !== undefined) await store.name(name, object.id);
     return {
@@ -111,6 +111,15 @@ function formOf(path: string): OciForm {
     where: path,
     fix: 'give an OCI layout, an OCI archive, or what `docker save` writes',
   });
+}
+
+/** What an image says of itself. @param path where it came from, for errors: `layout` is a copy that will be gone */
+function configOf(layout: string, path: string): OciConfig {
+  try {
+    return ociConfig(layout);
+  } catch (error) {
+    throw error instanceof LodgeError ? retold(error, { where: path }) : error;
+  }
 }
 
 function notesOf({ defaults: { user } }: OciConfig, { owners }: RootNamespace): string[] {
@@ -212,6 +221,8 @@ function checkTag(path: string, tag: string | undefined): void {
 }
 
 interface Unpacking {
+  /** The image as it was given. */
+  path: string;
   workspace: string;
   rootPath: string;
   filesystem: NonNullable<BuildOptions['filesystem']>;
@@ -263,6 +274,7 @@ async function attempt(unpacking: Unpacking, scratch: Scratch): Promise<boolean>
     if (scratch.kind === 'memory' && wasTooSmall(stderr)) return false;
     checkNotFull('unpacking a container image', scratch.path, { stderr });
     throw new LodgeError('image-build', `the container image could not be unpacked (exit code ${code})`, {
+      where: unpacking.path,
       detail: lastLines(stderr, 10),
       fix: `check that umoci (${packageOfProgram.umoci}) and mksquashfs work, and that the image is whole`,
     });
