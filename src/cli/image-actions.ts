@@ -82,7 +82,7 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
   checkName(name);
   const { signal, stop } = interruptSignal('import');
   try {
-    const replaced = (await store.names()).some((image) => image.name === name);
+    const before = (await store.names()).find((image) => image.name === name);
     progress.show(`reading ${file}`);
     const { isOci, importOci, splitTag } = await import('../image/build/oci.ts');
     checkCompanions(splitTag(file).path, flags);
@@ -101,7 +101,7 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
           signal,
         });
     progress.clear();
-    if (replaced)
+    if (before !== undefined && before.id !== image.id)
       process.stderr.write(`lodge: '${name}' named another image until now; \`lodge image gc\` frees it\n`);
     for (const note of 'notes' in image ? image.notes : []) process.stderr.write(`lodge: ${note}\n`);
     if (globals.json) print({ name, id: image.id });

@@ -73,7 +73,10 @@ describe('a command line', () => {
     const first = await here.lodge(['image', 'import', 'small.disk.img'], { env });
     expect([first.stdout.toString(), first.stderr]).toEqual(['small.disk\n', '']);
     const again = await here.lodge(['image', 'import', 'small.disk.img'], { env });
-    expect([again.stdout.toString(), again.stderr]).toEqual([
+    expect([again.stdout.toString(), again.stderr]).toEqual(['small.disk\n', '']);
+    writeFileSync(join(here.work, 'small.disk.img'), disk.fill(1, 0, 400));
+    const other = await here.lodge(['image', 'import', 'small.disk.img'], { env });
+    expect([other.stdout.toString(), other.stderr]).toEqual([
       'small.disk\n',
       expect.stringContaining("'small.disk' named another image"),
     ]);
@@ -100,6 +103,9 @@ describe('a command line', () => {
     const { code, stdout, stderr } = await here.lodge(['image', 'export', 'small.disk', '-'], { env });
     expect([code, stderr, existsSync(join(here.work, '-'))]).toEqual([0, '', false]);
     expect(stdout.equals(readFileSync(join(here.work, 'whole.tar')))).toBe(true);
+    // Who stops reading has it end as by SIGPIPE.
+    const line = '$LODGE image export small.disk - | head -c 1 >/dev/null; echo "$PIPESTATUS"';
+    expect((await here.bash(line, { env })).stdout.toString()).toBe('141\n');
   });
 
   it('that imports ends when it is interrupted, and leaves nothing', async () => {
