@@ -58,6 +58,14 @@ async function refused(
   return stderr;
 }
 
+/** A disk of a megabyte with nothing on it, in the working directory. @returns its name there */
+function smallDisk(filler = 0): string {
+  const disk = Buffer.alloc(1 << 20, filler);
+  disk.fill(0, 440, 510).writeUInt16LE(0xaa55, 510);
+  writeFileSync(join(here.work, 'small.disk.img'), disk);
+  return 'small.disk.img';
+}
+
 describe('a command line', () => {
   it('whose environment is not UTF-8 is told so, and the rest of it is passed on', async () => {
     const line = `WRONG=$'a\\xffb' RIGHT=yes $LODGE run -a uml -- sh -c 'echo "$RIGHT\${WRONG-none}"'`;
@@ -67,15 +75,11 @@ describe('a command line', () => {
 
   it('that imports a file without a name names it like the file, and says what it replaces', async () => {
     const env = { LODGE_DATA_DIR: join(here.work, 'data') };
-    const disk = Buffer.alloc(1 << 20);
-    disk.writeUInt16LE(0xaa55, 510);
-    writeFileSync(join(here.work, 'small.disk.img'), disk);
-    const first = await here.lodge(['image', 'import', 'small.disk.img'], { env });
+    const first = await here.lodge(['image', 'import', smallDisk()], { env });
     expect([first.stdout.toString(), first.stderr]).toEqual(['small.disk\n', '']);
     const again = await here.lodge(['image', 'import', 'small.disk.img'], { env });
     expect([again.stdout.toString(), again.stderr]).toEqual(['small.disk\n', '']);
-    writeFileSync(join(here.work, 'small.disk.img'), disk.fill(1, 0, 400));
-    const other = await here.lodge(['image', 'import', 'small.disk.img'], { env });
+    const other = await here.lodge(['image', 'import', smallDisk(1)], { env });
     expect([other.stdout.toString(), other.stderr]).toEqual([
       'small.disk\n',
       expect.stringContaining("'small.disk' named another image"),
@@ -91,7 +95,7 @@ describe('a command line', () => {
   it('that imports a disk with what does not go with it is refused, and nothing of that is kept', async () => {
     const env = { LODGE_DATA_DIR: join(here.work, 'none') };
     for (const flag of ['--initrd', '--kernel']) {
-      const args = ['image', 'import', 'small.disk.img', flag, '/etc/passwd'];
+      const args = ['image', 'import', smallDisk(), flag, '/etc/passwd'];
       expect(await refused('usage', 125, args, { env })).toContain(`leave out ${flag}`);
     }
     expect(existsSync(env.LODGE_DATA_DIR)).toBe(false);
@@ -99,6 +103,7 @@ describe('a command line', () => {
 
   it('that exports an image to - writes it to standard output, and nothing else', async () => {
     const env = { LODGE_DATA_DIR: join(here.work, 'data') };
+    await here.lodge(['image', 'import', smallDisk()], { env });
     await here.lodge(['image', 'export', 'small.disk', 'whole.tar'], { env });
     const { code, stdout, stderr } = await here.lodge(['image', 'export', 'small.disk', '-'], { env });
     expect([code, stderr, existsSync(join(here.work, '-'))]).toEqual([0, '', false]);
@@ -108,15 +113,29 @@ describe('a command line', () => {
     expect((await here.bash(line, { env })).stdout.toString()).toBe('141\n');
   });
 
+  // For root no directory is shut.
+  it.runIf(process.getuid!() === 0)(
+    'that imports an archive which shuts its owner out leaves nothing',
+    async () => {
+      const { home, env } = homeOf(65_534);
+      const script = `cd ${home} && mkdir -p image/shut/within && echo '{}' | tee image/oci-layout >image/index.json
+      chmod 0 image/shut/within image/shut && tar -C image -cf image.tar . && chmod 755 . image/shut
+      cd / && setpriv --reuid=65534 --regid=65534 --clear-groups $LODGE image import ${home}/image.tar`;
+      const { code, stderr } = await here.bash(script, { env });
+      expect([code, stderr]).toEqual([125, expect.stringContaining('[image-unreadable]')]);
+      expect(readdirSync(join(home, 'data/tmp'))).toEqual([]);
+      rmSync(home, { recursive: true });
+    },
+  );
+
   it('that imports ends when it is interrupted, and leaves nothing', async () => {
     const env = { LODGE_DATA_DIR: join(here.work, 'data') };
-    const disk = join(here.work, 'endless.img');
+    const disk = join(here.work, smallDisk());
     // Nearly all of it is a hole, which takes no room but would take an hour to read.
-    writeFileSync(disk, readFileSync(join(here.work, 'small.disk.img')));
     truncateSync(disk, 2 ** 42);
     const started = here.startLodge(['image', 'import', disk], { env });
     const making = join(here.work, 'data/tmp');
-    await until('something is made', () => readdirSync(making).length > 0);
+    await until('something is made', () => existsSync(making) && readdirSync(making).length > 0);
     started.child.kill('SIGINT');
     const { code, stderr } = await started.end;
     expect([code, stderr]).toEqual([125, expect.stringContaining('interrupted')]);

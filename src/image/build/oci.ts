@@ -12,7 +12,7 @@ import { packageOfProgram, runProgram } from '../../process.ts';
 import { formatSize } from '../../units.ts';
 import { checkNotFull } from '../full-disk.ts';
 import { identify } from '../identify.ts';
-import { removeTree } from '../small-file.ts';
+import { openTree, removeTree } from '../small-file.ts';
 import { checkName, type Store } from '../store.ts';
 import { quote } from './bootstrap.ts';
 import { type BuildOptions, type BuiltImage, rootBytesOf, storeRoot } from './built.ts';
@@ -185,6 +185,7 @@ async function unpackArchive(
     cwd: workspace,
     ...(signal === undefined ? {} : { signal }),
   });
+  await openTree(target);
   if (code !== 0) {
     checkNotFull('importing an image', workspace, { stderr });
     throw new LodgeError('image-unreadable', 'this archive cannot be unpacked', {
