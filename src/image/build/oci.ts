@@ -5,7 +5,7 @@
  */
 
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, symlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { hostIoError, LodgeError, retold } from '../../errors.ts';
 import { packageOfProgram, runProgram } from '../../process.ts';
@@ -141,7 +141,10 @@ async function copyLayout(
   workspace: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (form === 'layout') checkTag(path, tag);
+  if (form === 'layout') {
+    await checkLayout(path);
+    checkTag(path, tag);
+  }
   const source = join(workspace, 'source');
   // skopeo takes a colon for the beginning of a tag: the path is put under a name without one.
   if (form === 'archive') await unpackArchive(path, source, workspace, signal);
@@ -205,6 +208,28 @@ async function unpackArchive(
       },
     );
   }
+}
+
+/** Refuses a layout of which a part is, or leads to, what may never end when it is read: a pipe, a device. */
+async function checkLayout(path: string): Promise<void> {
+  const parts = ['oci-layout', 'index.json'];
+  for (const algorithm of await namesIn(join(path, 'blobs'))) {
+    for (const blob of await namesIn(join(path, 'blobs', algorithm)))
+      parts.push(join('blobs', algorithm, blob));
+  }
+  for (const part of parts) {
+    const stats = await stat(join(path, part)).catch(() => undefined);
+    if (stats === undefined || stats.isFile() || stats.isDirectory()) continue;
+    throw new LodgeError('image-unreadable', `'${part}' in this layout is no file`, {
+      where: path,
+      fix: 'do not use this image: whoever made it may mean harm',
+    });
+  }
+}
+
+/** What is missing, or no directory, is told by what reads it. */
+function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch(() => []);
 }
 
 function checkTag(path: string, tag: string | undefined): void {

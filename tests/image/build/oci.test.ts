@@ -87,6 +87,20 @@ describe.skipIf(!tools.every(hasProgram))('importOci', () => {
     await expect(importOci(join(root, 'broken:one'), store)).rejects.toMatchObject({
       code: 'image-unreadable',
     });
+    // Parts that would be read without an end.
+    for (const [part, made] of [
+      ['index.json', ['ln', '-sfn', '/dev/zero']],
+      ['blobs/sha256/pipe', ['mkfifo']],
+    ] as const) {
+      const endless = join(root, 'endless');
+      rmSync(endless, { recursive: true, force: true });
+      run('cp', '-r', 'plain', endless);
+      run(...made, join(endless, part));
+      await expect(importOci(`${endless}:one`, store), part).rejects.toMatchObject({
+        code: 'image-unreadable',
+        message: expect.stringContaining(`'${part}'`),
+      });
+    }
     // For another machine: told of the image itself, not of the copy that was looked into.
     run('umoci', 'init', '--layout', 'foreign');
     run('umoci', 'new', '--image', 'foreign:one');
