@@ -161,12 +161,16 @@ async function importFile(store: Store, path: string, identity: Identity, option
   }
   const initrd = options.initrd === undefined ? undefined : checkedInitrd(options.initrd);
   const { signal } = options;
-  const fill = async (directory: string): Promise<void> => {
-    if (record.kind === 'linux') return copy(path, join(directory, record.root.file), signal);
-    if (record.kind === 'disk' && record.format === 'qcow2')
-      await copyQcow2(path, join(directory, record.file), identity, signal);
-    else await copy(path, join(directory, record.file), signal);
-    if (initrd !== undefined) await copy(initrd, join(directory, initrdFile), signal);
+  const fill = async (directory: string): Promise<ImageRecord> => {
+    const target = join(directory, record.kind === 'linux' ? record.root.file : record.file);
+    if (record.kind === 'disk' && record.format === 'qcow2') {
+      const firmware = await copyQcow2(path, target, identity, signal);
+      return { ...record, firmware: options.firmware ?? firmware ?? record.firmware };
+    }
+    await copy(path, target, signal);
+    if (record.kind === 'kernel' && initrd !== undefined)
+      await copy(initrd, join(directory, initrdFile), signal);
+    return record;
   };
   return putImage(store, path, record, fill, signal);
 }
@@ -231,20 +235,27 @@ async function copy(from: string, to: string, signal: AbortSignal | undefined): 
 /**
  * Copies a qcow2 disk. One that is based on other files is made whole. qemu-img, where it is installed, checks
  * the copy more deeply than can be done at each start.
+ * @returns what can boot it, which of a disk that is based on others is known only when it is whole
  */
 async function copyQcow2(
   from: string,
   to: string,
   identity: Identity,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<Firmware | undefined> {
   const isWhole = identity.kind === 'disk' && identity.backing === undefined && identity.hasDataFile !== true;
   if (isWhole) await copy(from, to, signal);
   else {
     const argv = ['qemu-img', 'convert', '-f', 'qcow2', '-O', 'qcow2', from, to];
     const result = await runLong({ argv, signal });
     checkNotFull(`copying ${basename(from)}`, to, result);
-    if (result.code !== 0) throw unusable(from, 'the disk cannot be made whole', result.stderr.trim());
+    if (result.code !== 0) {
+      throw new LodgeError('image-unreadable', 'this qcow2 disk cannot be made whole', {
+        where: from,
+        detail: result.stderr.trim(),
+        fix: 'see that all files that it is based on are there, and whole',
+      });
+    }
   }
   try {
     const { code, stdout, stderr } = await runProgram(['qemu-img', 'check', '-f', 'qcow2', to]);
@@ -259,6 +270,8 @@ async function copyQcow2(
   } catch (error) {
     if (!(error instanceof LodgeError && error.code === 'missing-program')) throw error;
   }
+  const copied = identify(to);
+  return copied.kind === 'disk' ? copied.firmware : undefined;
 }
 
 /** Whether an object is an image, not a kernel or something made in passing. */

@@ -120,7 +120,17 @@ describe('resolveImage', () => {
       code: 'image-unreadable',
     });
     await importImage(store, disk, { name: 'based', allowBacking: true });
-    expect(await resolveImage('based', store)).toMatchObject({ kind: 'disk', format: 'qcow2' });
+    // What boots it is written in the file that it was based on.
+    expect(await resolveImage('based', store)).toMatchObject({
+      kind: 'disk',
+      format: 'qcow2',
+      firmware: 'uefi',
+    });
+    execFileSync('qemu-img', ['rebase', '-q', '-u', '-b', at('gone'), '-F', 'raw', disk]);
+    await expect(importImage(store, disk, { name: 'based', allowBacking: true })).rejects.toMatchObject({
+      code: 'image-unreadable',
+      detail: expect.stringContaining(at('gone')),
+    });
   });
 });
 

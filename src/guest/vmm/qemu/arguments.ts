@@ -195,7 +195,10 @@ function foreignBoot(image: Exclude<Image, { kind: 'linux' }>, input: DriverInpu
       const line = image.format === 'multiboot' ? append : ['console=ttyS0', 'panic=-1', ...append];
       return [
         ...['-kernel', image.kernelPath],
-        ...(image.initrdPath === undefined ? [] : ['-initrd', image.initrdPath]),
+        // Multiboot kernels may have several modules, with commas between them.
+        ...(image.initrdPath === undefined
+          ? []
+          : ['-initrd', image.format === 'multiboot' ? quote(image.initrdPath) : image.initrdPath]),
         ...(line.length === 0 ? [] : ['-append', line.join(' ')]),
       ];
     }
