@@ -416,6 +416,37 @@ describe('a runtime directory', () => {
   });
 });
 
+/**
+ * A boot sector that writes 30 MB to its disk, 64 sectors at a time (INT 13h, AH=43h) from the second megabyte on. On
+ * the serial line it says D when all is written, E when something was not; then it powers off.
+ */
+const writingBootSector =
+  '31c08ed88ed0bc007c88165b7cb053e84200b80143b800438a165b7cbe5c7ccd13721db02ee82c00668306647c4066813e647c60ea0000' +
+  '72d9b044e81600eb05b045e80f00b00ae80a00ba0406b80020eff4ebfd52baf803ee5ac30010004000000000100008';
+
+it.runIf(process.getuid!() === 0)(
+  'a disk whose changes find no room fails, and the guest goes on',
+  async () => {
+    const disk = join(here.work, 'writing.img');
+    const sector = Buffer.alloc(512);
+    Buffer.from(writingBootSector, 'hex').copy(sector);
+    sector.writeUInt16LE(0xaa55, 510);
+    writeFileSync(disk, sector);
+    truncateSync(disk, 40 << 20);
+    const run = ['run', '-a', 'tcg', '--image', disk];
+    expect((await here.lodge(run)).stdout.toString()).toMatch(/\.D\n$/);
+    const tiny = join(here.work, 'tiny-changes');
+    mkdirSync(tiny);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', tiny]);
+    try {
+      const { code, stdout } = await here.lodge(run, { env: { TMPDIR: tiny } });
+      expect([code, stdout.toString()]).toEqual([0, expect.stringMatching(/\.E\n$/)]);
+    } finally {
+      execFileSync('umount', [tiny]);
+    }
+  },
+);
+
 describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
   const run = (script: string, ...flags: string[]): string[] => [
     'run',
