@@ -101,6 +101,17 @@ describe('a command line', () => {
     expect(existsSync(env.LODGE_DATA_DIR)).toBe(false);
   });
 
+  it.runIf(process.getuid!() === 0)('of a user whom nobody knows by name builds an image', async () => {
+    const uid = 61_184;
+    const { home, env } = homeOf(uid);
+    const become = `cd / && setpriv --reuid=${uid} --regid=${uid} --clear-groups env -u HOME $LODGE`;
+    const { code, stdout, stderr } = await here.bash(`${become} image build --closure true --name c`, {
+      env,
+    });
+    expect([code, stdout.toString(), stderr]).toEqual([0, expect.stringMatching(/^c {2}/), '']);
+    rmSync(home, { recursive: true });
+  });
+
   it('that exports an image to - writes it to standard output, and nothing else', async () => {
     const env = { LODGE_DATA_DIR: join(here.work, 'data') };
     await here.lodge(['image', 'import', smallDisk()], { env });

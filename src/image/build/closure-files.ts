@@ -11,8 +11,8 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { LodgeError } from '../../errors.ts';
-import { homeDir } from '../../home.ts';
 import { runProgram } from '../../process.ts';
+import { homeDir } from '../../this-user.ts';
 import { withFileBytes } from '../bytes.ts';
 import {
   basicDirectories,

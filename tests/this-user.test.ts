@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os';
 import { afterEach, expect, it, vi } from 'vitest';
-import { homeDir } from '../src/home.ts';
 import { openStore } from '../src/image/store.ts';
+import { homeDir } from '../src/this-user.ts';
 
 afterEach(() => vi.unstubAllEnvs());
 
