@@ -5,8 +5,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, rename, rm, symlink } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { mkdir, open, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { basename, dirname, join, posix, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { replacedFile } from '../replaced-file.ts';
 import { type Bytes, openFileBytes } from './bytes.ts';
@@ -173,6 +173,7 @@ export async function importArchive(store: Store, path: string, signal?: AbortSi
           signal?.throwIfAborted();
           await extract(path, bytes, members.next().value, memberOf(id, file), directory, file);
         }
+        await checkStaysInside(path, directory, files);
         return { references };
       };
       last = await store.put(kind, source, fill, { expected: { id, where: path }, signal });
@@ -207,6 +208,54 @@ function isSound(object: ArchivedObject): boolean {
     if ('directory' in file) directories.add(file.path);
     return true;
   });
+}
+
+/** Modules of a kernel that has none in the store are those of the system. */
+const systemModules = /^\/lib\/modules\/[\w.+~-]*\w$/;
+const mostRecordBytes = 1 << 20;
+
+/**
+ * Refuses an object that would have a guest see other files of the host: whoever made the archive chose their names.
+ * @throws LodgeError `image-unreadable`
+ */
+async function checkStaysInside(
+  archive: string,
+  directory: string,
+  files: readonly ObjectFile[],
+): Promise<void> {
+  const refuse = (where: string, named: unknown): LodgeError =>
+    new LodgeError('image-unreadable', `${where} in this archive names something outside: '${named}'`, {
+      where: archive,
+      fix: 'do not use this archive: whoever made it may mean harm',
+    });
+  const leadsOut = (path: string, from = '.'): boolean => !isInside(posix.normalize(posix.join(from, path)));
+  for (const file of files) {
+    if (!('link' in file)) continue;
+    if (file.link.startsWith('/') || leadsOut(file.link, dirname(file.path)))
+      throw refuse(file.path, file.link);
+  }
+  for (const file of files) {
+    if (file.path !== 'image.json' && file.path !== 'kernel.json') continue;
+    if (!('bytes' in file) || file.bytes > mostRecordBytes)
+      throw broken(archive, `its ${file.path} is damaged`);
+    const record = parseObject(await readFile(join(directory, file.path), 'utf8'));
+    const kernel = file.path === 'kernel.json' ? record : parseObject(JSON.stringify(record?.kernel ?? {}));
+    if (record === undefined || kernel === undefined) throw broken(archive, `its ${file.path} is damaged`);
+    for (const named of [kernel.vmlinux, kernel.modules, kernel.modulesPath]) {
+      if (named === undefined || (typeof named === 'string' && systemModules.test(named))) continue;
+      if (typeof named !== 'string' || named.startsWith('/') || leadsOut(named))
+        throw refuse(file.path, named);
+    }
+  }
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function extract(

@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { LodgeError } from '../../src/errors.ts';
@@ -295,6 +303,36 @@ describe('exportImage', () => {
       const left = existsSync(join(to.path, 'tmp')) ? readdirSync(join(to.path, 'tmp')) : [];
       expect(left).toEqual([]);
     }
+  });
+
+  it.each([
+    ['image.json', '/home/of/others'],
+    ['image.json', '/lib/modules/..'],
+    ['kernel.json', '/home/of/others'],
+    ['kernel.json', '../other'],
+    ['link', '/home/of/others'],
+    ['link', 'a/../../other'],
+  ])('is not read back when %s in it names %s, which a guest would see', async (where, outside) => {
+    const [from, to] = [freshStore(), freshStore()];
+    const { id } = await from.put('kernel', 'evil', async (directory) => {
+      const modules = where === 'kernel.json' ? { modules: outside } : {};
+      writeTree(directory, { 'kernel.json': JSON.stringify({ vmlinux: 'vmlinux', ...modules }) });
+      if (where === 'link') symlinkSync(outside, join(directory, 'link'));
+    });
+    const { id: image } = await from.put('image', 'evil', async (directory) => {
+      const modulesPath = where === 'image.json' ? { modulesPath: outside } : {};
+      const root = { file: 'root.squashfs', filesystem: 'squashfs' };
+      const record = { kind: 'linux', root, kernel: { object: id, ...modulesPath } };
+      writeTree(directory, { 'image.json': JSON.stringify(record), 'root.squashfs': squashfs });
+      return { references: [id] };
+    });
+    await from.name('evil', image);
+    await exportImage(from, 'evil', at('evil.tar'));
+    await expect(importImage(to, at('evil.tar'), { name: 'evil' })).rejects.toMatchObject({
+      code: 'image-unreadable',
+      message: expect.stringContaining(`${where} in this archive names something outside: '${outside}'`),
+    });
+    expect(await to.names()).toEqual([]);
   });
 
   it('says when it cannot be written', async () => {
