@@ -6,7 +6,9 @@
  */
 
 import { type Fix, type SpecPath, spellFix } from './fix.ts';
+import { mountPointOf } from './mount-point.ts';
 import { printable } from './printable.ts';
+import { shellWord } from './shell-words.ts';
 
 /** Exit codes that are lodge's own; everything else a run returns is its command's. */
 export const exitCodes = {
@@ -238,7 +240,8 @@ export function hostIoError(doing: string, path: string, cause: unknown, fix?: s
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new LodgeError('disk-full', `no space left while ${doing}`, {
       where: path,
-      fix: `free space there (\`df -h ${path}\`, \`lodge image gc\`), or point LODGE_DATA_DIR or LODGE_RUNTIME_DIR elsewhere`,
+      // The path itself may be gone by the time that somebody reads this.
+      fix: `free space there (\`df -h ${shellWord(mountPointOf(path))}\`, \`lodge image gc\`), or point LODGE_DATA_DIR or LODGE_RUNTIME_DIR elsewhere`,
       cause,
     });
   }

@@ -30,7 +30,10 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
     socket.once('connect', resolve);
     socket.once('error', (cause) => {
       reject(
-        new LodgeError('guest-not-running', 'the guest has no console any more', { fix: 'lodge ps', cause }),
+        new LodgeError('guest-not-running', 'the guest has no console any more', {
+          fix: 'lodge ps says how it is, lodge logs what it said',
+          cause,
+        }),
       );
     });
   });

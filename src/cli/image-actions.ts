@@ -1,14 +1,16 @@
 /** What `lodge image …` does: calls the store and the builders, and shows what came of it. */
 
+import { once } from 'node:events';
 import { basename, resolve } from 'node:path';
 import { releaseEnded } from '../cluster/engine/ended-leases.ts';
 import { LodgeError } from '../errors.ts';
-import { exportImage } from '../image/archive.ts';
+import { exportImage, streamImage } from '../image/archive.ts';
 import type { BuiltImage } from '../image/build/built.ts';
 import { collectGarbage as collectObjects } from '../image/collect.ts';
-import { importImage, inspectImage, listImages, removeImage } from '../image/images.ts';
+import { checkCompanions, importImage, inspectImage, listImages, removeImage } from '../image/images.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
-import { checkName, openStore } from '../image/store.ts';
+import { checkName, isName, openStore, type Store } from '../image/store.ts';
+import { shellWord } from '../shell-words.ts';
 import { formatSize, formatTime } from '../units.ts';
 import type { BuildFlags, ImportFlags } from './image.ts';
 import { type Interruptible, interruptible } from './interruptible.ts';
@@ -40,7 +42,7 @@ export async function build(
   const store = openStore();
   const name = flags.name === undefined ? {} : { name: flags.name };
   const built: BuiltImage[] = [];
-  const { signal, stop } = interruptSignal();
+  const { signal, stop } = interruptSignal('build');
   try {
     if (flags.closure === true) {
       const { buildClosure } = await import('../image/build/closure.ts');
@@ -71,12 +73,19 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
   const progress = openProgress(globals);
   const store = openStore();
   const name = flags.name ?? nameOfFile(file);
+  if (flags.name === undefined && !isName(name)) {
+    throw new LodgeError('spec-value', 'the name of this file cannot be the name of an image', {
+      where: file,
+      fix: `give it one: lodge image import ${shellWord(file)} --name NAME`,
+    });
+  }
   checkName(name);
-  const { signal, stop } = interruptSignal();
+  const { signal, stop } = interruptSignal('import');
   try {
-    const replaced = (await store.names()).some((image) => image.name === name);
+    const before = (await store.names()).find((image) => image.name === name);
     progress.show(`reading ${file}`);
-    const { isOci, importOci } = await import('../image/build/oci.ts');
+    const { isOci, importOci, splitTag } = await import('../image/build/oci.ts');
+    checkCompanions(splitTag(file).path, flags);
     const image = (await isOci(file))
       ? await importOci(file, store, {
           name,
@@ -89,9 +98,10 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
           ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
           ...(flags.kernel === undefined ? {} : { kernel: await kernelFromFile(store, flags.kernel) }),
           allowBacking: flags.allowBacking === true,
+          signal,
         });
     progress.clear();
-    if (replaced)
+    if (before !== undefined && before.id !== image.id)
       process.stderr.write(`lodge: '${name}' named another image until now; \`lodge image gc\` frees it\n`);
     for (const note of 'notes' in image ? image.notes : []) process.stderr.write(`lodge: ${note}\n`);
     if (globals.json) print({ name, id: image.id });
@@ -114,16 +124,33 @@ function nameOfFile(file: string): string {
 }
 
 export async function write(name: string, file: string, globals: GlobalOptions): Promise<void> {
+  const store = openStore();
+  if (file === '-') return writeOut(store, name);
   const progress = openProgress(globals);
+  const { signal, stop } = interruptSignal('export');
   try {
     progress.show(`writing ${file}`);
-    const written = await exportImage(openStore(), name, file);
+    const written = await exportImage(store, name, file, signal);
     progress.clear();
     if (globals.json) print(written);
     else process.stdout.write(`${written.path}  ${formatSize(written.bytes)}\n`);
   } finally {
+    stop();
     progress.clear();
   }
+}
+
+/** The image on standard output, which then has nothing else on it. */
+async function writeOut(store: Store, name: string): Promise<void> {
+  if (process.stdout.isTTY) {
+    throw new LodgeError('usage', 'an image is nothing for a terminal to show', {
+      where: 'standard output',
+      fix: `lodge image export ${shellWord(name)} FILE, or send it to a program`,
+    });
+  }
+  await streamImage(store, name, async (data) => {
+    if (!process.stdout.write(data)) await once(process.stdout, 'drain');
+  });
 }
 
 export async function inspect(name: string): Promise<void> {
@@ -152,8 +179,8 @@ function print(value: unknown): void {
 }
 
 /** Interrupts end the work instead of this process, so that nothing half-made is left. */
-function interruptSignal(): Interruptible {
+function interruptSignal(what: 'build' | 'import' | 'export'): Interruptible {
   return interruptible(
-    () => new LodgeError('image-build', 'the build was interrupted; nothing of it is left'),
+    () => new LodgeError('image-build', `the ${what} was interrupted; nothing of it is left`),
   );
 }

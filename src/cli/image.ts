@@ -53,9 +53,9 @@ export function defineImage(program: Command): void {
     );
   image
     .command('export')
-    .description('Write an image to one file that `lodge image import` reads.')
+    .description('Write an image to one file that `lodge image import` reads, or, for -, to standard output.')
     .argument('<name>', 'The image.')
-    .argument('<file>', 'The file to write.')
+    .argument('<file>', 'The file to write; - for standard output.')
     .action(async (name: string, file: string) =>
       (await import('./image-actions.ts')).write(name, file, globals()),
     );

@@ -37,6 +37,7 @@ function requireUtf8(argv: readonly string[]): void {
 
 /** A result that was not written is no result. Who has stopped reading wants none: the end is as by SIGPIPE. */
 process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
+  isSettled = true;
   if (cause.code !== 'EPIPE') {
     const error = new LodgeError('host-io', `the result could not be written: ${cause.message}`, {
       where: 'standard output',

@@ -138,6 +138,12 @@ export function planGuest(input: PlanInput): GuestPlan {
       asked: ['mount-type'],
     });
   }
+  if (image.kind === 'kernel' && image.format === 'multiboot' && image.initrdPath?.includes(' ')) {
+    throw new LodgeError('driver-cannot', 'QEMU reads the path of a multiboot module up to its first space', {
+      fix: `put it at a path without one: '${image.initrdPath}'`,
+      asked: ['image'],
+    });
+  }
   if (firmwareOf(image) === 'uefi' && input.uefi === undefined) {
     throw new LodgeError('missing-program', 'this image needs UEFI firmware, which is not installed', {
       fix: fixWith`apt-get install ovmf, or ${key('firmware', 'bios')}`,

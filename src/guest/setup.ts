@@ -74,10 +74,15 @@ export function planSetup(input: SetupInput): Step[] {
     ['symlink', '/proc/self/fd/2', '/dev/stderr'],
     ['mkdir', '/run/lock', '1777'],
     ['hostname', input.hostname],
-    ...(input.root.kind === 'as-is' ? [] : files.map(([path, text]): Step => ['write', path, '644', text])),
+    ...(input.root.kind === 'as-is' ? [] : fileSteps(files)),
     ['up', 'lo'],
     ...networkSteps(input.member),
   ];
+}
+
+/** An image of one program, as containers are made, may have no /etc. */
+function fileSteps(files: readonly [path: string, text: string][]): Step[] {
+  return [['mkdir', '/etc', '755'], ...files.map(([path, text]): Step => ['write', path, '644', text])];
 }
 
 function rootSteps(input: SetupInput, files: readonly [path: string, text: string][]): Step[] {

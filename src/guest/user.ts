@@ -1,6 +1,7 @@
 /** The user in whose name commands run in a guest: the one who runs lodge. Pure, but for {@link thisUser}. */
 
 import { userInfo } from 'node:os';
+import { homeDir, userName } from '../this-user.ts';
 import type { Step } from './channel/channel.ts';
 
 export interface HostUser {
@@ -17,12 +18,14 @@ export function thisUser(): HostUser {
   const uid = process.getuid!();
   const gid = process.getgid!();
   const groups = process.getgroups!();
+  return { name: userName(), uid, gid, groups, home: homeDir(), shell: loginShell() };
+}
+
+function loginShell(): string {
   try {
-    const info = userInfo();
-    const home = process.env.HOME ?? info.homedir;
-    return { name: info.username, uid, gid, groups, home, shell: info.shell ?? '/bin/sh' };
+    return userInfo().shell ?? '/bin/sh';
   } catch {
-    return { name: `user${uid}`, uid, gid, groups, home: process.env.HOME ?? '/', shell: '/bin/sh' };
+    return '/bin/sh';
   }
 }
 

@@ -5,8 +5,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm, symlink } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { mkdir, open, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { basename, dirname, join, posix, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { replacedFile } from '../replaced-file.ts';
 import { type Bytes, openFileBytes } from './bytes.ts';
@@ -36,12 +36,14 @@ const mostManifestBytes = 64 << 20;
 /**
  * Writes an image of the store, with the kernel it brings, to a file. The file appears whole or not at all; one
  * of that name is replaced.
+ * @param signal gives up; nothing is left of the file
  * @throws LodgeError `image-not-found`, `image-unreadable` when it is damaged, `disk-full`, `host-io`
  */
 export async function exportImage(
   store: Store,
   name: string,
   file: string,
+  signal?: AbortSignal,
 ): Promise<{ path: string; bytes: number }> {
   const image = await store.resolve(name);
   const path = replacedFile(resolve(file));
@@ -50,7 +52,7 @@ export async function exportImage(
     const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644);
     let bytes: number;
     try {
-      bytes = await writeArchive(store, image.id, handle);
+      bytes = await writeArchive(store, image.id, (data) => handle.writeFile(data), signal);
       await handle.sync();
     } finally {
       await handle.close();
@@ -66,11 +68,21 @@ export async function exportImage(
   }
 }
 
-async function writeArchive(store: Store, id: string, handle: FileHandle): Promise<number> {
+/**
+ * Writes the same to wherever `write` puts it, piece after piece.
+ * @throws LodgeError `image-not-found`, `image-unreadable` when it is damaged; whatever `write` throws
+ */
+export async function streamImage(store: Store, name: string, write: Write): Promise<void> {
+  await writeArchive(store, (await store.resolve(name)).id, write);
+}
+
+type Write = (data: Buffer) => Promise<void>;
+
+async function writeArchive(store: Store, id: string, put: Write, signal?: AbortSignal): Promise<number> {
   const objects: ArchivedObject[] = [];
   for (const each of await withReferences(store, id)) {
     const path = store.objectPath(each);
-    const faults = await damageOf(path, each);
+    const faults = await damageOf(path, each, signal);
     if (faults.length > 0) {
       throw new LodgeError('image-unreadable', `the image is damaged: ${faults[0]}`, {
         where: path,
@@ -84,7 +96,8 @@ async function writeArchive(store: Store, id: string, handle: FileHandle): Promi
   const manifest = Buffer.from(JSON.stringify({ format: 1, objects } satisfies ExportManifest));
   let bytes = 0;
   const write = async (data: Buffer): Promise<void> => {
-    await handle.writeFile(data);
+    signal?.throwIfAborted();
+    await put(data);
     bytes += data.length;
   };
   const member = {
@@ -126,11 +139,7 @@ function memberOf(id: string, file: ObjectFile): Omit<TarMember, 'at'> {
   return { name, type: 'file', bytes: file.bytes, mode: 'executable' in file ? 0o555 : 0o444, target: '' };
 }
 
-async function writeFileInto(
-  path: string,
-  bytes: number,
-  write: (data: Buffer) => Promise<void>,
-): Promise<void> {
+async function writeFileInto(path: string, bytes: number, write: Write): Promise<void> {
   const source = openFileBytes(path);
   try {
     for (let at = 0; at < bytes; ) {
@@ -148,10 +157,11 @@ async function writeFileInto(
 
 /**
  * Reads an exported image into the store.
+ * @param signal gives up: the promise is rejected with its reason, and nothing is kept
  * @returns the object of the image
  * @throws LodgeError `image-unreadable` when anything in it is not as its checksums say; `disk-full`
  */
-export async function importArchive(store: Store, path: string): Promise<StoredObject> {
+export async function importArchive(store: Store, path: string, signal?: AbortSignal): Promise<StoredObject> {
   const bytes = openFileBytes(path);
   try {
     const members = tarMembers(bytes);
@@ -159,11 +169,14 @@ export async function importArchive(store: Store, path: string): Promise<StoredO
     let last: StoredObject | undefined;
     for (const { id, kind, source, references, files } of objects) {
       const fill = async (directory: string) => {
-        for (const file of files)
+        for (const file of files) {
+          signal?.throwIfAborted();
           await extract(path, bytes, members.next().value, memberOf(id, file), directory, file);
+        }
+        await checkStaysInside(path, directory, files);
         return { references };
       };
-      last = await store.put(kind, source, fill, { id, where: path });
+      last = await store.put(kind, source, fill, { expected: { id, where: path }, signal });
     }
     return last!;
   } finally {
@@ -195,6 +208,54 @@ function isSound(object: ArchivedObject): boolean {
     if ('directory' in file) directories.add(file.path);
     return true;
   });
+}
+
+/** Modules of a kernel that has none in the store are those of the system. */
+const systemModules = /^\/lib\/modules\/[\w.+~-]*\w$/;
+const mostRecordBytes = 1 << 20;
+
+/**
+ * Refuses an object that would have a guest see other files of the host: whoever made the archive chose their names.
+ * @throws LodgeError `image-unreadable`
+ */
+async function checkStaysInside(
+  archive: string,
+  directory: string,
+  files: readonly ObjectFile[],
+): Promise<void> {
+  const refuse = (where: string, named: unknown): LodgeError =>
+    new LodgeError('image-unreadable', `${where} in this archive names something outside: '${named}'`, {
+      where: archive,
+      fix: 'do not use this archive: whoever made it may mean harm',
+    });
+  const leadsOut = (path: string, from = '.'): boolean => !isInside(posix.normalize(posix.join(from, path)));
+  for (const file of files) {
+    if (!('link' in file)) continue;
+    if (file.link.startsWith('/') || leadsOut(file.link, dirname(file.path)))
+      throw refuse(file.path, file.link);
+  }
+  for (const file of files) {
+    if (file.path !== 'image.json' && file.path !== 'kernel.json') continue;
+    if (!('bytes' in file) || file.bytes > mostRecordBytes)
+      throw broken(archive, `its ${file.path} is damaged`);
+    const record = parseObject(await readFile(join(directory, file.path), 'utf8'));
+    const kernel = file.path === 'kernel.json' ? record : parseObject(JSON.stringify(record?.kernel ?? {}));
+    if (record === undefined || kernel === undefined) throw broken(archive, `its ${file.path} is damaged`);
+    for (const named of [kernel.vmlinux, kernel.modules, kernel.modulesPath]) {
+      if (named === undefined || (typeof named === 'string' && systemModules.test(named))) continue;
+      if (typeof named !== 'string' || named.startsWith('/') || leadsOut(named))
+        throw refuse(file.path, named);
+    }
+  }
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function extract(

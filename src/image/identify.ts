@@ -13,7 +13,7 @@ import { readDisk, readIso } from './disk.ts';
 import { type Elf, elfEndBytes, elfMachine, hasPvhEntry, readElf } from './elf.ts';
 import type { Firmware } from './image.ts';
 import { qcow2DiskStart, readQcow2 } from './qcow2.ts';
-import { tarNames } from './tar.ts';
+import { tarContent } from './tar.ts';
 
 interface Common {
   /** For people: `Linux 6.1.0-56-amd64 (bzImage)`. */
@@ -265,12 +265,18 @@ function identifyRawDisk(bytes: Bytes): Identity | undefined {
 }
 
 function identifyArchive(bytes: Bytes): Identity | undefined {
-  const names = tarNames(bytes);
-  if (names === undefined) return undefined;
+  const content = tarContent(bytes);
+  if (content === undefined) return undefined;
+  const { names, endBytes } = content;
   if (names[0] === exportManifestName) return { kind: 'export', description: 'an image exported by lodge' };
   if (names.includes('oci-layout')) return { kind: 'oci', form: 'archive', description: 'OCI archive' };
   if (names.includes('manifest.json'))
     return { kind: 'oci', form: 'docker-archive', description: 'Docker archive' };
+  // What would tell a container image may be in the part that is not there.
+  if (endBytes > bytes.size) {
+    const problem = `cut short: it has ${bytes.size} bytes and needs at least ${endBytes}`;
+    return { kind: 'unknown', description: 'tar archive', problem };
+  }
   return { kind: 'unknown', description: 'a tar archive that is not a container image' };
 }
 
@@ -278,6 +284,15 @@ function identifyForeign(head: Buffer): Identity {
   const compression = compressionOf(head);
   if (compression !== undefined) {
     return { kind: 'compressed', compression, description: `data compressed with ${compression}` };
+  }
+  if (head.toString('latin1', 0, 4) === '\x7fELF') {
+    return head[5] === 1
+      ? {
+          kind: 'unknown',
+          description: 'ELF file',
+          problem: 'cut short or damaged: not all its headers are there',
+        }
+      : { kind: 'unknown', description: 'an ELF file for another processor' };
   }
   if (head.toString('latin1', 56, 60) === 'ARM\x64')
     return { kind: 'unknown', description: 'an arm64 Linux kernel' };

@@ -6,6 +6,7 @@ import { basename, join, resolve } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { runProgram } from '../process.ts';
 import { importArchive } from './archive.ts';
+import { runLong } from './build/long-run.ts';
 import { bytesOf, usedObjects } from './collect.ts';
 import { checkNotFull } from './full-disk.ts';
 import { type Identity, identify } from './identify.ts';
@@ -113,6 +114,8 @@ export interface ImportOptions {
   firmware?: Firmware;
   /** See `ResolveOptions`; what the disk is based on is taken into the import. */
   allowBacking?: boolean;
+  /** Ends the work; nothing is left of it. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -126,10 +129,28 @@ export async function importImage(store: Store, file: string, options: ImportOpt
   const identity = identify(path);
   const stored =
     identity.kind === 'export'
-      ? await importArchive(store, path)
+      ? await importArchive(store, path, options.signal)
       : await importFile(store, path, identity, options);
   await store.name(options.name, stored.id);
   return { name: options.name, ...stored };
+}
+
+/**
+ * Refuses what would go nowhere: a kernel or an initrd that what lies at a path does not boot with. What cannot be
+ * imported at all is left to the import to tell.
+ * @throws LodgeError `usage`; `image-not-found`
+ */
+export function checkCompanions(path: string, given: { kernel?: string; initrd?: string }): void {
+  const { kind, description } = identify(path);
+  if (kind === 'unknown' || kind === 'compressed' || kind === 'directory') return;
+  const refuse = (flag: string, belongs: string): LodgeError =>
+    new LodgeError('usage', `${flag} goes with ${belongs}, and this is no such thing: ${description}`, {
+      where: path,
+      fix: `leave out ${flag}`,
+    });
+  if (given.initrd !== undefined && kind !== 'kernel') throw refuse('--initrd', 'a kernel');
+  if (given.kernel !== undefined && kind !== 'filesystem' && kind !== 'oci')
+    throw refuse('--kernel', 'a root file system or container image');
 }
 
 async function importFile(store: Store, path: string, identity: Identity, options: ImportOptions) {
@@ -139,13 +160,19 @@ async function importFile(store: Store, path: string, identity: Identity, option
     throw unusable(path, `this cannot be imported: ${identity.description}`, adviceFor(identity, path));
   }
   const initrd = options.initrd === undefined ? undefined : checkedInitrd(options.initrd);
-  return putImage(store, path, record, async (directory) => {
-    if (record.kind === 'linux') return copy(path, join(directory, record.root.file));
-    if (record.kind === 'disk' && record.format === 'qcow2')
-      await copyQcow2(path, join(directory, record.file), identity);
-    else await copy(path, join(directory, record.file));
-    if (initrd !== undefined) await copy(initrd, join(directory, initrdFile));
-  });
+  const { signal } = options;
+  const fill = async (directory: string): Promise<ImageRecord> => {
+    const target = join(directory, record.kind === 'linux' ? record.root.file : record.file);
+    if (record.kind === 'disk' && record.format === 'qcow2') {
+      const firmware = await copyQcow2(path, target, identity, signal);
+      return { ...record, firmware: options.firmware ?? firmware ?? record.firmware };
+    }
+    await copy(path, target, signal);
+    if (record.kind === 'kernel' && initrd !== undefined)
+      await copy(initrd, join(directory, initrdFile), signal);
+    return record;
+  };
+  return putImage(store, path, record, fill, signal);
 }
 
 const initrdFile = 'initrd';
@@ -195,16 +222,9 @@ function outsideModules(store: Store, kernel: Kernel | undefined): { modulesPath
 }
 
 /** Copies a file, sharing blocks and keeping holes where the filesystem can. */
-async function copy(from: string, to: string): Promise<void> {
-  const result = await runProgram([
-    'cp',
-    '--reflink=auto',
-    '--sparse=auto',
-    '--no-preserve=all',
-    '--',
-    from,
-    to,
-  ]);
+async function copy(from: string, to: string, signal: AbortSignal | undefined): Promise<void> {
+  const argv = ['cp', '--reflink=auto', '--sparse=auto', '--no-preserve=all', '--', from, to];
+  const result = await runLong({ argv, signal });
   if (result.code !== 0) {
     checkNotFull(`copying ${basename(from)}`, to, result);
     throw hostIoError(`copying ${basename(from)}`, from, new Error(result.stderr.trim()));
@@ -215,14 +235,27 @@ async function copy(from: string, to: string): Promise<void> {
 /**
  * Copies a qcow2 disk. One that is based on other files is made whole. qemu-img, where it is installed, checks
  * the copy more deeply than can be done at each start.
+ * @returns what can boot it, which of a disk that is based on others is known only when it is whole
  */
-async function copyQcow2(from: string, to: string, identity: Identity): Promise<void> {
+async function copyQcow2(
+  from: string,
+  to: string,
+  identity: Identity,
+  signal: AbortSignal | undefined,
+): Promise<Firmware | undefined> {
   const isWhole = identity.kind === 'disk' && identity.backing === undefined && identity.hasDataFile !== true;
-  if (isWhole) await copy(from, to);
+  if (isWhole) await copy(from, to, signal);
   else {
-    const result = await runProgram(['qemu-img', 'convert', '-f', 'qcow2', '-O', 'qcow2', from, to]);
+    const argv = ['qemu-img', 'convert', '-f', 'qcow2', '-O', 'qcow2', from, to];
+    const result = await runLong({ argv, signal });
     checkNotFull(`copying ${basename(from)}`, to, result);
-    if (result.code !== 0) throw unusable(from, 'the disk cannot be made whole', result.stderr.trim());
+    if (result.code !== 0) {
+      throw new LodgeError('image-unreadable', 'this qcow2 disk cannot be made whole', {
+        where: from,
+        detail: result.stderr.trim(),
+        fix: 'see that all files that it is based on are there, and whole',
+      });
+    }
   }
   try {
     const { code, stdout, stderr } = await runProgram(['qemu-img', 'check', '-f', 'qcow2', to]);
@@ -237,6 +270,8 @@ async function copyQcow2(from: string, to: string, identity: Identity): Promise<
   } catch (error) {
     if (!(error instanceof LodgeError && error.code === 'missing-program')) throw error;
   }
+  const copied = identify(to);
+  return copied.kind === 'disk' ? copied.firmware : undefined;
 }
 
 /** Whether an object is an image, not a kernel or something made in passing. */

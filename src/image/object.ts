@@ -34,15 +34,18 @@ const hashPieceBytes = 1 << 20;
 /** With more files than this, one flush of the whole filesystem is cheaper than one per file. */
 const mostFilesFlushedSingly = 64;
 
-/** Lists and hashes everything in a directory except the manifest itself. */
-export async function describeFiles(directory: string): Promise<ObjectFile[]> {
+/**
+ * Lists and hashes everything in a directory except the manifest itself.
+ * @param signal gives up: the promise is rejected with its reason
+ */
+export async function describeFiles(directory: string, signal?: AbortSignal): Promise<ObjectFile[]> {
   const files: ObjectFile[] = [];
   const walk = async (inside: string): Promise<void> => {
     const entries = await readdir(join(directory, inside), { withFileTypes: true });
     for (const entry of entries.sort(byName)) {
       const path = inside === '' ? entry.name : `${inside}/${entry.name}`;
       if (path === 'object.json') continue;
-      files.push(await describeEntry(directory, path, entry));
+      files.push(await describeEntry(directory, path, entry, signal));
       if (entry.isDirectory()) await walk(path);
     }
   };
@@ -50,7 +53,12 @@ export async function describeFiles(directory: string): Promise<ObjectFile[]> {
   return files;
 }
 
-async function describeEntry(directory: string, path: string, entry: Dirent): Promise<ObjectFile> {
+async function describeEntry(
+  directory: string,
+  path: string,
+  entry: Dirent,
+  signal: AbortSignal | undefined,
+): Promise<ObjectFile> {
   const full = join(directory, path);
   if (entry.isDirectory()) return { path, directory: true };
   if (entry.isSymbolicLink()) return { path, link: await readlink(full) };
@@ -59,7 +67,7 @@ async function describeEntry(directory: string, path: string, entry: Dirent): Pr
       where: full,
     });
   }
-  const { bytes, sha256 } = await hashFile(full);
+  const { bytes, sha256 } = await hashFile(full, signal);
   const { mode } = await stat(full);
   return { path, bytes, sha256, ...((mode & 0o111) === 0 ? {} : { executable: true }) };
 }
@@ -69,13 +77,17 @@ function byName(a: Dirent, b: Dirent): number {
 }
 
 /** The sha256 (hex) and size of a file. */
-export async function hashFile(path: string): Promise<{ bytes: number; sha256: string }> {
+export async function hashFile(
+  path: string,
+  signal?: AbortSignal,
+): Promise<{ bytes: number; sha256: string }> {
   const handle = await open(path, 'r');
   try {
     const hash = createHash('sha256');
     const piece = Buffer.allocUnsafe(hashPieceBytes);
     let bytes = 0;
     for (;;) {
+      signal?.throwIfAborted();
       const { bytesRead } = await handle.read(piece, 0, piece.length, null);
       if (bytesRead === 0) return { bytes, sha256: hash.digest('hex') };
       hash.update(piece.subarray(0, bytesRead));
@@ -176,14 +188,18 @@ export function damaged(directory: string, what: string): LodgeError {
   });
 }
 
-/** What of an object's files is not as its manifest says; empty when it is sound. */
-export async function damageOf(directory: string, id: string): Promise<string[]> {
+/**
+ * What of an object's files is not as its manifest says; empty when it is sound.
+ * @param signal gives up: the promise is rejected with its reason
+ */
+export async function damageOf(directory: string, id: string, signal?: AbortSignal): Promise<string[]> {
   let manifest: Manifest;
   let present: ObjectFile[];
   try {
     manifest = await readManifest(directory);
-    present = await describeFiles(directory);
+    present = await describeFiles(directory, signal);
   } catch (error) {
+    signal?.throwIfAborted();
     // A disk that cannot be read any more is damage too.
     return [(error as Error).message];
   }

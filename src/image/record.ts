@@ -25,22 +25,25 @@ export type ImageRecord =
 export const imageObjectKind = 'image';
 
 /**
- * Stores an image: `fill` puts the files that the record names into the directory it is given.
+ * Stores an image: `fill` puts the files that the record names into the directory it is given, and may give a record
+ * that says more of them.
  * @param source what it was made from, for people
  */
 export function putImage(
   store: Store,
   source: string,
   record: ImageRecord,
-  fill: (directory: string) => Promise<void>,
+  fill: (directory: string) => Promise<ImageRecord> | Promise<void>,
+  signal?: AbortSignal,
 ): Promise<StoredObject> {
-  return store.put(imageObjectKind, source, async (directory) => {
-    await fill(directory);
-    await writeFile(join(directory, 'image.json'), `${JSON.stringify(record)}\n`);
+  const fillAll = async (directory: string): Promise<{ references: string[] }> => {
+    const filled = (await fill(directory)) ?? record;
+    await writeFile(join(directory, 'image.json'), `${JSON.stringify(filled)}\n`);
     return {
       references: record.kind === 'linux' && record.kernel !== undefined ? [record.kernel.object] : [],
     };
-  });
+  };
+  return store.put(imageObjectKind, source, fillAll, { signal });
 }
 
 /** The record of an image. @throws LodgeError `image-unreadable` when it is missing or damaged */

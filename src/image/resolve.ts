@@ -4,6 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import { type Fix, fixWith, key } from '../fix.ts';
+import { shellWord } from '../shell-words.ts';
 import { type Identity, identify } from './identify.ts';
 import type { Firmware, Image } from './image.ts';
 import { imageOfObject } from './record.ts';
@@ -125,16 +126,17 @@ export function checkUsable(path: string, identity: Identity, options: ResolveOp
 
 /** What to do with something that is not an image as it is. */
 export function adviceFor(identity: Identity, file: string): string {
+  const word = shellWord(file);
   switch (identity.kind) {
     case 'oci':
     case 'export':
-      return `import it first: lodge image import ${file} --name NAME`;
+      return `import it first: lodge image import ${word} --name NAME`;
     case 'compressed':
-      return `unpack it first: ${identity.compression} -d ${file}`;
+      return `unpack it first: ${identity.compression} -d ${word}`;
     case 'filesystem':
       return 'pack its files as squashfs or erofs, or put it on a disk with a boot loader';
     case 'directory':
-      return `pack it first: mksquashfs ${file} ROOT.squashfs`;
+      return `pack it first: mksquashfs ${word} ROOT.squashfs`;
     default:
       return 'give a kernel (bzImage, multiboot, PVH), a disk (raw, qcow2), a CD image, or a squashfs or erofs root';
   }

@@ -5,6 +5,7 @@ import { open, readdir, rename, rm, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { hostIoError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
+import { runProgram } from '../process.ts';
 
 /**
  * Writes a file by way of `temporary`, which must be on the same filesystem, so that readers see the old or the
@@ -76,5 +77,14 @@ export async function removeFile(path: string): Promise<void> {
 
 /** Removes a tree as far as it can be; what stays is found by the next cleaning. */
 export async function removeTree(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true, maxRetries: 2 }).catch(() => {});
+  const remove = (): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 2 });
+  await remove().catch(async () => {
+    await openTree(path).catch(() => {});
+    await remove().catch(() => {});
+  });
+}
+
+/** Lets this user into all of a tree: what came out of an archive may shut its own owner out. */
+export async function openTree(path: string): Promise<void> {
+  await runProgram(['chmod', '--recursive', 'u+rwX', '--', path]);
 }

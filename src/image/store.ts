@@ -14,11 +14,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { fstatSync, statSync, utimesSync } from 'node:fs';
 import { rename, stat, utimes } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
 import { nearest } from '../nearest.ts';
+import { homeDir } from '../this-user.ts';
 import { jobOf, type Lease, type LeaseOptions } from './lease.ts';
 import { describeFiles, flush, type Manifest, objectIdOf, readManifest, sealObject } from './object.ts';
 import { fateOf, type Owner, thisProcess } from './owner.ts';
@@ -31,6 +31,11 @@ export interface StoredObject {
 
 /** Puts the files of an object into a directory; may give the ids of other objects without which it is of no use. */
 export type Fill = (directory: string) => Promise<{ references: string[] } | undefined> | Promise<void>;
+
+export interface PutOptions {
+  expected?: { id: string; where: string };
+  signal?: AbortSignal | undefined;
+}
 
 export interface NamedImage extends StoredObject {
   name: string;
@@ -62,7 +67,7 @@ export function openStore(directory?: string): Store {
     });
   }
   const data = process.env.XDG_DATA_HOME;
-  const base = data?.startsWith('/') ? data : join(homedir(), '.local/share');
+  const base = data?.startsWith('/') ? data : join(homeDir(), '.local/share');
   return new Store(resolve(directory ?? asked ?? join(base, 'lodge')));
 }
 
@@ -89,20 +94,21 @@ export class Store {
    * Stores what `fill` puts into the directory it is given. When the same content is there already, that is
    * used. Nothing is seen of it until it is whole, and nothing is left of it when `fill` fails.
    * @param source what it was made from, for people
-   * @param expected what the id must come out as, and the file to blame if not
+   * @param options.expected what the id must come out as, and the file to blame if not
+   * @param options.signal gives up: the promise is rejected with its reason
    * @throws LodgeError `disk-full` or `host-io`; `image-unreadable` when the id is another; whatever `fill` throws
    */
   async put(
     kind: string,
     source: string,
     fill: Fill,
-    expected?: { id: string; where: string },
+    { expected, signal }: PutOptions = {},
   ): Promise<StoredObject> {
     await this.cleanTemporary();
     const directory = await this.makeTemporary();
     try {
       const filled = (await fill(directory)) ?? { references: [] };
-      const files = await describeFiles(directory);
+      const files = await describeFiles(directory, signal);
       const id = objectIdOf(kind, files);
       if (expected !== undefined && id !== expected.id) {
         throw new LodgeError('image-unreadable', 'the content is not what its checksum says', {
@@ -374,9 +380,14 @@ export class Store {
   }
 }
 
+/** Whether this can be the name of an image. */
+export function isName(name: string): boolean {
+  return namePattern.test(name) && !reservedNames.has(name);
+}
+
 /** @throws LodgeError `spec-value` for what cannot be the name of an image */
 export function checkName(name: string): void {
-  if (namePattern.test(name) && !reservedNames.has(name)) return;
+  if (isName(name)) return;
   throw new LodgeError('spec-value', `'${name}' cannot be the name of an image`, {
     fix: "use letters, digits, '.', '_' and '-', beginning with a letter or digit; 'host' is taken",
   });

@@ -21,14 +21,19 @@ export interface TarMember {
   at: number;
 }
 
-/** The names of the members, without a leading `./`; nothing when this is not a tar archive. */
-export function tarNames(bytes: Bytes): string[] | undefined {
+/**
+ * The names of the members, without a leading `./`, and where the data of the last one end; nothing when this is not a
+ * tar archive.
+ */
+export function tarContent(bytes: Bytes): { names: string[]; endBytes: number } | undefined {
   const names: string[] = [];
+  let endBytes = 0;
   for (const member of tarMembers(bytes)) {
     names.push(member.name.replace(/^\.\//, ''));
+    endBytes = member.at + member.bytes;
     if (names.length >= mostMembers) break;
   }
-  return names.length === 0 ? undefined : names;
+  return names.length === 0 ? undefined : { names, endBytes };
 }
 
 /** Members in their order; ends at the end of the archive or at the first thing that is not a header. */

@@ -59,6 +59,14 @@ function refusalOf(input: PlanInput): LodgeError {
   throw new Error('it was planned');
 }
 
+it('gives a multiboot kernel the module that was meant, or none', () => {
+  const withInitrd = (format: 'multiboot' | 'bzimage', initrdPath: string): PlanInput =>
+    inputOf({}, { image: { kind: 'kernel', name: 'k', kernelPath: '/k', format, initrdPath } });
+  expect(planGuest(withInitrd('multiboot', '/a,b')).argv).toContain('/a,,b');
+  expect(planGuest(withInitrd('bzimage', '/a, b')).argv).toContain('/a, b');
+  expect(refusalOf(withInitrd('multiboot', '/a b'))).toMatchObject({ code: 'driver-cannot' });
+});
+
 describe('a plan', () => {
   it('is the same value for the same input, and can be written as JSON', () => {
     const plan = planGuest(inputOf({}));

@@ -58,6 +58,14 @@ async function refused(
   return stderr;
 }
 
+/** A disk of a megabyte with nothing on it, in the working directory. @returns its name there */
+function smallDisk(filler = 0): string {
+  const disk = Buffer.alloc(1 << 20, filler);
+  disk.fill(0, 440, 510).writeUInt16LE(0xaa55, 510);
+  writeFileSync(join(here.work, 'small.disk.img'), disk);
+  return 'small.disk.img';
+}
+
 describe('a command line', () => {
   it('whose environment is not UTF-8 is told so, and the rest of it is passed on', async () => {
     const line = `WRONG=$'a\\xffb' RIGHT=yes $LODGE run -a uml -- sh -c 'echo "$RIGHT\${WRONG-none}"'`;
@@ -67,16 +75,83 @@ describe('a command line', () => {
 
   it('that imports a file without a name names it like the file, and says what it replaces', async () => {
     const env = { LODGE_DATA_DIR: join(here.work, 'data') };
-    const disk = Buffer.alloc(1 << 20);
-    disk.writeUInt16LE(0xaa55, 510);
-    writeFileSync(join(here.work, 'small.disk.img'), disk);
-    const first = await here.lodge(['image', 'import', 'small.disk.img'], { env });
+    const first = await here.lodge(['image', 'import', smallDisk()], { env });
     expect([first.stdout.toString(), first.stderr]).toEqual(['small.disk\n', '']);
     const again = await here.lodge(['image', 'import', 'small.disk.img'], { env });
-    expect([again.stdout.toString(), again.stderr]).toEqual([
+    expect([again.stdout.toString(), again.stderr]).toEqual(['small.disk\n', '']);
+    const other = await here.lodge(['image', 'import', smallDisk(1)], { env });
+    expect([other.stdout.toString(), other.stderr]).toEqual([
       'small.disk\n',
       expect.stringContaining("'small.disk' named another image"),
     ]);
+  });
+
+  it('that imports a file whose name can be none of an image asks for one, in words for a shell', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'data') };
+    const stderr = await refused('spec-value', 125, ['image', 'import', './my disk'], { env });
+    expect(stderr).toContain("lodge image import './my disk' --name NAME");
+  });
+
+  it('that imports a disk with what does not go with it is refused, and nothing of that is kept', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'none') };
+    for (const flag of ['--initrd', '--kernel']) {
+      const args = ['image', 'import', smallDisk(), flag, '/etc/passwd'];
+      expect(await refused('usage', 125, args, { env })).toContain(`leave out ${flag}`);
+    }
+    expect(existsSync(env.LODGE_DATA_DIR)).toBe(false);
+  });
+
+  it.runIf(process.getuid!() === 0)('of a user whom nobody knows by name builds an image', async () => {
+    const uid = 61_184;
+    const { home, env } = homeOf(uid);
+    const become = `cd / && setpriv --reuid=${uid} --regid=${uid} --clear-groups env -u HOME $LODGE`;
+    const { code, stdout, stderr } = await here.bash(`${become} image build --closure true --name c`, {
+      env,
+    });
+    expect([code, stdout.toString(), stderr]).toEqual([0, expect.stringMatching(/^c {2}/), '']);
+    rmSync(home, { recursive: true });
+  });
+
+  it('that exports an image to - writes it to standard output, and nothing else', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'data') };
+    await here.lodge(['image', 'import', smallDisk()], { env });
+    await here.lodge(['image', 'export', 'small.disk', 'whole.tar'], { env });
+    const { code, stdout, stderr } = await here.lodge(['image', 'export', 'small.disk', '-'], { env });
+    expect([code, stderr, existsSync(join(here.work, '-'))]).toEqual([0, '', false]);
+    expect(stdout.equals(readFileSync(join(here.work, 'whole.tar')))).toBe(true);
+    // Who stops reading has it end as by SIGPIPE.
+    const line = '$LODGE image export small.disk - | head -c 1 >/dev/null; echo "$PIPESTATUS"';
+    expect((await here.bash(line, { env })).stdout.toString()).toBe('141\n');
+  });
+
+  // For root no directory is shut.
+  it.runIf(process.getuid!() === 0)(
+    'that imports an archive which shuts its owner out leaves nothing',
+    async () => {
+      const { home, env } = homeOf(65_534);
+      const script = `cd ${home} && mkdir -p image/shut/within && echo '{}' | tee image/oci-layout >image/index.json
+      chmod 0 image/shut/within image/shut && tar -C image -cf image.tar . && chmod 755 . image/shut
+      cd / && setpriv --reuid=65534 --regid=65534 --clear-groups $LODGE image import ${home}/image.tar`;
+      const { code, stderr } = await here.bash(script, { env });
+      expect([code, stderr]).toEqual([125, expect.stringContaining('[image-unreadable]')]);
+      expect(readdirSync(join(home, 'data/tmp'))).toEqual([]);
+      rmSync(home, { recursive: true });
+    },
+  );
+
+  it('that imports ends when it is interrupted, and leaves nothing', async () => {
+    const env = { LODGE_DATA_DIR: join(here.work, 'data') };
+    const disk = join(here.work, smallDisk());
+    // Nearly all of it is a hole, which takes no room but would take an hour to read.
+    truncateSync(disk, 2 ** 42);
+    const started = here.startLodge(['image', 'import', disk], { env });
+    const making = join(here.work, 'data/tmp');
+    await until('something is made', () => existsSync(making) && readdirSync(making).length > 0);
+    started.child.kill('SIGINT');
+    const { code, stderr } = await started.end;
+    expect([code, stderr]).toEqual([125, expect.stringContaining('interrupted')]);
+    expect(readdirSync(making)).toEqual([]);
+    rmSync(disk);
   });
 
   it.each([
@@ -352,6 +427,37 @@ describe('a runtime directory', () => {
   });
 });
 
+/**
+ * A boot sector that writes 30 MB to its disk, 64 sectors at a time (INT 13h, AH=43h) from the second megabyte on. On
+ * the serial line it says D when all is written, E when something was not; then it powers off.
+ */
+const writingBootSector =
+  '31c08ed88ed0bc007c88165b7cb053e84200b80143b800438a165b7cbe5c7ccd13721db02ee82c00668306647c4066813e647c60ea0000' +
+  '72d9b044e81600eb05b045e80f00b00ae80a00ba0406b80020eff4ebfd52baf803ee5ac30010004000000000100008';
+
+it.runIf(process.getuid!() === 0)(
+  'a disk whose changes find no room fails, and the guest goes on',
+  async () => {
+    const disk = join(here.work, 'writing.img');
+    const sector = Buffer.alloc(512);
+    Buffer.from(writingBootSector, 'hex').copy(sector);
+    sector.writeUInt16LE(0xaa55, 510);
+    writeFileSync(disk, sector);
+    truncateSync(disk, 40 << 20);
+    const run = ['run', '-a', 'tcg', '--image', disk];
+    expect((await here.lodge(run)).stdout.toString()).toMatch(/\.D\n$/);
+    const tiny = join(here.work, 'tiny-changes');
+    mkdirSync(tiny);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', tiny]);
+    try {
+      const { code, stdout } = await here.lodge(run, { env: { TMPDIR: tiny } });
+      expect([code, stdout.toString()]).toEqual([0, expect.stringMatching(/\.E\n$/)]);
+    } finally {
+      execFileSync('umount', [tiny]);
+    }
+  },
+);
+
 describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
   const run = (script: string, ...flags: string[]): string[] => [
     'run',
@@ -376,9 +482,9 @@ describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
   });
 
   it('that goes down under a command', async () => {
-    expect(await refused('guest-died', 123, run('echo o >/proc/sysrq-trigger; sleep 100'))).toContain(
-      'Power down',
-    );
+    // A program to wait with could be looked for when its disk is gone already.
+    const script = 'echo o >/proc/sysrq-trigger; while :; do :; done';
+    expect(await refused('guest-died', 123, run(script))).toContain('Power down');
   });
 
   it('whose process is killed under a command', async () => {

@@ -129,6 +129,16 @@ describe('identifyBytes', () => {
     ['a Docker archive', tar('layer.tar', 'manifest.json'), { kind: 'oci', form: 'docker-archive' }],
     ['an exported image', tar('lodge-export.json', 'x'), { kind: 'export' }],
     ['another archive', tar('src/main.c'), { kind: 'unknown', description: expect.stringContaining('tar') }],
+    [
+      'an archive that is cut short before it tells what it is',
+      tar('blobs/sha256/x', 'index.json', 'oci-layout').subarray(0, 1540),
+      { kind: 'unknown', problem: expect.stringMatching(/^cut short: it has 1540 bytes and needs.* 1543$/) },
+    ],
+    [
+      'an ELF file that is cut short',
+      makeElf().subarray(0, 100),
+      { kind: 'unknown', description: 'ELF file', problem: expect.stringContaining('cut short') },
+    ],
     ['gzip', Buffer.from('1f8b0800', 'hex'), { kind: 'compressed', compression: 'gzip' }],
     ['VMDK', Buffer.from('KDMV and more'), { problem: expect.stringContaining('raw and qcow2') }],
     ['nothing', Buffer.alloc(0), { kind: 'unknown', description: 'an empty file' }],

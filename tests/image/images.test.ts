@@ -1,8 +1,17 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { exportImage } from '../../src/image/archive.ts';
+import { LodgeError } from '../../src/errors.ts';
+import { exportImage, streamImage } from '../../src/image/archive.ts';
 import { collectGarbage } from '../../src/image/collect.ts';
 import { importImage, inspectImage, listImages, removeImage } from '../../src/image/images.ts';
 import { kernelFromFile } from '../../src/image/kernel-file.ts';
@@ -38,6 +47,7 @@ writeTree(root, {
   'oci/oci-layout': '{}',
   'oci/index.json': '{}',
   'data.gz': Buffer.from('1f8b080000', 'hex'),
+  'my data.gz': Buffer.from('1f8b080000', 'hex'),
 });
 
 describe('resolveImage', () => {
@@ -77,6 +87,7 @@ describe('resolveImage', () => {
     ['empty', 'image-unreadable', /an empty file/, undefined],
     ['oci', 'image-unreadable', /OCI/, /image import/],
     ['data.gz', 'image-unreadable', /gzip/, /gzip -d/],
+    ['my data.gz', 'image-unreadable', /gzip/, /gzip -d '.*my data\.gz'$/],
     ['.', 'image-unreadable', /directory/, /mksquashfs/],
   ])('refuses %s and says what to do', async (name, code, message, fix) => {
     await expect(resolveImage(`${root}/${name}`, store)).rejects.toMatchObject({
@@ -117,7 +128,17 @@ describe('resolveImage', () => {
       code: 'image-unreadable',
     });
     await importImage(store, disk, { name: 'based', allowBacking: true });
-    expect(await resolveImage('based', store)).toMatchObject({ kind: 'disk', format: 'qcow2' });
+    // What boots it is written in the file that it was based on.
+    expect(await resolveImage('based', store)).toMatchObject({
+      kind: 'disk',
+      format: 'qcow2',
+      firmware: 'uefi',
+    });
+    execFileSync('qemu-img', ['rebase', '-q', '-u', '-b', at('gone'), '-F', 'raw', disk]);
+    await expect(importImage(store, disk, { name: 'based', allowBacking: true })).rejects.toMatchObject({
+      code: 'image-unreadable',
+      detail: expect.stringContaining(at('gone')),
+    });
   });
 });
 
@@ -234,6 +255,31 @@ describe('exportImage', () => {
     await exportImage(to, 'copy', at('again.tar'));
     expect(readFileSync(at('again.tar')).equals(readFileSync(path))).toBe(true);
     expect(execFileSync('tar', ['-tf', path]).toString()).toContain('root.squashfs');
+    const pieces: Buffer[] = [];
+    await streamImage(to, 'copy', async (data) => {
+      pieces.push(data);
+    });
+    expect(Buffer.concat(pieces).equals(readFileSync(path))).toBe(true);
+  });
+
+  it('can be interrupted, as can an import, and leaves nothing', async () => {
+    const store = freshStore();
+    await importImage(store, at('disk.img'), { name: 'disk' });
+    await exportImage(store, 'disk', at('whole.tar'));
+    const interrupted = async (work: (signal: AbortSignal) => Promise<unknown>): Promise<void> => {
+      const controller = new AbortController();
+      const done = work(controller.signal);
+      const reason = new LodgeError('image-build', 'enough');
+      controller.abort(reason);
+      await expect(done).rejects.toBe(reason);
+    };
+    const before = readdirSync(root);
+    await interrupted((signal) => exportImage(store, 'disk', at('part.tar'), signal));
+    expect(readdirSync(root)).toEqual(before);
+    for (const file of ['cd.iso', 'whole.tar'])
+      await interrupted((signal) => importImage(store, at(file), { name: 'part', signal }));
+    expect((await store.names()).map(({ name }) => name)).toEqual(['disk']);
+    expect(readdirSync(join(store.path, 'tmp'))).toEqual([]);
   });
 
   it('is not read back when it was changed or cut, and nothing of it is kept', async () => {
@@ -257,6 +303,36 @@ describe('exportImage', () => {
       const left = existsSync(join(to.path, 'tmp')) ? readdirSync(join(to.path, 'tmp')) : [];
       expect(left).toEqual([]);
     }
+  });
+
+  it.each([
+    ['image.json', '/home/of/others'],
+    ['image.json', '/lib/modules/..'],
+    ['kernel.json', '/home/of/others'],
+    ['kernel.json', '../other'],
+    ['link', '/home/of/others'],
+    ['link', 'a/../../other'],
+  ])('is not read back when %s in it names %s, which a guest would see', async (where, outside) => {
+    const [from, to] = [freshStore(), freshStore()];
+    const { id } = await from.put('kernel', 'evil', async (directory) => {
+      const modules = where === 'kernel.json' ? { modules: outside } : {};
+      writeTree(directory, { 'kernel.json': JSON.stringify({ vmlinux: 'vmlinux', ...modules }) });
+      if (where === 'link') symlinkSync(outside, join(directory, 'link'));
+    });
+    const { id: image } = await from.put('image', 'evil', async (directory) => {
+      const modulesPath = where === 'image.json' ? { modulesPath: outside } : {};
+      const root = { file: 'root.squashfs', filesystem: 'squashfs' };
+      const record = { kind: 'linux', root, kernel: { object: id, ...modulesPath } };
+      writeTree(directory, { 'image.json': JSON.stringify(record), 'root.squashfs': squashfs });
+      return { references: [id] };
+    });
+    await from.name('evil', image);
+    await exportImage(from, 'evil', at('evil.tar'));
+    await expect(importImage(to, at('evil.tar'), { name: 'evil' })).rejects.toMatchObject({
+      code: 'image-unreadable',
+      message: expect.stringContaining(`${where} in this archive names something outside: '${outside}'`),
+    });
+    expect(await to.names()).toEqual([]);
   });
 
   it('says when it cannot be written', async () => {

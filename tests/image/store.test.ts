@@ -97,7 +97,7 @@ describe('put', () => {
   it('refuses content that is not what it should be', async () => {
     const store = freshStore();
     const expected = { id: '0'.repeat(64), where: '/some/file' };
-    const wrong = store.put('test', 'x', async () => undefined, expected);
+    const wrong = store.put('test', 'x', async () => undefined, { expected });
     await expect(wrong).rejects.toMatchObject({ code: 'image-unreadable', where: '/some/file' });
     expect(await store.objects()).toEqual([]);
   });

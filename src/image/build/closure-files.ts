@@ -9,10 +9,10 @@ import {
   realpathSync,
   type Stats,
 } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { LodgeError } from '../../errors.ts';
 import { runProgram } from '../../process.ts';
+import { homeDir } from '../../this-user.ts';
 import { withFileBytes } from '../bytes.ts';
 import {
   basicDirectories,
@@ -127,7 +127,7 @@ function isAllowed(path: string, how: number): boolean {
 
 /** Directories that no rule means, whatever an interpreter says it searches. */
 function isTooMuch(path: string): boolean {
-  return path === homedir() || sharedDirectories.test(path) || leftOut.some((pattern) => pattern.test(path));
+  return path === homeDir() || sharedDirectories.test(path) || leftOut.some((pattern) => pattern.test(path));
 }
 
 /** A missing library of a program is worth telling; a plugin that cannot be loaded is passed over by its program. */

@@ -6,8 +6,8 @@
 import { execFileSync } from 'node:child_process';
 import { lstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { homeDir, userName } from '../../this-user.ts';
 import { formatSize } from '../../units.ts';
 import { type Store, sha256Of } from '../store.ts';
 import { type BuildOptions, type BuiltImage, rootBytesOf, storeRoot } from './built.ts';
@@ -220,10 +220,10 @@ function generatedFiles(): Record<string, string> {
 
 /** /etc/passwd and /etc/group of the host, with this user and group even if they come from elsewhere (LDAP). */
 function userLines(): [passwd: string, group: string] {
-  const { username, uid, gid, homedir, shell } = userInfo();
+  const [uid, gid] = [process.getuid!(), process.getgid!()];
   const passwd = readText('/etc/passwd');
   const group = readText('/etc/group');
-  const user = `${username}:x:${uid}:${gid}::${homedir}:${shell ?? '/bin/sh'}\n`;
+  const user = `${userName()}:x:${uid}:${gid}::${homeDir()}:/bin/sh\n`;
   return [
     passwd.split('\n').some((line) => line.split(':')[2] === String(uid)) ? passwd : passwd + user,
     group.split('\n').some((line) => line.split(':')[2] === String(gid)) ? group : group + groupLine(gid),

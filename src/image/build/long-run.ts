@@ -16,7 +16,7 @@ export interface LongRun {
   /** Where its output goes. Without it, the end of standard error is kept in memory. */
   logPath?: string;
   /** Kills it, with all it started. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface LongRunEnd {

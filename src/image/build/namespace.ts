@@ -4,9 +4,9 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { LodgeError } from '../../errors.ts';
 import { runProgram } from '../../process.ts';
+import { userName } from '../../this-user.ts';
 
 export interface RootNamespace {
   /** What to put before a program's argv. It, and all that it starts, is killed when lodge ends, however it ends. */
@@ -34,7 +34,7 @@ export async function rootNamespace(): Promise<RootNamespace> {
     detail: stderr.trim(),
     fix: isRoot
       ? 'root needs CAP_SYS_ADMIN (a container must be started with --privileged), or build as a plain user'
-      : adviceFor(stderr, userInfo().username, readSubordinateUsers()),
+      : adviceFor(stderr, userName(), readSubordinateUsers()),
   });
 }
 

@@ -31,7 +31,9 @@ const descriptor = z.object({
 });
 const indexSchema = z.object({ manifests: z.array(descriptor) });
 const manifestSchema = z.object({ config: descriptor });
-const words = z.array(z.string()).nullish();
+/** What is passed to programs ends at a NUL. */
+const word = z.string().refine((text) => !text.includes('\0'), { error: 'holds a NUL character' });
+const words = z.array(word).nullish();
 const configSchema = z.object({
   architecture: z.string(),
   os: z.string(),
@@ -40,8 +42,8 @@ const configSchema = z.object({
       Env: words,
       Entrypoint: words,
       Cmd: words,
-      WorkingDir: z.string().nullish(),
-      User: z.string().nullish(),
+      WorkingDir: word.nullish(),
+      User: word.nullish(),
     })
     .nullish(),
 });
@@ -79,7 +81,7 @@ function defaultsOf(config: NonNullable<z.output<typeof configSchema>['config']>
   const namesUser = User != null && parseUserText(User) !== undefined && !/^(root|0+)(:|$)/.test(User);
   const env = Object.fromEntries(
     (Env ?? [])
-      .filter((line) => /^[^=\0]+=/.test(line))
+      .filter((line) => /^[^=]+=/.test(line))
       .map((line) => [line.split('=')[0], line.replace(/^[^=]*=/, '')]),
   ) as Record<string, string>;
   return {
@@ -110,10 +112,8 @@ function readJson<S extends z.ZodType>(layout: string, file: string, schema: S):
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw unreadable(
-    layout,
-    `${file}: ${result.error.issues[0]!.path.join('.')}: ${result.error.issues[0]!.message}`,
-  );
+  const { path: at, message } = result.error.issues[0]!;
+  throw unreadable(layout, [file, ...(at.length === 0 ? [] : [at.join('.')]), message].join(': '));
 }
 
 function unreadable(layout: string, why: string, fix = 'copy or pull the image again'): LodgeError {

@@ -5,14 +5,14 @@
  */
 
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, symlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { hostIoError, LodgeError } from '../../errors.ts';
+import { hostIoError, LodgeError, retold } from '../../errors.ts';
 import { packageOfProgram, runProgram } from '../../process.ts';
 import { formatSize } from '../../units.ts';
 import { checkNotFull } from '../full-disk.ts';
 import { identify } from '../identify.ts';
-import { removeTree } from '../small-file.ts';
+import { openTree, removeTree } from '../small-file.ts';
 import { checkName, type Store } from '../store.ts';
 import { quote } from './bootstrap.ts';
 import { type BuildOptions, type BuiltImage, rootBytesOf, storeRoot } from './built.ts';
@@ -49,8 +49,8 @@ export async function isOci(reference: string): Promise<boolean> {
   return existsSync(path) && identify(path).kind === 'oci';
 }
 
-/** `PATH` or `PATH:TAG`, where what is before one of the colons is there. */
-function splitTag(reference: string): { path: string; tag?: string } {
+/** `PATH` or `PATH:TAG`, where what is before one of the colons is there. The path becomes absolute. */
+export function splitTag(reference: string): { path: string; tag?: string } {
   if (existsSync(reference)) return { path: resolve(reference) };
   for (let colon = reference.indexOf(':'); colon !== -1; colon = reference.indexOf(':', colon + 1)) {
     const [path, tag] = [reference.slice(0, colon), reference.slice(colon + 1)];
@@ -79,14 +79,14 @@ export async function importOci(
     onProgress('reading the image');
     const layout = join(workspace, 'layout');
     await copyLayout(form, path, tag, workspace, signal);
-    const config = ociConfig(layout);
+    const config = configOf(layout, path);
     const namespace = await anyRootNamespace();
     const object = await storeRoot(store, {
       source: `container image ${path}${tag === undefined ? '' : `:${tag}`}`,
       filesystem,
       defaults: config.defaults,
       ...(kernelPath === undefined ? {} : { kernelPath }),
-      fill: (rootPath) => unpack({ workspace, rootPath, filesystem, namespace, options }),
+      fill: (rootPath) => unpack({ path, workspace, rootPath, filesystem, namespace, options }),
     });
     if (name !== undefined) await store.name(name, object.id);
     return {
@@ -113,6 +113,15 @@ function formOf(path: string): OciForm {
   });
 }
 
+/** What an image says of itself. @param path where it came from, for errors: `layout` is a copy that will be gone */
+function configOf(layout: string, path: string): OciConfig {
+  try {
+    return ociConfig(layout);
+  } catch (error) {
+    throw error instanceof LodgeError ? retold(error, { where: path }) : error;
+  }
+}
+
 function notesOf({ defaults: { user } }: OciConfig, { owners }: RootNamespace): string[] {
   return [
     ...(user === undefined
@@ -132,7 +141,10 @@ async function copyLayout(
   workspace: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (form === 'layout') checkTag(path, tag);
+  if (form === 'layout') {
+    await checkLayout(path);
+    checkTag(path, tag);
+  }
   const source = join(workspace, 'source');
   // skopeo takes a colon for the beginning of a tag: the path is put under a name without one.
   if (form === 'archive') await unpackArchive(path, source, workspace, signal);
@@ -176,6 +188,7 @@ async function unpackArchive(
     cwd: workspace,
     ...(signal === undefined ? {} : { signal }),
   });
+  await openTree(target);
   if (code !== 0) {
     checkNotFull('importing an image', workspace, { stderr });
     throw new LodgeError('image-unreadable', 'this archive cannot be unpacked', {
@@ -197,6 +210,28 @@ async function unpackArchive(
   }
 }
 
+/** Refuses a layout of which a part is, or leads to, what may never end when it is read: a pipe, a device. */
+async function checkLayout(path: string): Promise<void> {
+  const parts = ['oci-layout', 'index.json'];
+  for (const algorithm of await namesIn(join(path, 'blobs'))) {
+    for (const blob of await namesIn(join(path, 'blobs', algorithm)))
+      parts.push(join('blobs', algorithm, blob));
+  }
+  for (const part of parts) {
+    const stats = await stat(join(path, part)).catch(() => undefined);
+    if (stats === undefined || stats.isFile() || stats.isDirectory()) continue;
+    throw new LodgeError('image-unreadable', `'${part}' in this layout is no file`, {
+      where: path,
+      fix: 'do not use this image: whoever made it may mean harm',
+    });
+  }
+}
+
+/** What is missing, or no directory, is told by what reads it. */
+function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch(() => []);
+}
+
 function checkTag(path: string, tag: string | undefined): void {
   const tags = ociReferences(path).map((reference) => reference.tag);
   if (tag === undefined ? tags.length === 1 : tags.includes(tag)) return;
@@ -212,6 +247,8 @@ function checkTag(path: string, tag: string | undefined): void {
 }
 
 interface Unpacking {
+  /** The image as it was given. */
+  path: string;
   workspace: string;
   rootPath: string;
   filesystem: NonNullable<BuildOptions['filesystem']>;
@@ -263,6 +300,7 @@ async function attempt(unpacking: Unpacking, scratch: Scratch): Promise<boolean>
     if (scratch.kind === 'memory' && wasTooSmall(stderr)) return false;
     checkNotFull('unpacking a container image', scratch.path, { stderr });
     throw new LodgeError('image-build', `the container image could not be unpacked (exit code ${code})`, {
+      where: unpacking.path,
       detail: lastLines(stderr, 10),
       fix: `check that umoci (${packageOfProgram.umoci}) and mksquashfs work, and that the image is whole`,
     });

@@ -87,6 +87,29 @@ describe.skipIf(!tools.every(hasProgram))('importOci', () => {
     await expect(importOci(join(root, 'broken:one'), store)).rejects.toMatchObject({
       code: 'image-unreadable',
     });
+    // Parts that would be read without an end.
+    for (const [part, made] of [
+      ['index.json', ['ln', '-sfn', '/dev/zero']],
+      ['blobs/sha256/pipe', ['mkfifo']],
+    ] as const) {
+      const endless = join(root, 'endless');
+      rmSync(endless, { recursive: true, force: true });
+      run('cp', '-r', 'plain', endless);
+      run(...made, join(endless, part));
+      await expect(importOci(`${endless}:one`, store), part).rejects.toMatchObject({
+        code: 'image-unreadable',
+        message: expect.stringContaining(`'${part}'`),
+      });
+    }
+    // For another machine: told of the image itself, not of the copy that was looked into.
+    run('umoci', 'init', '--layout', 'foreign');
+    run('umoci', 'new', '--image', 'foreign:one');
+    run('umoci', 'config', '--image', 'foreign:one', '--architecture', 's390x');
+    await expect(importOci(join(root, 'foreign'), store)).rejects.toMatchObject({
+      code: 'image-unreadable',
+      message: expect.stringContaining('s390x'),
+      where: join(root, 'foreign'),
+    });
     // An archive whose links would have what follows them unpacked elsewhere.
     mkdirSync(join(root, 'victim'));
     symlinkSync(join(root, 'victim'), join(root, 'blobs'));
@@ -134,6 +157,13 @@ describe('ociConfig', () => {
       ...['app', '1000', '1000:100', 'app:staff', 'rooty'],
     ]);
     expect(['', 'root', '0', '0:5', 'root:app', 'a b', ':5'].map(userOf)).toEqual(Array(7).fill(undefined));
+  });
+
+  it('refuses words that no program can be given', () => {
+    const saying = (config: unknown) => () =>
+      ociConfig(write(index, manifest, { architecture, os: 'linux', config }));
+    expect(saying({ Cmd: ['sh', 'a\0b'] })).toThrow('config.Cmd.1: holds a NUL');
+    expect(saying({ Env: ['A=b\0C=d'] })).toThrow('config.Env.0: holds a NUL');
   });
 
   it('refuses what is damaged, for another machine, or leads out of the layout', () => {

@@ -195,16 +195,20 @@ function foreignBoot(image: Exclude<Image, { kind: 'linux' }>, input: DriverInpu
       const line = image.format === 'multiboot' ? append : ['console=ttyS0', 'panic=-1', ...append];
       return [
         ...['-kernel', image.kernelPath],
-        ...(image.initrdPath === undefined ? [] : ['-initrd', image.initrdPath]),
+        // Multiboot kernels may have several modules, with commas between them.
+        ...(image.initrdPath === undefined
+          ? []
+          : ['-initrd', image.format === 'multiboot' ? quote(image.initrdPath) : image.initrdPath]),
         ...(line.length === 0 ? [] : ['-append', line.join(' ')]),
       ];
     }
     case 'disk':
       return [
         ...firmware(image.firmware, input),
-        // SATA, because every system can boot from it; what is written goes to a throw-away file.
+        // SATA, because every system can boot from it; what is written goes to a throw-away file. Where there is no room
+        // for that, writes fail, as on a disk that is broken: QEMU's own way is to stop the guest without a word.
         '-drive',
-        `if=ide,media=disk,snapshot=on,format=${image.format},file=${quote(image.path)}`,
+        `if=ide,media=disk,snapshot=on,werror=report,format=${image.format},file=${quote(image.path)}`,
       ];
     case 'iso':
       return [
