@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
+import { throwFirst } from '../failures.ts';
 import { parseTimeMs } from '../units.ts';
 import type { GlobalOptions } from './program.ts';
 
@@ -84,17 +85,7 @@ async function forEachNamed(
       errors.push(error);
     }),
   );
-  const [first, ...others] = errors;
-  if (first === undefined) return;
-  if (others.length === 0 || !(first instanceof LodgeError)) throw first;
-  const { code, message, where, fix, detail } = first;
-  throw new LodgeError(code, message, {
-    ...(where === undefined ? {} : { where }),
-    ...(fix === undefined ? {} : { fix }),
-    detail: [detail, ...others.map((error) => `also: ${(error as Error).message}`)]
-      .filter((line) => line !== undefined)
-      .join('\n'),
-  });
+  throwFirst(errors);
 }
 
 async function remove(name: string, force: boolean): Promise<void> {

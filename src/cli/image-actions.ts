@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { basename, resolve } from 'node:path';
 import { releaseEnded } from '../cluster/engine/ended-leases.ts';
 import { LodgeError } from '../errors.ts';
+import { throwFirst } from '../failures.ts';
 import { exportImage, streamImage } from '../image/archive.ts';
 import type { BuiltImage } from '../image/build/built.ts';
 import { collectGarbage as collectObjects } from '../image/collect.ts';
@@ -161,7 +162,15 @@ export async function remove(names: readonly string[], globals: GlobalOptions): 
   const store = openStore();
   await releaseEnded(store);
   const removed: { name: string; freedBytes: number }[] = [];
-  for (const name of names) removed.push({ name, freedBytes: (await removeImage(store, name)).freedBytes });
+  const failures: unknown[] = [];
+  for (const name of names) {
+    try {
+      removed.push({ name, freedBytes: (await removeImage(store, name)).freedBytes });
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  throwFirst(failures);
   if (globals.json) print(removed);
 }
 

@@ -84,6 +84,11 @@ describe('a command line', () => {
       'small.disk\n',
       expect.stringContaining("'small.disk' named another image"),
     ]);
+    // What can be removed is, whatever stands before it.
+    const removed = await here.lodge(['image', 'rm', 'nosuch', 'small.disk'], { env });
+    expect([removed.code, removed.stderr]).toEqual([125, expect.stringContaining("no image 'nosuch'")]);
+    const left = await here.lodge(['--json', 'image', 'ls'], { env });
+    expect(JSON.parse(left.stdout.toString())).toEqual([]);
   });
 
   it('that imports a file whose name can be none of an image asks for one, in words for a shell', async () => {
