@@ -3,6 +3,7 @@
  *
  *   init.c      what PID 1 does before and after: mounts, modules, finding the channel, going down
  *   frames.c    bytes to frames and back, over a stream or the rings
+ *   rings.c     the rings of user-mode Linux
  *   sessions.c  the commands that run, their output and their ends
  *   input.c     their standard input
  *   spawn.c     from an EXEC frame to a process

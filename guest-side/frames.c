@@ -1,5 +1,6 @@
 /* Bytes to frames and back. */
 #include "agent.h"
+#include "rings.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -10,12 +11,6 @@
 #include <unistd.h>
 
 enum {
-  /* The file of the rings: a page that the host writes, one that is ours, the bytes to us, the bytes to the host. */
-  PAGE = 4096,
-  TO_GUEST = 2 * PAGE,
-  TO_HOST = TO_GUEST + RING,
-  /* Whoever has taken so many bytes tells the other, who may wait for room. */
-  TELL_EVERY = RING / 4,
   IN = 256 << 10,
   /* DATA goes up to a mark only: a command that writes without end must leave room for answers. */
   OUT_DATA = DATA_FRAMES * MAX_FRAME,
@@ -35,19 +30,6 @@ _Static_assert(SYNC_START == HEADER + 16, "the magic has 16 bytes");
 
 struct channel channel = {.fd = -1};
 
-/* How many bytes one side has ever sent, and taken of what the other has sent. */
-struct counts {
-  uint64_t sent, taken;
-};
-_Static_assert(RINGS_BYTES == TO_HOST + RING, "the file ends with the bytes to the host");
-
-static uint8_t *rings;
-static uint64_t ring_taken; /* up to where the bytes to us have been given to the parser */
-static uint64_t ring_told;
-static uint64_t ring_sent;
-static uint64_t host_taken; /* of that, as last told in a way that can be */
-static bool must_ring; /* the host must look at the rings */
-
 static uint8_t in[IN];
 static const uint8_t *at = in; /* what has been read and not yet been parsed, in `in` or in the ring */
 static size_t left;
@@ -65,19 +47,9 @@ static size_t out_from, out_to;
 void channel_use(int fd, enum transport transport, uint8_t *memory) {
   channel.fd = fd;
   channel.transport = transport;
-  rings = memory;
+  if (transport == ON_RING) rings_use(memory);
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-}
-
-/* ---- the rings' counts ---- */
-
-static uint64_t host_count(size_t offset) {
-  return __atomic_load_n((const uint64_t *)(rings + offset), __ATOMIC_ACQUIRE);
-}
-
-static void set_own_count(size_t offset, uint64_t count) {
-  __atomic_store_n((uint64_t *)(rings + PAGE + offset), count, __ATOMIC_RELEASE);
 }
 
 /* ---- output ---- */
@@ -170,22 +142,6 @@ void channel_lost(void) {
   channel_forget_output();
 }
 
-/* What finds no room now goes when the host has taken something, which it tells. */
-static void flush_to_ring(void) {
-  uint64_t taken = host_count(offsetof(struct counts, taken));
-  if (ring_sent - taken <= RING) host_taken = taken;
-  size_t room = RING - (size_t)(ring_sent - host_taken);
-  while (channel_has_output() && room > 0) {
-    size_t offset = ring_sent % RING, length = least(least(out_to - out_from, room), RING - offset);
-    memcpy(rings + TO_HOST + offset, out + out_from, length);
-    out_from += length;
-    room -= length;
-    ring_sent += length;
-    must_ring = true;
-  }
-  set_own_count(offsetof(struct counts, sent), ring_sent);
-}
-
 static void flush_to_stream(void) {
   while (channel_has_output() && !channel.gone) {
     ssize_t n = write(channel.fd, out + out_from, out_to - out_from);
@@ -200,16 +156,16 @@ static void flush_to_stream(void) {
 
 /* A line that takes no more has bells on it that have not been heard yet. */
 static void ring_bell(void) {
-  must_ring = false;
   ssize_t n = write(channel.fd, "", 1);
   if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) channel_lost();
 }
 
 void channel_flush(void) {
   if (channel.gone) return;
-  if (channel.transport == ON_RING) flush_to_ring();
-  else flush_to_stream();
-  if (must_ring) ring_bell();
+  if (channel.transport == ON_RING) {
+    out_from += rings_put(out + out_from, out_to - out_from);
+    if (rings_ask_for_bell()) ring_bell();
+  } else flush_to_stream();
   if (!channel_has_output()) channel_forget_output();
 }
 
@@ -355,30 +311,21 @@ static enum step parse_held(void) {
 }
 
 static void tell_taken(void) {
-  uint64_t taken = ring_taken - left;
-  if (channel.transport != ON_RING) return;
-  set_own_count(offsetof(struct counts, taken), taken);
-  if (taken - ring_told < TELL_EVERY) return;
-  ring_told = taken;
-  must_ring = true;
+  if (channel.transport == ON_RING) rings_taken(left);
 }
 
 static bool refill_from_ring(void) {
-  uint64_t sent = host_count(offsetof(struct counts, sent));
-  if (sent - ring_taken > RING) {
+  if (!rings_sound()) {
     /*
      * Garbage. What stands in the ring has been read before, and commands must not run twice: go on where it says, and
      * have the host see it, since nothing that it says is heard before its next SYNC.
      */
-    ring_taken = sent;
+    rings_pass_over();
     hunting = true;
     held_length = left = 0;
     tell_taken();
   }
-  size_t offset = ring_taken % RING;
-  left = least(sent - ring_taken, RING - offset);
-  at = rings + TO_GUEST + offset;
-  ring_taken += left;
+  left = rings_get(&at);
   return left > 0;
 }
 
