@@ -21,7 +21,7 @@ import { linesInto, linesOutOf } from '../cluster/engine/slurm-shell.ts';
 import { forEachBounded, usableCpuCount } from '../cluster/governor.ts';
 import { readOutline } from '../cluster/look.ts';
 import type { ClusterPlan, PlannedGuest } from '../cluster/plan.ts';
-import { clusterSecret, readClusterPlan, whichCluster } from '../cluster/state.ts';
+import { clusterSecret, readClusterPlan } from '../cluster/state.ts';
 import { formatUplinkRule } from '../cluster/uplink-rule.ts';
 import { LodgeError } from '../errors.ts';
 import { thisUser } from '../guest/user.ts';
@@ -36,7 +36,7 @@ import type { ServiceGroup, ServiceProgram } from '../server/services.ts';
 import { joinGuest } from '../server/slurm-guest.ts';
 import { downVerb, upVerb } from './cluster-actions.ts';
 import { hasDefaultRoute, type LookAnswer, lastingMemoryBytes } from './host-part-actions.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 
@@ -354,7 +354,7 @@ async function endSlurm(
   options: GlobalOptions & { graceMs: number },
 ): Promise<void> {
   const ofJob = jobClusterNamed(asked);
-  const name = ofJob?.plan.name ?? whichCluster(asked);
+  const name = ofJob?.plan.name ?? hostClusterNamed(asked);
   const slurmJob = jobForClusters();
   const job = ofJob === undefined || slurmJob === undefined ? undefined : await openJob(slurmJob.id);
   const conf = join(placeOf(process.getuid!(), job, name), privateFiles.conf);

@@ -246,6 +246,7 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
     ]);
     const ended = await ground.run('SLURM_JOB_ID=999999 SLURM_JOB_NODELIST=n01 lodge up net.yaml');
     expect(ended.stderr).toContain('[no-allocation]');
+    expect(await ground.output('ls .local/share/lodge/jobs')).not.toContain('999999');
     const step = await ground.run('srun -N1 lodge up net.yaml');
     expect(step.stderr).toContain('[usage]');
     const lasting = await ground.run('srun -N1 lodge run -d -a netns');
