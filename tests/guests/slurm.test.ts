@@ -247,6 +247,10 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
     const ended = await ground.run('SLURM_JOB_ID=999999 SLURM_JOB_NODELIST=n01 lodge up net.yaml');
     expect(ended.stderr).toContain('[no-allocation]');
     expect(await ground.output('ls .local/share/lodge/jobs')).not.toContain('999999');
+    const alone = await ground.run(
+      'LODGE_DATA_DIR=/tmp/alone salloc -Q -N1 lodge up net.yaml; rm -r /tmp/alone',
+    );
+    expect(alone.stderr).toMatch(/lodge: \/tmp\/alone\/jobs\/\d+: n0\d does not see the job's directory/);
     const step = await ground.run('srun -N1 lodge up net.yaml');
     expect(step.stderr).toContain('[usage]');
     const lasting = await ground.run('srun -N1 lodge run -d -a netns');

@@ -76,6 +76,8 @@ export interface AgentStep {
  */
 export function agentStepArgv({ job, hosts, log, argv }: AgentStep): string[] {
   const count = String(hosts.length);
+  // srun has names of its own in paths (%j), and %% for the character.
+  const output = log.replaceAll('%', '%%');
   return [
     ...[
       'srun',
@@ -88,7 +90,7 @@ export function agentStepArgv({ job, hosts, log, argv }: AgentStep): string[] {
     ],
     ...[`--nodes=${count}`, `--ntasks=${count}`, '--ntasks-per-node=1', `--nodelist=${foldHostList(hosts)}`],
     ...['--no-kill', '--kill-on-bad-exit=0', '--wait=0', '--input=none', '--unbuffered'],
-    ...[`--output=${log}`, `--error=${log}`, '--', ...argv],
+    ...[`--output=${output}`, `--error=${output}`, '--', ...argv],
   ];
 }
 

@@ -71,6 +71,10 @@ test('srun gets nothing of the job but its number', () => {
   expect(argv).toContain('--overlap');
   expect(argv).toContain('--nodelist=n[01-02]');
   expect(argv.slice(-3)).toEqual(['--', 'lodge', 'agent']);
+  // What srun would take for the number of the job.
+  expect(agentStepArgv({ job: '7', hosts: ['n01'], log: '/h/%j/log', argv: ['x'] })).toContain(
+    '--output=/h/%%j/log',
+  );
 });
 
 test('the memory of a job is read from what scontrol shows', () => {
