@@ -17,7 +17,7 @@ import {
   privateFiles,
 } from '../cluster/engine/private-slurm.ts';
 import { withSlurmNetwork } from '../cluster/engine/slurm-network.ts';
-import { linesInto, linesOutOf } from '../cluster/engine/slurm-shell.ts';
+import { clusterOfShell, linesInto, linesOutOf } from '../cluster/engine/slurm-shell.ts';
 import { forEachBounded, usableCpuCount } from '../cluster/governor.ts';
 import { readOutline } from '../cluster/look.ts';
 import type { ClusterPlan, PlannedGuest } from '../cluster/plan.ts';
@@ -335,12 +335,16 @@ export async function slurmDownVerb(
   asked: string | undefined,
   options: GlobalOptions & { graceMs: number },
 ): Promise<void> {
-  const lines = options.json || options.quiet ? [] : linesOutOf(process.env);
+  const own = clusterOfShell(process.env);
+  const meant = asked ?? own;
+  // A shell stays in its Slurm when another one is ended.
+  const isTold = !options.json && !options.quiet && (own === undefined || own === meant);
+  const lines = isTold ? linesOutOf(process.env) : [];
   const tellShellBack = (): void => {
     if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`);
   };
   try {
-    await endSlurm(asked, options);
+    await endSlurm(meant, options);
   } catch (error) {
     // Of one that has ended already, the shell is still to be told.
     if (error instanceof LodgeError && error.code === 'no-such-cluster') tellShellBack();
