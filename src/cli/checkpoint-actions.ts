@@ -6,14 +6,14 @@ import { forkName } from '../cluster/checkpoint/plan.ts';
 import type { Taken } from '../cluster/checkpoint/take.ts';
 import { type ClusterLock, lockCluster } from '../cluster/lock.ts';
 import { clusterNamePattern } from '../cluster/spec.ts';
-import { clusterNames, discardUnbegun, whichCluster } from '../cluster/state.ts';
+import { clusterNames, discardUnbegun } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import { restoreFrom, takeCheckpoint } from '../server/cluster-client.ts';
 import { jobForClusters } from '../server/job.ts';
 import { jobClusters } from '../server/locate.ts';
 import { formatSize, formatTime } from '../units.ts';
 import type { RestoreFlags } from './checkpoint.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress, type Progress } from './progress.ts';
 
@@ -32,7 +32,7 @@ export async function checkpointVerb(
       tellTaken(ofJob.plan.name, dir, await checkpointInJob(ofJob, dir, progress.show), globals, progress);
       return;
     }
-    const name = whichCluster(cluster);
+    const name = hostClusterNamed(cluster);
     const lock = await lockCluster(name);
     try {
       tellTaken(name, dir, await takeCheckpoint(name, dir, progress.show), globals, progress);

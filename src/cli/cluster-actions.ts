@@ -23,7 +23,6 @@ import {
   guestsOf,
   hasFabric,
   readClusterPlan,
-  whichCluster,
 } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import { removeGuestFiles } from '../guest/start.ts';
@@ -41,7 +40,7 @@ import {
 import { applyFabric, noteEvent, stopFabric } from '../server/cluster-client.ts';
 import { jobForClusters } from '../server/job.ts';
 import { type Interruptible, interruptible } from './interruptible.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress, type Progress, progressBar } from './progress.ts';
 import { printClusterPlan } from './show-cluster.ts';
@@ -284,7 +283,7 @@ export async function downVerb(
     await downInJob(ofJob, options);
     return;
   }
-  const name = whichCluster(asked);
+  const name = hostClusterNamed(asked);
   const progress = openProgress(options);
   const lock = await lockCluster(name);
   try {

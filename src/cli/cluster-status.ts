@@ -2,13 +2,13 @@
 
 import type { JobCluster } from '../cluster/engine/rendezvous.ts';
 import type { ClusterPlan, PlannedGuest } from '../cluster/plan.ts';
-import { guestsOf, readClusterPlan, readFabricPlan, whichCluster } from '../cluster/state.ts';
+import { guestsOf, readClusterPlan, readFabricPlan } from '../cluster/state.ts';
 import { describeError } from '../errors.ts';
 import type { LinkState, TrunkState } from '../fabric/control.ts';
 import type { GuestView } from '../guest/state.ts';
 import { askFabric } from '../server/cluster-client.ts';
 import { thisJobId } from '../server/locate.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 import { table } from './table.ts';
 
 export async function statusVerb(asked: string | undefined, json: boolean): Promise<void> {
@@ -17,7 +17,7 @@ export async function statusVerb(asked: string | undefined, json: boolean): Prom
     await showJobStatus(ofJob, json);
     return;
   }
-  const name = whichCluster(asked);
+  const name = hostClusterNamed(asked);
   const plan = readClusterPlan(name);
   const views = new Map(guestsOf(name).map((view) => [view.name, view]));
   let links: LinkState[] = [];

@@ -3,7 +3,7 @@
  */
 
 import type { FabricChange } from '../cluster/fabric-change.ts';
-import { readFabricPlan, whichCluster } from '../cluster/state.ts';
+import { readFabricPlan } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import {
   type FabricStatus,
@@ -20,7 +20,7 @@ import { parseAnswer } from '../server/fabric-json.ts';
 import type { JobHost } from '../server/job.ts';
 import { thisJobId } from '../server/locate.ts';
 import type { ClusterFlag } from './fabric.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 
 export interface FabricAccess {
   cluster: string;
@@ -51,7 +51,7 @@ export async function fabricOf(flags: ClusterFlag): Promise<FabricAccess> {
     const parts = hosts.filter(({ name }) => used.has(name));
     return { ...overHosts(ofJob.plan.fabric, ofJob.hostOfGuest, parts), job: thisJobId() };
   }
-  const cluster = whichCluster(flags.cluster);
+  const cluster = hostClusterNamed(flags.cluster);
   const plan = readFabricPlan(cluster);
   if (plan === undefined) {
     throw new LodgeError('fabric-unavailable', `the fabric of cluster '${cluster}' was never begun`, {

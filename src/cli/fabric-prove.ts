@@ -1,13 +1,12 @@
 /** `lodge fabric prove`: what guests can reach, looked at from outside and tried from inside. */
 
 import type { JobCluster } from '../cluster/engine/rendezvous.ts';
-import { whichCluster } from '../cluster/state.ts';
 import type { IsolationFinding } from '../fabric/isolation/finding.ts';
 import { call } from '../server/client.ts';
 import { proveFabric } from '../server/cluster-client.ts';
 import { thisJobId } from '../server/locate.ts';
 import type { ClusterFlag } from './fabric.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 import { table } from './table.ts';
 
 /** In a job, with the host that found it. */
@@ -16,7 +15,7 @@ type Finding = IsolationFinding & { host?: string };
 /** @returns the exit code: 1 when anything is open that nobody asked for */
 export async function proveVerb(flags: ClusterFlag & { json: boolean }): Promise<number> {
   const ofJob = jobClusterNamed(flags.cluster);
-  const cluster = ofJob?.plan.name ?? whichCluster(flags.cluster);
+  const cluster = ofJob?.plan.name ?? hostClusterNamed(flags.cluster);
   const findings: Finding[] = ofJob === undefined ? await proveFabric(cluster) : await proveInJob(ofJob);
   const isProved = findings.every(({ verdict }) => verdict !== 'fail');
   if (flags.json) process.stdout.write(`${JSON.stringify({ cluster, isProved, findings }, null, 2)}\n`);

@@ -13,7 +13,7 @@ import {
   parseMomentNs,
 } from '../cluster/events.ts';
 import { requireLink } from '../cluster/fabric-change.ts';
-import { clusterDir, whichCluster } from '../cluster/state.ts';
+import { clusterDir } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import { onlyBridges } from '../fabric/bridge/devices.ts';
 import { dropLines, linkRows, matrixRecord, matrixRows } from '../fabric/matrix-text.ts';
@@ -26,7 +26,7 @@ import type { ClusterFlag, EventFlags } from './fabric.ts';
 import { fabricOf } from './fabric-access.ts';
 import { interruptible } from './interruptible.ts';
 import type { EventRecord, HostEvent } from './job-events.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 import { table } from './table.ts';
 
 type Events = EventFlags & { json: boolean };
@@ -110,7 +110,7 @@ export async function showEvents(flags: Events): Promise<void> {
     await showJobEvents(ofJob, flags, sinceNs);
     return;
   }
-  const cluster = whichCluster(flags.cluster);
+  const cluster = hostClusterNamed(flags.cluster);
   const { subject } = flags;
   const filter: EventFilter = {
     sinceNs,

@@ -39,14 +39,14 @@ export function defineGuests(program: Command): void {
     .description("Join this terminal to a guest's console; Ctrl-] leaves it.")
     .argument('<name>', 'The guest.')
     .action(async (name: string) => {
-      const [{ showConsole }, { requireGuest }, { namedGuest }] = await Promise.all([
+      const [{ showConsole }, { requireGuestHere }, { namedGuest }] = await Promise.all([
         import('./console.ts'),
-        import('../guest/state.ts'),
+        import('../server/locate.ts'),
         import('./guest-names.ts'),
       ]);
       const { onItsHost } = await import('./far-verb.ts');
       const full = namedGuest(name);
-      if (!(await onItsHost(full, ['console', full]))) await showConsole(requireGuest(full).dir);
+      if (!(await onItsHost(full, ['console', full]))) await showConsole(requireGuestHere(full).dir);
     });
   program
     .command('stop')
@@ -91,13 +91,13 @@ async function forEachNamed(
 async function remove(name: string, force: boolean): Promise<void> {
   const { onItsHost } = await import('./far-verb.ts');
   if (await onItsHost(name, ['rm', ...(force ? ['-f'] : []), name])) return;
-  const [{ requireGuest }, { endGuest }, { removeGuestFiles }, { openStore }] = await Promise.all([
-    import('../guest/state.ts'),
+  const [{ requireGuestHere }, { endGuest }, { removeGuestFiles }, { openStore }] = await Promise.all([
+    import('../server/locate.ts'),
     import('../guest/sweep.ts'),
     import('../guest/start.ts'),
     import('../image/store.ts'),
   ]);
-  const guest = requireGuest(name);
+  const guest = requireGuestHere(name);
   if (guest.status !== 'exited' && !force) {
     throw new LodgeError('usage', `'${name}' is ${guest.status}`, {
       fix: `lodge stop ${name} first, or lodge rm -f ${name}`,

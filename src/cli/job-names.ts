@@ -1,7 +1,7 @@
 /** Clusters of this job, as they are named on the command line. */
 
 import type { JobCluster } from '../cluster/engine/rendezvous.ts';
-import { clusterNames } from '../cluster/state.ts';
+import { clusterNames, whichCluster } from '../cluster/state.ts';
 import { jobClusters } from '../server/locate.ts';
 
 /**
@@ -12,4 +12,15 @@ export function jobClusterNamed(name: string | undefined): JobCluster | undefine
   const all = jobClusters();
   if (name !== undefined) return all.find(({ plan }) => plan.name === name);
   return all.length === 1 && clusterNames().length === 0 ? all[0] : undefined;
+}
+
+/**
+ * The cluster of this host alone that is meant, where it is none over the job's hosts.
+ * @throws LodgeError `no-such-cluster`, with those of this host and job
+ */
+export function hostClusterNamed(name: string | undefined): string {
+  return whichCluster(
+    name,
+    jobClusters().map(({ plan }) => plan.name),
+  );
 }

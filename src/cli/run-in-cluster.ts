@@ -1,12 +1,12 @@
 /** `lodge run --cluster`: a command in a guest of a cluster that is up, as if it ran here. */
 
 import { rankGuests } from '../cluster/guest-files.ts';
-import { readClusterPlan, whichCluster } from '../cluster/state.ts';
+import { readClusterPlan } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
 import { suggestGuest } from '../nearest.ts';
 import type { CommandFlags } from './command-flags.ts';
 import { execInto } from './exec.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 
 export interface ClusterRunFlags extends CommandFlags {
   cluster?: string;
@@ -16,7 +16,7 @@ export interface ClusterRunFlags extends CommandFlags {
 /** @returns the exit code of the command */
 export async function runInCluster(argv: readonly string[], flags: ClusterRunFlags): Promise<number> {
   const ofJob = jobClusterNamed(flags.cluster);
-  const name = ofJob?.plan.name ?? whichCluster(flags.cluster);
+  const name = ofJob?.plan.name ?? hostClusterNamed(flags.cluster);
   const plan = ofJob?.plan ?? readClusterPlan(name);
   if (plan === undefined) {
     throw new LodgeError('no-such-cluster', `the plan of cluster '${name}' is gone`, {

@@ -3,12 +3,12 @@
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { guestFiles } from '../guest/plan.ts';
-import { type GuestView, listGuests, requireGuest } from '../guest/state.ts';
+import { type GuestView, listGuests } from '../guest/state.ts';
 import { sweep } from '../guest/sweep.ts';
 import { readKvmPages } from '../guest/vmm/qemu/verify.ts';
 import { openStore } from '../image/store.ts';
 import { printable } from '../printable.ts';
-import { thisJobDir } from '../server/locate.ts';
+import { requireGuestHere, thisJobDir } from '../server/locate.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
 import { table } from './table.ts';
 
@@ -144,7 +144,7 @@ export function showLog(
   name: string,
   options: { vmm?: boolean; raw?: boolean; isOneOfMany?: boolean },
 ): void {
-  const { dir } = requireGuest(name);
+  const { dir } = requireGuestHere(name);
   const log = options.vmm === true ? guestFiles.vmmLog : guestFiles.consoleLog;
   for (const file of [`${log}.1`, log]) {
     let text: Buffer;

@@ -17,11 +17,11 @@ import {
   privateFiles,
 } from '../cluster/engine/private-slurm.ts';
 import { withSlurmNetwork } from '../cluster/engine/slurm-network.ts';
-import { linesInto, linesOutOf } from '../cluster/engine/slurm-shell.ts';
+import { clusterOfShell, linesInto, linesOutOf } from '../cluster/engine/slurm-shell.ts';
 import { forEachBounded, usableCpuCount } from '../cluster/governor.ts';
 import { readOutline } from '../cluster/look.ts';
 import type { ClusterPlan, PlannedGuest } from '../cluster/plan.ts';
-import { clusterSecret, readClusterPlan, whichCluster } from '../cluster/state.ts';
+import { clusterSecret, readClusterPlan } from '../cluster/state.ts';
 import { formatUplinkRule } from '../cluster/uplink-rule.ts';
 import { LodgeError } from '../errors.ts';
 import { thisUser } from '../guest/user.ts';
@@ -36,7 +36,7 @@ import type { ServiceGroup, ServiceProgram } from '../server/services.ts';
 import { joinGuest } from '../server/slurm-guest.ts';
 import { downVerb, upVerb } from './cluster-actions.ts';
 import { hasDefaultRoute, type LookAnswer, lastingMemoryBytes } from './host-part-actions.ts';
-import { jobClusterNamed } from './job-names.ts';
+import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 
@@ -335,12 +335,16 @@ export async function slurmDownVerb(
   asked: string | undefined,
   options: GlobalOptions & { graceMs: number },
 ): Promise<void> {
-  const lines = options.json || options.quiet ? [] : linesOutOf(process.env);
+  const own = clusterOfShell(process.env);
+  const meant = asked ?? own;
+  // A shell stays in its Slurm when another one is ended.
+  const isTold = !options.json && !options.quiet && (own === undefined || own === meant);
+  const lines = isTold ? linesOutOf(process.env) : [];
   const tellShellBack = (): void => {
     if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`);
   };
   try {
-    await endSlurm(asked, options);
+    await endSlurm(meant, options);
   } catch (error) {
     // Of one that has ended already, the shell is still to be told.
     if (error instanceof LodgeError && error.code === 'no-such-cluster') tellShellBack();
@@ -354,7 +358,7 @@ async function endSlurm(
   options: GlobalOptions & { graceMs: number },
 ): Promise<void> {
   const ofJob = jobClusterNamed(asked);
-  const name = ofJob?.plan.name ?? whichCluster(asked);
+  const name = ofJob?.plan.name ?? hostClusterNamed(asked);
   const slurmJob = jobForClusters();
   const job = ofJob === undefined || slurmJob === undefined ? undefined : await openJob(slurmJob.id);
   const conf = join(placeOf(process.getuid!(), job, name), privateFiles.conf);

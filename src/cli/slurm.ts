@@ -26,7 +26,7 @@ export function defineSlurm(program: Command): void {
     .description(
       'End the Slurm, its jobs and its cluster. Nothing is left of them. Prints what makes a shell as it was before: eval "$(lodge slurm down)".',
     )
-    .argument('[name]', 'The cluster; the only one by default.')
+    .argument('[name]', 'The cluster; by default the one whose Slurm the shell is in, or the only one.')
     .option('--grace <time>', 'Between asking guests to go down and ending them by force.', '5s')
     .action(async (name: string | undefined, flags: { grace: string }) => {
       const { slurmDownVerb } = await import('./slurm-private.ts');

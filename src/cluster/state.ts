@@ -171,19 +171,21 @@ export function listClusters(): string[] {
 }
 
 /**
- * The cluster that is meant: the one named, or the only one there is.
+ * The cluster of this host that is meant: the one named, or the only one there is.
+ * @param elsewhere names of clusters that could have been meant, too, for what is told
  * @throws LodgeError `no-such-cluster`
  */
-export function whichCluster(name: string | undefined): string {
-  const names = clusterNames();
+export function whichCluster(name: string | undefined, elsewhere: readonly string[] = []): string {
+  const here = clusterNames();
+  const names = [...new Set([...here, ...elsewhere])].sort();
   if (name !== undefined) {
-    if (names.includes(name)) return name;
+    if (here.includes(name)) return name;
     const near = nearest(name, names);
     throw new LodgeError('no-such-cluster', `there is no cluster named '${name}'`, {
       fix: near !== undefined ? `did you mean '${near}'?` : namesWords(names),
     });
   }
-  if (names.length === 1) return names[0]!;
+  if (names.length === 1 && here.length === 1) return here[0]!;
   throw new LodgeError(
     'no-such-cluster',
     names.length === 0 ? 'there is no cluster' : 'there are several clusters',

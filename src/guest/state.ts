@@ -205,11 +205,14 @@ export function listGuests(isWanted: (name: string) => boolean = () => true): Gu
     .filter((view) => view !== undefined);
 }
 
-/** @throws LodgeError `no-such-guest`, with the guests there are */
-export function requireGuest(name: string): GuestView {
+/**
+ * @param elsewhere names of guests that are not on this host, for what is told
+ * @throws LodgeError `no-such-guest`, with the guests there are
+ */
+export function requireGuest(name: string, elsewhere: readonly string[] = []): GuestView {
   const view = viewGuest(name);
   if (view !== undefined) return view;
-  const names = listGuests().map((guest) => guest.name);
+  const names = [...new Set([...listGuests().map((guest) => guest.name), ...elsewhere])].sort();
   throw new LodgeError('no-such-guest', `there is no guest named '${name}'`, {
     fix: names.length === 0 ? 'lodge ps shows the guests; there are none now' : suggestGuest(name, names),
   });

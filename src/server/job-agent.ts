@@ -42,12 +42,19 @@ const mostAtOnce = 64;
 /**
  * Serves until Slurm ends the step.
  * @param dir the job's directory
- * @throws LodgeError `host-io`, when the job's key cannot be read here or nothing can listen
+ * @throws LodgeError `host-agent`, when the job's directory is not there; `host-io`, when its key cannot be read here or
+ * nothing can listen
  */
 export async function serveJobAgent(dir: string): Promise<void> {
-  // Before anything is made: where the job's directory is not to be seen, there is nothing to do.
-  const key = readJobKey(dir);
   const host = process.env.SLURMD_NODENAME ?? hostname();
+  // Before anything is made: where the job's directory is not to be seen, there is nothing to do.
+  if (!existsSync(dir)) {
+    throw new LodgeError('host-agent', `${host} does not see the job's directory`, {
+      where: dir,
+      fix: 'set LODGE_DATA_DIR to a directory on a file system that all hosts of the job share',
+    });
+  }
+  const key = readJobKey(dir);
   // Its guests' hold on images is the job's; srun tells an agent of no cluster.
   process.env.SLURM_JOB_ID = basename(dir);
   const cluster = clusterOfJob(dir);

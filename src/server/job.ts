@@ -1,7 +1,7 @@
 /** The hosts of a job of Slurm, for verbs: their agents are started when they are needed, and do things on their hosts. */
 
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -104,6 +104,7 @@ async function answers(door: FarDoor, pid: number): Promise<boolean> {
  */
 export async function ensureJob(job: SlurmJob, onProgress: (text: string) => void): Promise<Job> {
   await sweepJobs(job.id);
+  const wasThere = existsSync(jobDir(job.id));
   const dir = makeJobDir(job.id, process.env.SLURM_CLUSTER_NAME);
   let open = await openJob(job.id);
   const missing = (): string[] => job.hosts.filter((name) => !open.hosts.some((host) => host.name === name));
@@ -120,6 +121,8 @@ export async function ensureJob(job: SlurmJob, onProgress: (text: string) => voi
       // Another lodge may have started them in the same moment.
       open = await openJob(job.id);
       if (missing().length === 0) break;
+      // What was made for a job that is none is nobody's; agents of one that has just ended may still be at theirs.
+      if (fault.code === 'no-allocation' && !wasThere) discardJob(dir);
       throw fault;
     }
     if (Date.now() > deadline) {

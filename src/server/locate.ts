@@ -75,13 +75,18 @@ export function doorOfGuest(fullName: string): FarDoor | undefined {
   return undefined;
 }
 
+/** A guest of this host, as it is now. @throws LodgeError `no-such-guest`, with those of this host and job */
+export function requireGuestHere(name: string): GuestView {
+  return requireGuest(name, namesInJob());
+}
+
 /** A guest of this host or job, as it is now. @throws LodgeError `no-such-guest`, `host-agent` */
 export async function locateGuest(name: string): Promise<LocatedGuest> {
   const here = viewGuest(name);
   if (here !== undefined) return { guest: here };
   const door = doorOfGuest(name);
   // Says which guests there are.
-  if (door === undefined) return { guest: requireGuest(name) };
+  if (door === undefined) return { guest: requireGuestHere(name) };
   const guest = JSON.parse(await call(door, 'GET', `/v1/guests/${name}`)) as GuestView;
   return { guest, host: door.host, door };
 }

@@ -187,7 +187,8 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
       echo '== mpi'; lodge run --cluster own -- mpiexec.openmpi --hostfile /etc/lodge/hostfile --map-by node hostname | sort
       echo '== apply'; lodge apply own.yaml 2>&1 || true
       echo '== again'; lodge -q slurm up own.yaml >again.sh; grep ^export env.sh | cmp - again.sh; srun -Q -w v01 hostname
-      echo '== down'; eval "$(lodge slurm down)"; ls /tmp
+      lodge -q up net.yaml >/dev/null; echo '== other'; lodge slurm down other 2>&1 || true
+      echo '== down'; eval "$(lodge slurm down)"; ls /tmp; lodge down net
       echo '== outer'; srun -Q -N2 hostname | sort`);
     expect(told.get('nodes')).toBe('n01 idle\nn02 idle\nv01 idle\nv02 idle\n');
     expect(told.get('native')).toBe('n02\n');
@@ -197,6 +198,8 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
     expect(told.get('mpi')).toBe('v01\nv02\n');
     expect(told.get('apply')).toContain('lodge slurm up');
     expect(told.get('again')).toBe('v01\n');
+    // The shell is told nothing: its own Slurm runs on.
+    expect(told.get('other')).toMatch(/^lodge: there is no cluster named 'other'/);
     expect(told.get('down')).not.toContain('-own');
     expect(told.get('outer')).toBe('n01\nn02\n');
   });
@@ -246,6 +249,11 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
     ]);
     const ended = await ground.run('SLURM_JOB_ID=999999 SLURM_JOB_NODELIST=n01 lodge up net.yaml');
     expect(ended.stderr).toContain('[no-allocation]');
+    expect(await ground.output('ls .local/share/lodge/jobs')).not.toContain('999999');
+    const alone = await ground.run(
+      'LODGE_DATA_DIR=/tmp/alone salloc -Q -N1 lodge up net.yaml; rm -r /tmp/alone',
+    );
+    expect(alone.stderr).toMatch(/lodge: \/tmp\/alone\/jobs\/\d+: n0\d does not see the job's directory/);
     const step = await ground.run('srun -N1 lodge up net.yaml');
     expect(step.stderr).toContain('[usage]');
     const lasting = await ground.run('srun -N1 lodge run -d -a netns');

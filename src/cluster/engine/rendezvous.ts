@@ -102,12 +102,20 @@ export function makeJobDir(job: string, cluster: string | undefined): string {
 }
 
 function requireOwn(dir: string): void {
-  const { uid, mode } = statSync(dir);
+  const { uid, mode } = ownerOf(dir);
   if (uid === process.getuid!() && (mode & 0o077) === 0) return;
   throw new LodgeError('host-io', "the job's directory is not yours alone", {
     where: dir,
     fix: `chmod 700 ${dir}, or set LODGE_DATA_DIR to a directory of your own`,
   });
+}
+
+function ownerOf(dir: string): { uid: number; mode: number } {
+  try {
+    return statSync(dir);
+  } catch (error) {
+    throw hostIoError("reading the job's directory", dir, error);
+  }
 }
 
 /** @throws LodgeError `host-io` */

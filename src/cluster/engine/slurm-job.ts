@@ -22,16 +22,22 @@ export function slurmJobOf(env: Readonly<Record<string, string | undefined>>): S
   if (own !== null) return { id: own[1]!, hosts: expandHostList(own[2]!), isInStep: false };
   const id = env.SLURM_JOB_ID;
   if (id === undefined || !/^\d{1,15}$/.test(id)) return undefined;
-  const list = env.SLURM_JOB_NODELIST ?? env.SLURM_NODELIST ?? '';
-  if (list === '') {
-    throw new LodgeError('no-allocation', `job ${id} of Slurm names no hosts`, {
-      where: 'SLURM_JOB_NODELIST',
-      fix: 'begin a new one: salloc -N2',
-    });
-  }
   // The script of a job is a step, too, of a number that no srun gets (slurm.h: the last 16).
   const step = Number(env.SLURM_STEP_ID ?? Number.NaN);
-  return { id, hosts: expandHostList(list), isInStep: step >= 0 && step < 0xffff_fff0 };
+  return { id, hosts: hostsOfJob(id, env), isInStep: step >= 0 && step < 0xffff_fff0 };
+}
+
+function hostsOfJob(id: string, env: Readonly<Record<string, string | undefined>>): string[] {
+  const list = env.SLURM_JOB_NODELIST ?? env.SLURM_NODELIST ?? '';
+  const where = 'SLURM_JOB_NODELIST';
+  const fix = 'begin a new one: salloc -N2';
+  if (list === '') throw new LodgeError('no-allocation', `job ${id} of Slurm names no hosts`, { where, fix });
+  try {
+    return expandHostList(list);
+  } catch (error) {
+    // Nobody has written it: it is no fault in a file.
+    throw new LodgeError('no-allocation', `job ${id} of Slurm: ${(error as Error).message}`, { where, fix });
+  }
 }
 
 /**
@@ -70,6 +76,8 @@ export interface AgentStep {
  */
 export function agentStepArgv({ job, hosts, log, argv }: AgentStep): string[] {
   const count = String(hosts.length);
+  // srun has names of its own in paths (%j), and %% for the character.
+  const output = log.replaceAll('%', '%%');
   return [
     ...[
       'srun',
@@ -82,7 +90,7 @@ export function agentStepArgv({ job, hosts, log, argv }: AgentStep): string[] {
     ],
     ...[`--nodes=${count}`, `--ntasks=${count}`, '--ntasks-per-node=1', `--nodelist=${foldHostList(hosts)}`],
     ...['--no-kill', '--kill-on-bad-exit=0', '--wait=0', '--input=none', '--unbuffered'],
-    ...[`--output=${log}`, `--error=${log}`, '--', ...argv],
+    ...[`--output=${output}`, `--error=${output}`, '--', ...argv],
   ];
 }
 

@@ -35,6 +35,12 @@ export function linesInto(env: Environment, conf: string, job?: { id: string; ho
   ];
 }
 
+/** The cluster whose Slurm a shell is in; undefined where it is in none of one's own. */
+export function clusterOfShell(env: Environment): string | undefined {
+  if (env[outerVariable] === undefined) return undefined;
+  return /^\/tmp\/lodge-\d+-s[^-/]*-([^/]+)\/slurm\.conf$/.exec(env.SLURM_CONF ?? '')?.[1];
+}
+
 /** Lines for a shell to be as it was before {@link linesInto}; none for one that was not. */
 export function linesOutOf(env: Environment): string[] {
   const text = env[outerVariable];

@@ -37,6 +37,12 @@ it('knows the jobs of one Slurm from those of another, also when a job is made a
   expect(listJobs(undefined)).toEqual(['9']);
 });
 
+it('of a job that has gone meanwhile is an error, and no key', () => {
+  expect(() => readJobKey(jobDir('7'))).toThrow(
+    expect.objectContaining({ code: 'host-io', where: jobDir('7') }),
+  );
+});
+
 it('finds what was never made whole, once nobody can be at it any more', () => {
   mkdirSync(jobDir('7'), { recursive: true, mode: 0o700 });
   expect(listJobs('east')).toEqual([]);

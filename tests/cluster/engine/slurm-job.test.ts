@@ -43,6 +43,17 @@ describe('the job of an environment', () => {
   test('without hosts is refused', () => {
     expect(() => slurmJobOf({ SLURM_JOB_ID: '12' })).toThrow(LodgeError);
   });
+
+  test('with hosts that cannot be read is refused as one, and where they were read is told', () => {
+    const env = { SLURM_JOB_ID: '12', SLURM_JOB_NODELIST: 'n[01-' };
+    expect(() => slurmJobOf(env)).toThrow(
+      expect.objectContaining({
+        code: 'no-allocation',
+        where: 'SLURM_JOB_NODELIST',
+        message: "job 12 of Slurm: 'n[01-' is not a list of names: its brackets do not match",
+      }),
+    );
+  });
 });
 
 test('srun gets nothing of the job but its number', () => {
@@ -60,6 +71,10 @@ test('srun gets nothing of the job but its number', () => {
   expect(argv).toContain('--overlap');
   expect(argv).toContain('--nodelist=n[01-02]');
   expect(argv.slice(-3)).toEqual(['--', 'lodge', 'agent']);
+  // What srun would take for the number of the job.
+  expect(agentStepArgv({ job: '7', hosts: ['n01'], log: '/h/%j/log', argv: ['x'] })).toContain(
+    '--output=/h/%%j/log',
+  );
 });
 
 test('the memory of a job is read from what scontrol shows', () => {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { linesInto, linesOutOf } from '../../../src/cluster/engine/slurm-shell.ts';
+import { clusterOfShell, linesInto, linesOutOf } from '../../../src/cluster/engine/slurm-shell.ts';
 
 const conf = '/tmp/lodge-1-s7-lab/slurm.conf';
 const job = { id: '7', hosts: 'n[01-02]' };
@@ -23,6 +23,14 @@ describe('a shell that uses a Slurm of its own', () => {
     ]);
     expect(inside).toMatchObject({ SLURM_CONF: conf, LODGE_JOB: '7:n[01-02]', LODGE_JOB_CONF: '/etc/s' });
     expect(Object.keys(inside).filter((name) => /^(SLURM_JOB|SALLOC)/.test(name))).toEqual([]);
+  });
+
+  it('knows of which cluster that is', () => {
+    const inside = (path: string) => told({ PATH: '/bin:/usr/bin' }, linesInto({}, path));
+    expect(clusterOfShell(inside(conf))).toBe('lab');
+    expect(clusterOfShell(inside('/tmp/lodge-4001-s-my-lab/slurm.conf'))).toBe('my-lab');
+    expect(clusterOfShell(inside('/tmp/lodge-4001-sr12ab34cd-my-lab/slurm.conf'))).toBe('my-lab');
+    expect(clusterOfShell({ SLURM_CONF: conf })).toBeUndefined();
   });
 
   it('is afterwards as it was before, whatever that was and however often it came in', () => {

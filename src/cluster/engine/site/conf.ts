@@ -260,7 +260,8 @@ function topologyLines({ nodes }: Site, found: SiteFound | undefined): ConfLine[
   });
 }
 
-function faultsOf(site: Site, { config, nodes: known }: SiteFound): ConfFault[] {
+function faultsOf(site: Site, found: SiteFound): ConfFault[] {
+  const { config, nodes: known } = found;
   const { file, nodes } = site;
   const faults: ConfFault[] = [];
   const version = versionOf(config);
@@ -279,7 +280,7 @@ function faultsOf(site: Site, { config, nodes: known }: SiteFound): ConfFault[] 
       fix: 'AuthType=auth/munge',
     });
   }
-  faults.push(...portFaults(site, config));
+  faults.push(...portFaults(site, config), ...partitionFaults(site, found));
   for (const host of new Set(nodes.map((node) => node.host))) {
     const there = known.get(host);
     const own = nodes.filter((node) => node.host === host);
@@ -301,6 +302,22 @@ function faultsOf(site: Site, { config, nodes: known }: SiteFound): ConfFault[] 
     }
   }
   return faults;
+}
+
+/** One that has hosts is another's: the line for v-nodes would take them out of it, and power them down. */
+function partitionFaults({ spec }: Site, { nodes, partitions }: SiteFound): ConfFault[] {
+  const names = partitions.get(spec.partition)?.get('Nodes');
+  const others = (isUnset(names) ? [] : expandHostList(names!)).filter((name) => {
+    const node = nodes.get(name);
+    return node !== undefined && !stateOf(node).has('CLOUD');
+  });
+  if (others.length === 0) return [];
+  return [
+    {
+      what: `partition '${spec.partition}' has ${foldHostList(others)}, which are no v-nodes`,
+      fix: "give the v-nodes one of their own: 'partition' in the site file",
+    },
+  ];
 }
 
 /** What Slurm takes on hosts may be a port at which a v-node is to be reached, and is open to all v-nodes. */

@@ -175,6 +175,12 @@ function virtualNodes({ value, written, locate }: LocatedDocument<SiteSpec>): Vi
         fix: 'use kvm, uml or tcg, or leave it out',
       });
     }
+    if (spec.accelerator === 'uml' && spec.cpus > 1) {
+      throw new LodgeError('spec-value', `user-mode Linux has one vCPU, not ${spec.cpus}`, {
+        where: locate(['nodes', names, 'cpus']),
+        fix: 'cpus: 1, or accelerator: kvm or tcg',
+      });
+    }
     const hosts = expandHostList(spec.hosts, locate(['nodes', names, 'hosts']));
     const {
       hosts: _,

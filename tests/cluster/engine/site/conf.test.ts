@@ -163,6 +163,12 @@ describe('what no line mends', () => {
     ]);
   });
 
+  test('the partition of the hosts', () => {
+    expect(stateOfLines(`${siteText}partition: phys\n`).faults.map(({ what }) => what)).toEqual([
+      "partition 'phys' has n[01-02], which are no v-nodes",
+    ]);
+  });
+
   test('a Slurm that is too old, or has another way to prove who one is', () => {
     const { faults } = stateOfLines(
       siteText,

@@ -13,7 +13,7 @@ images: [${digest}]
 resume-timeout: 2m
 sbatch: [--partition=phys]
 nodes:
-  'v[01-04]': {hosts: 'n[01-02]', image: compute, cpus: 2, memory: 2G, features: [el9], accelerator: uml}
+  'v[01-04]': {hosts: 'n[01-02]', image: compute, cpus: 2, memory: 2G, features: [el9], accelerator: tcg}
 `;
 
 export function sampleSite(text = siteText): Site {

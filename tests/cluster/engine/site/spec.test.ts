@@ -24,7 +24,7 @@ describe('a site file', () => {
     expect(sampleSite().nodes[0]).toMatchObject({
       cpus: 2,
       memoryBytes: 2 * 2 ** 30,
-      guest: { image: 'compute', cpus: 2, memory: '2G', accelerator: 'uml' },
+      guest: { image: 'compute', cpus: 2, memory: '2G', accelerator: 'tcg' },
     });
   });
 
@@ -64,8 +64,9 @@ describe('a site file', () => {
     [siteText.replace("'v[01-04]'", "'v01,v01'"), 'spec-value', 6, "'v01' is there twice"],
     [siteText.replace("'v[01-04]'", "'n[01-04]'"), 'spec-value', 6, "'n01' is a host and a v-node"],
     [siteText.replace('[--partition=phys]', "['rm -rf']"), 'spec-value', 4, 'option of sbatch'],
-    [siteText.replace('uml', 'netns'), 'spec-value', 6, 'namespaces'],
-    [siteText.replace('uml', 'xen'), 'spec-value', 6, 'accelerator'],
+    [siteText.replace('tcg', 'netns'), 'spec-value', 6, 'namespaces'],
+    [siteText.replace('tcg', 'uml'), 'spec-value', 6, 'has one vCPU, not 2'],
+    [siteText.replace('tcg', 'xen'), 'spec-value', 6, 'accelerator'],
     [siteText.replace('features: [el9]', 'features: [a b]'), 'spec-value', 6, 'features'],
     [siteText.replace(/nodes:[\s\S]*/, 'nodes: {}\n'), 'spec-value', 5, 'no v-node'],
     [siteText.replace('image: compute', 'image: ../compute'), 'spec-value', 6, 'store'],
