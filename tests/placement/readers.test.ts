@@ -175,6 +175,8 @@ test('the matrix of a fabric: guests over all networks, broadcasts left out', ()
   expect(pairs(traffic)).toEqual(['0-1:15']);
   expect(traffic.windowSeconds).toBe(12.5);
   expect(traffic.notes).toEqual(['1 entries to all (broadcast, multicast, unknown) were left out']);
+  const marked = bytes(`\u{feff}${JSON.stringify(record)}`);
+  expect(readFabricMatrix(marked, 'm.json').ranks).toBe(traffic.ranks);
   expect(whereOf(() => readFabricMatrix(bytes('{"pairs": [\n{x}]}'), 'm.json'))).toMatch(/^m\.json/);
   expect(
     whereOf(() => readFabricMatrix(bytes('{"pairs": [{"from": "a", "to": "b", "bytes": -1}]}'), 'm.json')),
