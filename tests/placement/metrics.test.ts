@@ -51,6 +51,14 @@ test('in its plot, bars are as long as links are full for their width', () => {
   expect(plot({ ...shown, routing: 'dimension-order', file: 'p.html' })).toContain('width="520"');
 });
 
+test('each of its heat maps tells its own fullest link', () => {
+  const shown = { traffic, network: parseNetworkText('mesh:4'), placement: Int32Array.of(1, 0, 2, 3) };
+  const before = Int32Array.of(0, 3, 1, 2);
+  const page = plot({ ...shown, before, routing: 'dimension-order', file: 'p.html' });
+  expect(page).toContain('before: the fullest carries 12.00 bytes, of 12.00 in both');
+  expect(page).toContain('after: the fullest carries 8.000 bytes, of 12.00 in both');
+});
+
 test('places that are too full are found', () => {
   const network = parseNetworkText('flat:2/slots:2');
   expect(overfullPlaces(traffic, network, Int32Array.of(0, 0, 0, 1))).toEqual([

@@ -49,7 +49,7 @@ export function plot({ traffic, network, placement, before, routing, file }: Plo
     pictures.push(
       network.sides === undefined
         ? fullest(title, network, some, most)
-        : slices(title, network.sides, some, most),
+        : slices(title, network.sides, some, fullestOfEach[i]!, most),
     );
   });
   if (/\.svg$/i.test(file)) return stacked(pictures);
@@ -130,9 +130,15 @@ const mostAlong = 48;
 
 /**
  * Slices of a mesh or torus in its last two dimensions: each host a cell, coloured by the fullest link that leaves it
- * within the slice, and in its corner by the fullest one across slices.
+ * within the slice, and in its corner by the fullest one across slices. Both pictures have one scale, up to `most`.
  */
-function slices(title: string, sides: readonly Side[], loads: Float64Array, most: number): string {
+function slices(
+  title: string,
+  sides: readonly Side[],
+  loads: Float64Array,
+  fullestLoad: number,
+  most: number,
+): string {
   const dimensions = sides.length;
   const sizes = sides.map(({ size }) => size);
   const [rows, columns] = dimensions === 1 ? [1, sizes[0]!] : [sizes.at(-2)!, sizes.at(-1)!];
@@ -153,9 +159,14 @@ function slices(title: string, sides: readonly Side[], loads: Float64Array, most
     );
   const others = sizes.map((_, d) => d).filter((d) => !inSlice.includes(d));
   const share = (load: number): number => (most === 0 ? 0 : load / most);
-  let content = label(14, 24, `Loads of links, ${title}: the fullest carries ${most.toPrecision(4)} bytes`, {
-    size: 15,
-  });
+  let content = label(
+    14,
+    24,
+    `Loads of links, ${title}: the fullest carries ${fullestLoad.toPrecision(4)} bytes, of ${most.toPrecision(4)} in both`,
+    {
+      size: 15,
+    },
+  );
   for (let i = 0; i <= 20; i++) content += box(widthPx - 260 + i * 10, 12, 10, 12, heat(i / 20));
   for (let slice = 0; slice < shown; slice++) {
     const number = Math.floor((slice * count) / shown);
