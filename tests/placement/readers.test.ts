@@ -217,6 +217,7 @@ test('patterns have the neighbours that they say', () => {
   expect(new Set(degrees('ft:64'))).toEqual(new Set([14]));
   expect(Math.max(...degrees('power-law:500'))).toBeGreaterThan(30);
   expect(generateTraffic('geometric:300', 3)).toEqual(generateTraffic('geometric:300', 3));
+  expect(() => generateTraffic('halo7:9999x9999x9999', 1)).toThrow('has 999700029999 ranks');
   for (const name of Object.keys(patterns)) expect(() => generateTraffic(`${name}:x`, 1)).toThrow(LodgeError);
 });
 
