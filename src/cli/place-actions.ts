@@ -5,8 +5,7 @@ import type { Routing } from '../machine/network/links.ts';
 import { type HostNetwork, usablePlaces } from '../machine/network/network.ts';
 import { deadlineIn } from '../placement/mapper/deadline.ts';
 import type { Effort } from '../placement/mapper/mapper.ts';
-import type { Placement } from '../placement/mapper/problem.ts';
-import { csvMapping, hostList, readMapping, scotchMapping } from '../placement/mapping-file.ts';
+import { readMapping } from '../placement/mapping-file.ts';
 import { type Metrics, measure } from '../placement/metrics.ts';
 import { type Objective, overfullPlaces, place, requireRoom } from '../placement/place.ts';
 import { readNetwork } from '../placement/read-network.ts';
@@ -14,9 +13,16 @@ import { readDemand, readTraffic } from '../placement/read-traffic.ts';
 import { generateTraffic } from '../placement/traffic/generate.ts';
 import { pairCount, type Traffic } from '../placement/traffic/graph.ts';
 import { edgeList, scotchGraph } from '../placement/traffic/write.ts';
-import { parseTimeMs } from '../units.ts';
 import type { NetworkFlags, PlaceFlags } from './place.ts';
-import { readPlaceText, wholeFlag, writeResult } from './place-files.ts';
+import {
+  leftOfLimitMs,
+  readPlaceText,
+  requireOneOutput,
+  timeLimitMs,
+  wholeFlag,
+  writePlacement,
+  writeResult,
+} from './place-files.ts';
 import { metricRows, placementRows } from './place-report.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
@@ -38,29 +44,26 @@ async function look(flags: NetworkFlags, seed: number): Promise<{ traffic: Traff
   return { traffic: { ...read, demand }, network };
 }
 
-/** Part of a time limit that is left to the search and what follows it, however long reading took. */
-const leastShare = 0.05;
 /** Part of what is left that the search itself may take. */
 const shareOfSearch = 0.93;
 /** And of short ones, what is set aside beside that. */
 const reservedMs = 40;
 
 export async function placeVerb(flags: PlaceFlags, globals: GlobalOptions): Promise<void> {
+  requireOneOutput(flags, globals);
   if (flags.current !== undefined) {
     const { movesVerb } = await import('./place-moves.ts');
     return movesVerb(flags, globals, look);
   }
   const seed = wholeFlag('--seed', flags.seed, 0, Number.MAX_SAFE_INTEGER);
   const threads = wholeFlag('--threads', flags.threads ?? '1', 1, 256);
-  const limitMs = parseTimeMs(flags.timeLimit, '--time-limit');
-  if (limitMs <= 0) throw new LodgeError('spec-value', 'a search needs some time', { where: '--time-limit' });
+  const limitMs = timeLimitMs(flags.timeLimit);
   const { traffic, network } = await look(flags, seed);
   requireRoom(traffic, network);
   const progress = openProgress(globals);
   const startedMs = performance.now();
   progress.show(`placing ${traffic.ranks} ranks on ${usablePlaces(network)} places`);
-  // The clock of a process begins with it: starting and reading are within the limit.
-  const leftMs = Math.max(limitMs * leastShare, limitMs - startedMs);
+  const leftMs = leftOfLimitMs(limitMs);
   const placed = await place(traffic, network, {
     objective: flags.objective as Objective,
     seed,
@@ -103,27 +106,16 @@ export async function placeVerb(flags: PlaceFlags, globals: GlobalOptions): Prom
     return;
   }
   for (const note of traffic.notes) process.stderr.write(`lodge: ${note}\n`);
-  if (flags.output === '-') return;
+  if (flags.output === '-' || flags.plot === '-') return;
   process.stdout.write(table(placementRows(traffic, network, placed, seconds)));
   if (flags.output === undefined) process.stderr.write('lodge: -o map.csv writes the placement itself\n');
-}
-
-/** In the form that the name's ending tells. */
-function writePlacement(file: string, traffic: Traffic, network: HostNetwork, placement: Placement): void {
-  const ending = /\.([a-z]+)$/i.exec(file)?.[1]?.toLowerCase();
-  const form =
-    ending === 'map'
-      ? scotchMapping(placement)
-      : ending === 'hosts'
-        ? hostList(network, placement)
-        : csvMapping(traffic, network, placement);
-  writeResult(file, form);
 }
 
 export async function evaluateVerb(
   flags: NetworkFlags & { placement?: string; seed?: string },
   globals: GlobalOptions,
 ): Promise<void> {
+  requireOneOutput({ ...(flags.plot !== undefined && { plot: flags.plot }) }, globals);
   if (flags.placement === undefined) {
     throw new LodgeError('usage', '--placement is missing', {
       fix: 'name the file of a placement: .map or .csv',
@@ -150,7 +142,7 @@ export async function evaluateVerb(
     return;
   }
   for (const note of traffic.notes) process.stderr.write(`lodge: ${note}\n`);
-  process.stdout.write(table(metricRows(metrics)));
+  if (flags.plot !== '-') process.stdout.write(table(metricRows(metrics)));
   if (overfull.length > 0) {
     const { place: at, ranks, room } = overfull[0]!;
     process.stderr.write(

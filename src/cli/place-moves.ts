@@ -1,15 +1,23 @@
 /** `lodge place --current`: which moves pay. */
 
 import { LodgeError } from '../errors.ts';
+import type { Routing } from '../machine/network/links.ts';
 import type { HostNetwork } from '../machine/network/network.ts';
 import { deadlineIn } from '../placement/mapper/deadline.ts';
-import { csvMapping, readMapping, scotchMapping } from '../placement/mapping-file.ts';
+import { readMapping } from '../placement/mapping-file.ts';
 import { parseMoveCost } from '../placement/move-cost.ts';
 import { findMoves, type Moves } from '../placement/moves.ts';
 import { rankName, type Traffic } from '../placement/traffic/graph.ts';
 import { formatTime, parseTimeMs } from '../units.ts';
 import type { NetworkFlags, PlaceFlags } from './place.ts';
-import { readPlaceText, wholeFlag, writeResult } from './place-files.ts';
+import {
+  leftOfLimitMs,
+  readPlaceText,
+  timeLimitMs,
+  wholeFlag,
+  writePlacement,
+  writeResult,
+} from './place-files.ts';
 import type { GlobalOptions } from './program.ts';
 import { table } from './table.ts';
 
@@ -18,19 +26,21 @@ type Look = (flags: NetworkFlags, seed: number) => Promise<{ traffic: Traffic; n
 export async function movesVerb(flags: PlaceFlags, globals: GlobalOptions, look: Look): Promise<void> {
   const cost = parseMoveCost(flags.moveCost ?? '');
   const horizonSeconds = parseTimeMs(flags.horizon, '--horizon') / 1000;
-  const limitMs = parseTimeMs(flags.timeLimit, '--time-limit');
+  const limitMs = timeLimitMs(flags.timeLimit);
   const budget = budgetOf(flags.budget);
   const { traffic, network } = await look(flags, wholeFlag('--seed', flags.seed, 0, Number.MAX_SAFE_INTEGER));
   const windowSeconds =
     flags.window === undefined ? traffic.windowSeconds : parseTimeMs(flags.window, '--window') / 1000;
-  if (windowSeconds === undefined || windowSeconds <= 0) {
+  if (windowSeconds === 0)
+    throw new LodgeError('usage', 'nothing is counted in no time', { where: '--window' });
+  if (windowSeconds === undefined) {
     throw new LodgeError('usage', 'the traffic does not say in which time its bytes were counted', {
       where: '--window',
       fix: '--window 1s where they are bytes per second',
     });
   }
   const current = readMapping(readPlaceText(flags.current!), flags.current!, traffic, network);
-  const deadline = deadlineIn(limitMs, () => performance.now());
+  const deadline = deadlineIn(leftOfLimitMs(limitMs), () => performance.now());
   const moves = findMoves(traffic, network, current, {
     cost,
     horizonSeconds,
@@ -38,11 +48,13 @@ export async function movesVerb(flags: PlaceFlags, globals: GlobalOptions, look:
     ...budget,
     deadline,
   });
-  if (flags.output !== undefined) {
-    const form = /\.map$/i.test(flags.output)
-      ? scotchMapping(moves.placement)
-      : csvMapping(traffic, network, moves.placement);
-    writeResult(flags.output, form);
+  if (flags.output !== undefined) writePlacement(flags.output, traffic, network, moves.placement);
+  if (flags.plot !== undefined) {
+    const { plot } = await import('../placement/plot/page.ts');
+    const { placement, routing } = { placement: moves.placement, routing: flags.routing as Routing };
+    writeResult(flags.plot, [
+      plot({ traffic, network, placement, before: current, routing, file: flags.plot }),
+    ]);
   }
   if (globals.json) {
     const { placement: _, steps, ...rest } = moves;
@@ -56,7 +68,8 @@ export async function movesVerb(flags: PlaceFlags, globals: GlobalOptions, look:
     process.stdout.write(`${JSON.stringify({ ...rest, steps: named })}\n`);
     return;
   }
-  if (flags.output !== '-') process.stdout.write(table(moveRows(moves, traffic, network)));
+  if (flags.output !== '-' && flags.plot !== '-')
+    process.stdout.write(table(moveRows(moves, traffic, network)));
   process.stderr.write(`lodge: ${summary(moves)}\n`);
   if (!moves.hasFreeRoom) {
     process.stderr.write(
@@ -100,5 +113,5 @@ function summary({ steps, gain, cost, seconds, end }: Moves): string {
     budget: 'the budget allows no more',
     'time limit': 'the time limit was reached',
   };
-  return `${steps.length} steps save ${gain.toFixed(3)}s of links for ${cost.toFixed(3)}s and take ${formatTime(seconds * 1000)}; ${why[end]}`;
+  return `${steps.length} ${steps.length === 1 ? 'step saves' : 'steps save'} ${gain.toFixed(3)}s of links for ${cost.toFixed(3)}s and ${steps.length === 1 ? 'takes' : 'take'} ${formatTime(seconds * 1000)}; ${why[end]}`;
 }

@@ -155,6 +155,6 @@ export function congestionOf(
     link: fullest < 0 ? '-' : links.name(fullest),
     average: used === 0 ? 0 : sum / used,
     usedLinks: used,
-    links: loads.length,
+    links: links.present,
   };
 }

@@ -128,6 +128,24 @@ export function findMoves(
     return best;
   };
 
+  const result: Moves = {
+    steps: [],
+    placement,
+    gain: 0,
+    cost: 0,
+    seconds: 0,
+    end: 'nothing pays',
+    hasFreeRoom,
+  };
+  /** What would pay, but for the budget, is passed over: something smaller may still fit. */
+  const fitsBudget = (steps: number, seconds: number): boolean => {
+    const fits =
+      result.steps.length + steps <= options.mostMoves && result.seconds + seconds <= options.mostSeconds;
+    if (!fits) result.end = 'budget';
+    return fits;
+  };
+  const secondsOfMove = (rank: number): number => moveSeconds(cost, memoryOf(rank)) + cost.pauseSeconds;
+
   const bestFor = (rank: number): Candidate | undefined => {
     let best: Candidate | undefined;
     const from = placement[rank]!;
@@ -137,7 +155,8 @@ export function findMoves(
       seen.add(to);
       if (room.fits(rank, to)) {
         const net = gainOf(rank, to, -1) - costOfMove(rank, from, to);
-        if (net > (best?.net ?? 0)) best = { to, partner: -1, via: -1, net };
+        if (net > (best?.net ?? 0) && fitsBudget(1, secondsOfMove(rank)))
+          best = { to, partner: -1, via: -1, net };
       }
       for (const partner of occupants[to]!.slice(0, 8)) {
         const gain = gainOf(rank, to, partner);
@@ -147,7 +166,12 @@ export function findMoves(
           via >= 0
             ? costOfMove(rank, from, via) + costOfMove(partner, to, from) + costOfMove(rank, via, to)
             : costOfSwap(rank, partner);
-        if (gain - price > (best?.net ?? 0)) best = { to, partner, via, net: gain - price };
+        if (gain - price <= (best?.net ?? 0)) continue;
+        const fits =
+          via >= 0
+            ? fitsBudget(3, 2 * secondsOfMove(rank) + secondsOfMove(partner))
+            : fitsBudget(1, swapSeconds(rank, partner));
+        if (fits) best = { to, partner, via, net: gain - price };
       }
     };
     const end = Math.min(offsets[rank + 1]!, offsets[rank]! + mostNeighbours);
@@ -172,15 +196,6 @@ export function findMoves(
     else heap.put(rank);
   };
 
-  const result: Moves = {
-    steps: [],
-    placement,
-    gain: 0,
-    cost: 0,
-    seconds: 0,
-    end: 'nothing pays',
-    hasFreeRoom,
-  };
   const relocate = (rank: number, to: number): void => {
     const from = placement[rank]!;
     room.take(rank, from, -1);
@@ -203,7 +218,7 @@ export function findMoves(
       to: end,
       gain: 0,
       cost: costOfMove(who, start, end),
-      seconds: moveSeconds(cost, memoryOf(who)) + cost.pauseSeconds,
+      seconds: secondsOfMove(who),
       group,
     });
     if (partner < 0) return [move(rank, from, to)];
@@ -230,14 +245,6 @@ export function findMoves(
       // What has changed since then is put back in its place.
       if (now === undefined || now.net < known.net - 1e-12) continue;
       const steps = stepsFor(rank, now);
-      const seconds = steps.reduce((sum, step) => sum + step.seconds, 0);
-      if (
-        result.steps.length + steps.length > options.mostMoves ||
-        result.seconds + seconds > options.mostSeconds
-      ) {
-        result.end = 'budget';
-        break;
-      }
       for (const step of steps) {
         step.gain = gainOf(step.rank, step.to, step.with ?? -1);
         relocate(step.rank, step.to);
@@ -245,8 +252,8 @@ export function findMoves(
         result.steps.push(step);
         result.gain += step.gain;
         result.cost += step.cost;
+        result.seconds += step.seconds;
       }
-      result.seconds += seconds;
       const woken = new Set([rank, ...(now.partner < 0 ? [] : [now.partner])]);
       for (const moved of [...woken]) {
         for (let at = offsets[moved]!; at < Math.min(offsets[moved + 1]!, offsets[moved]! + 256); at++)

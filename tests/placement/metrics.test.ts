@@ -28,7 +28,7 @@ test('metrics worked out by hand', () => {
     link: '(0) +x',
     average: 10,
     usedLinks: 3,
-    links: 8,
+    links: 6,
   });
   expect(metrics.balance).toEqual({ usedPlaces: 4, most: 1, maximumOverAverage: 1 });
   expect(dilationHistogram(traffic, network, Int32Array.of(0, 3, 1, 2))).toEqual([0, 2, 0, 1]);
@@ -38,6 +38,25 @@ test('in a fat tree, a link that stands for several carries its share', () => {
   const network = parseNetworkText('fat-tree:k=4');
   const { congestion } = measure(traffic, network, Int32Array.of(0, 4, 8, 12), 'dimension-order');
   expect(congestion).toMatchObject({ maximum: 12, link: 'host 0 up' });
+});
+
+test('in its plot, bars are as long as links are full for their width', () => {
+  const network = parseNetworkText('xgft:2x2,parents=1x4');
+  const arcs = new ArcList();
+  arcs.add(0, 2, 8);
+  arcs.add(1, 3, 8);
+  const placement = Int32Array.of(0, 1, 2, 3);
+  // All 16 take the four links above a switch, each of which carries 4; links of hosts carry 8.
+  const shown = { traffic: trafficOfArcs(4, arcs, true), network, placement };
+  expect(plot({ ...shown, routing: 'dimension-order', file: 'p.html' })).toContain('width="520"');
+});
+
+test('each of its heat maps tells its own fullest link', () => {
+  const shown = { traffic, network: parseNetworkText('mesh:4'), placement: Int32Array.of(1, 0, 2, 3) };
+  const before = Int32Array.of(0, 3, 1, 2);
+  const page = plot({ ...shown, before, routing: 'dimension-order', file: 'p.html' });
+  expect(page).toContain('before: the fullest carries 12.00 bytes, of 12.00 in both');
+  expect(page).toContain('after: the fullest carries 8.000 bytes, of 12.00 in both');
 });
 
 test('places that are too full are found', () => {

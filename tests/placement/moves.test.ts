@@ -132,6 +132,22 @@ describe('what pays', () => {
     expect(new Set(moves.steps.map(({ kind }) => kind))).toEqual(new Set(['move']));
   });
 
+  test('where a budget has no room for an exchange, a move that pays less is taken', () => {
+    const arcs = new ArcList();
+    arcs.add(0, 2, 1e9);
+    arcs.add(1, 3, 1e9);
+    arcs.add(4, 5, 1e8);
+    const traffic = trafficOfArcs(6, arcs, false);
+    const [network, current] = [parseNetworkText('mesh:9'), Int32Array.of(0, 1, 2, 3, 8, 5)];
+    network.capacity.guests[4] = 0;
+    const all = findMoves(traffic, network, current, options);
+    expect(all.steps.slice(0, 3).map(({ group }) => group)).toEqual([1, 1, 1]);
+    const two = findMoves(traffic, network, current, { ...options, mostMoves: 2 });
+    expect(two.end).toBe('budget');
+    expect(two.steps.length).toBeGreaterThan(0);
+    expect(two.gain).toBeGreaterThan(two.cost);
+  });
+
   test('a placement that is too full is refused', () => {
     expect(() => findMoves(apart(), parseNetworkText('torus:8'), Int32Array.of(2, 2), options)).toThrow(
       /more in place 2 than it can hold/,

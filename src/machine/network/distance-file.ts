@@ -19,7 +19,7 @@ export function parseDistanceMatrix(text: string, file: string): Level {
   const where: number[] = [];
   text
     .replace(/^\u{feff}/u, '')
-    .split('\n')
+    .split(/\r?\n/)
     .forEach((raw, i) => {
       const content = raw.replace(/#.*$/, '');
       if (content.trim() === '') return;

@@ -15,7 +15,10 @@ export type Routing = 'dimension-order' | 'adaptive';
 export type AddLoad = (link: number, amount: number) => void;
 
 export interface Links {
+  /** Numbers of links are below it; some of them may stand for none. */
   count: number;
+  /** Links that there are. */
+  present: number;
   /** Parallel links that one stands for. */
   width(link: number): number;
   name(link: number): string;
@@ -122,6 +125,11 @@ export function latticeLinks(sides: readonly Side[]): Links {
 
   return {
     count: 2 * hosts * dimensions,
+    // Two in a row have one way between them, also on a torus.
+    present: sides.reduce(
+      (sum, { size, wraps }) => sum + (hosts / size) * 2 * (wraps && size > 2 ? size : size - 1),
+      0,
+    ),
     width: () => 1,
     name: (link) => {
       const host = Math.floor(link / (2 * dimensions));
@@ -163,6 +171,8 @@ export function treeLinks(vertices: readonly TreeVertex[], hosts: Int32Array): L
   const depth = Int32Array.from(vertices, (vertex) => vertex.depth);
   return {
     count: 2 * vertices.length,
+    // Nothing is above the root.
+    present: 2 * (vertices.length - 1),
     width: (link) => vertices[link >> 1]!.width,
     name: (link) => `${vertices[link >> 1]!.name} ${link % 2 === 0 ? 'up' : 'down'}`,
     route: (from, to, amount, _, add) => {
@@ -189,6 +199,8 @@ export function dragonflyLinks({ routers, hosts, globals }: DragonflySizes): Lin
   const firstGlobal = locals + groups * routers * routers;
   return {
     count: firstGlobal + groups * (groups - 1),
+    // No router has a link to itself.
+    present: firstGlobal + groups * (groups - 1) - groups * routers,
     width: () => 1,
     name: (link) => {
       if (link < locals) return `host ${link >> 1} ${link % 2 === 0 ? 'up' : 'down'}`;

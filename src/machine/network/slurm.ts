@@ -26,7 +26,7 @@ interface Switch {
 export function parseSlurmTopology(text: string, file: string): Level {
   const switches: Switch[] = [];
   let line = 0;
-  for (const raw of text.split('\n')) {
+  for (const raw of text.split(/\r?\n/)) {
     line++;
     const content = raw.replace(/#.*$/, '');
     if (content.trim() === '') continue;
@@ -43,7 +43,8 @@ export function parseSlurmTopology(text: string, file: string): Level {
     }
     const name = found.get('switchname') ?? found.get('blockname');
     if (name === undefined) {
-      if (found.has('blocksizes') || found.has('topologyplugin')) continue;
+      // scontrol prints what is made of several blocks, too; its nodes are in the lines of these.
+      if (found.has('blocksizes') || found.has('topologyplugin') || found.has('aggregatedblock')) continue;
       throw new LodgeError('topology', `'${printable(content.trim()).slice(0, 40)}' is no switch`, {
         where: where(content.search(/\S/)),
         fix: 'lines are SwitchName=s1 Nodes=n[01-04], or SwitchName=top Switches=s[1-2]',
@@ -156,9 +157,8 @@ function treeOfSwitches(switches: readonly Switch[], file: string): Level {
     }
     for (const node of one.nodes) {
       if (hostOf.has(node)) {
-        throw new LodgeError('topology', `the node '${printable(node)}' is on two switches`, {
-          where: one.where,
-        });
+        const what = hostOf.get(node) === one ? 'comes twice' : 'is on two switches';
+        throw new LodgeError('topology', `the node '${printable(node)}' ${what}`, { where: one.where });
       }
       hostOf.set(node, one);
     }

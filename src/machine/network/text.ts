@@ -7,6 +7,9 @@ import { type HostNetwork, mostPlaces } from './network.ts';
 /** Cost of a hop inside a host, where none is written: a tenth of one between hosts. */
 export const innerWeight = 0.1;
 
+/** Costs of hops are compared with each other; what is far above says nothing, and would not add up. */
+const mostWeight = 1_000_000_000;
+
 /** What may stand before the colon. */
 export const networkKinds = [
   'torus',
@@ -55,7 +58,9 @@ export function parseLevels(text: string, where: string): { levels: Level[]; slo
       throw fault(`'${kind}' is no kind of level`);
     }
     const weight = weightText === undefined ? (levels.length === 0 ? 1 : innerWeight) : decimal(weightText);
-    if (!(weight > 0)) throw fault(`'${weightText}' is no cost of a hop`, 'a number above 0: numa:2@0.25');
+    if (!(weight > 0 && weight <= mostWeight)) {
+      throw fault(`'${weightText}' is no cost of a hop`, `above 0, and at most ${mostWeight}: numa:2@0.25`);
+    }
     if (kind === 'slots') {
       const count = wholeNumber(rest);
       if (count === undefined || slots * count > 1_000_000)

@@ -85,7 +85,12 @@ function generate(name: string, rest: string, random: Random): Traffic | undefin
 function sizesOf(text: string): number[] {
   const sizes = text.split('x').map((size) => (/^\d{1,8}$/.test(size) ? Number(size) : 0));
   const ranks = sizes.reduce((product, size) => product * size, 1);
-  return ranks > 0 && ranks <= mostRanks ? sizes : [];
+  if (ranks > mostRanks) {
+    throw new LodgeError('traffic', `a pattern of '${text}' has ${ranks} ranks`, {
+      fix: `at most ${mostRanks}`,
+    });
+  }
+  return ranks > 0 ? sizes : [];
 }
 
 const faces = (moved: number): number => (moved === 1 ? 100 : 0);

@@ -18,8 +18,7 @@ export function readScotchGraph(bytes: Uint8Array, file: string): Traffic {
     return scanner.whole(what, least, most);
   };
   const version = next('the version of the format', 0, 9);
-  if (version !== 0)
-    throw scanner.fault(`version ${version} of Scotch's graphs is not known`, 'only 0 is', 0);
+  if (version !== 0) throw scanner.refuse(`version ${version} of Scotch's graphs is not known`, 'only 0 is');
   const ranks = next('a number of vertices', 0, mostRanks);
   const arcCount = next('a number of arcs', 0, 2 ** 30);
   const base = next('the first number', 0, 1);
@@ -27,7 +26,7 @@ export function readScotchGraph(bytes: Uint8Array, file: string): Traffic {
   requireLength(scanner, ranks + arcCount);
   const [hasLabels, hasWeights, hasLoads] = [Math.floor(flag / 100), Math.floor(flag / 10) % 10, flag % 10];
   if (hasLabels > 1 || hasWeights > 1 || hasLoads > 1) {
-    throw scanner.fault(`${flag} is no flag`, 'three digits, each 0 or 1: 010 for weights of arcs');
+    throw scanner.refuse(`${flag} is no flag`, 'three digits, each 0 or 1: 010 for weights of arcs');
   }
   const labels = hasLabels === 1 ? new Map<number, number>() : undefined;
   const found = {
@@ -41,7 +40,7 @@ export function readScotchGraph(bytes: Uint8Array, file: string): Traffic {
   for (let rank = 0; rank < ranks; rank++) {
     if (labels !== undefined) {
       const label = next('the label of a vertex', 0, Number.MAX_SAFE_INTEGER);
-      if (labels.has(label)) throw scanner.fault(`the label ${label} comes twice`);
+      if (labels.has(label)) throw scanner.refuse(`the label ${label} comes twice`);
       labels.set(label, rank);
     }
     if (demand !== undefined) {
@@ -49,7 +48,8 @@ export function readScotchGraph(bytes: Uint8Array, file: string): Traffic {
       demand[rank] = scanner.weight('the load of a vertex');
     }
     const degree = next('a number of arcs', 0, arcCount);
-    if (arcs + degree > arcCount) throw scanner.fault(`there are more arcs than the ${arcCount} of the head`);
+    if (arcs + degree > arcCount)
+      throw scanner.refuse(`there are more arcs than the ${arcCount} of the head`);
     for (let i = 0; i < degree; i++) {
       let weight = 1;
       if (hasWeights === 1) {
@@ -107,7 +107,7 @@ interface Rows {
 }
 
 function selfLoop(scanner: Scanner, rank: number): LodgeError {
-  return scanner.fault(`${rank} is connected with itself`, 'take the arc out: it costs nothing anywhere');
+  return scanner.refuse(`${rank} is connected with itself`, 'take the arc out: it costs nothing anywhere');
 }
 
 /** Keeps each edge once, after it was seen that both of its ends say the same. */
@@ -180,7 +180,7 @@ export function readMetisGraph(bytes: Uint8Array, file: string): Traffic {
   if (!scanner.isLineOver()) {
     const flag = scanner.whole('the format (fmt)', 0, 111);
     const digits = String(flag).padStart(3, '0');
-    if (/[^01]/.test(digits)) throw scanner.fault(`'${digits}' is no fmt`, 'three digits, each 0 or 1');
+    if (/[^01]/.test(digits)) throw scanner.refuse(`'${digits}' is no fmt`, 'three digits, each 0 or 1');
     [hasSizes, hasLoads, hasWeights] = [...digits].map((digit) => digit === '1') as [
       boolean,
       boolean,
@@ -213,7 +213,7 @@ export function readMetisGraph(bytes: Uint8Array, file: string): Traffic {
       found.at[arcs] = scanner.at;
       const to = scanner.whole('a neighbour', 1, ranks) - 1;
       if (to === rank) throw selfLoop(scanner, rank + 1);
-      if (arcs === 2 * edges) throw scanner.fault(`there are more edges than the ${edges} of the head`);
+      if (arcs === 2 * edges) throw scanner.refuse(`there are more edges than the ${edges} of the head`);
       found.from[arcs] = rank;
       found.to[arcs] = to;
       found.bytes[arcs++] = hasWeights ? scanner.weight('the weight of an edge') : 1;
@@ -261,7 +261,7 @@ export function readMatrixMarket(bytes: Uint8Array, file: string): Traffic {
   const rows = scanner.whole('a number of rows', 0, mostRanks);
   const columns = scanner.whole('a number of columns', 0, mostRanks);
   if (rows !== columns)
-    throw scanner.fault(`it has ${rows} rows and ${columns} columns`, 'a graph has as many of both');
+    throw scanner.refuse(`it has ${rows} rows and ${columns} columns`, 'a graph has as many of both');
   const isSymmetric = symmetry === 'symmetric';
   const entries =
     layout === 'coordinate'
@@ -280,7 +280,7 @@ export function readMatrixMarket(bytes: Uint8Array, file: string): Traffic {
       row = scanner.whole('a row', 1, rows) - 1;
       column = scanner.whole('a column', 1, columns) - 1;
       if (isSymmetric && column > row) {
-        throw scanner.fault(
+        throw scanner.refuse(
           'a symmetric matrix has only its lower half',
           'row not less than column, or say general',
         );

@@ -122,7 +122,9 @@ interface MatrixPair {
 export function readFabricMatrix(bytes: Uint8Array, file: string): Traffic {
   const fault = (what: string, where = file): LodgeError =>
     new LodgeError('traffic', what, { where, fix: 'write it with lodge fabric matrix --json' });
-  const text = Buffer.from(bytes).toString('utf8');
+  const text = Buffer.from(bytes)
+    .toString('utf8')
+    .replace(/^\u{feff}/u, '');
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -13,6 +13,8 @@ export class Scanner {
   line = 1;
   /** Where the line begins. */
   lineStart = 0;
+  /** Where the number that was read last begins. */
+  #number = 0;
 
   constructor(bytes: Uint8Array, file: string) {
     this.bytes = bytes;
@@ -27,6 +29,11 @@ export class Scanner {
       where: `${this.file}:${this.line}:${from - this.lineStart + 1}`,
       ...(fix === undefined ? {} : { fix }),
     });
+  }
+
+  /** An error about the number that was read last. */
+  refuse(what: string, fix?: string): LodgeError {
+    return this.fault(what, fix, this.#number);
   }
 
   /** An error about what begins at a place that was read before. */
@@ -113,6 +120,7 @@ export class Scanner {
     this.skipBlanks();
     const { bytes } = this;
     const from = this.at;
+    this.#number = from;
     let at = from;
     const isNegative = bytes[at] === minus;
     if (isNegative || bytes[at] === plus) at++;
@@ -136,6 +144,7 @@ export class Scanner {
     this.skipBlanks();
     const { bytes } = this;
     const from = this.at;
+    this.#number = from;
     let at = from;
     let value = 0;
     while (at < bytes.length && bytes[at]! >= zero && bytes[at]! <= nine)

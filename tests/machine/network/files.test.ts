@@ -46,6 +46,21 @@ SwitchName=top Level=1 LinkSpeed=1 Nodes=n[01-05] Switches=s[1-2]
     expect(metric.distance(0, 2)).toBe(4);
   });
 
+  test('blocks as scontrol prints them, those of several blocks too', () => {
+    const printed = `BlockName=b1 BlockIndex=0 Nodes=n[1-2] BlockSize=2
+BlockName=b2 BlockIndex=1 Nodes=n[3-4] BlockSize=2
+AggregatedBlock=b[1-2] BlockIndex=2 Nodes=n[1-4] BlockSize=4
+`;
+    const { metric, places } = network(parseSlurmTopology(printed, 'stdin'));
+    expect([places, metric.distance(0, 1), metric.distance(0, 2)]).toEqual([4, 2, 4]);
+  });
+
+  test('comments of a file whose lines end as on Windows', () => {
+    const text = '# two\r\nSwitchName=s1 Nodes=n[1-2] # near\r\n';
+    expect(network(parseSlurmTopology(text, 'f')).places).toBe(2);
+    expect(network(parseDistanceMatrix('# two\r\n0 1 # near\r\n1 0\r\n', 'f')).places).toBe(2);
+  });
+
   test('hosts at different depths, and several roots', () => {
     const uneven = 'SwitchName=a Nodes=x1\nSwitchName=b Switches=c\nSwitchName=c Nodes=y[1-2]\n';
     const { metric, name } = network(parseSlurmTopology(uneven, 'f'));
@@ -80,6 +95,7 @@ SwitchName=top Level=1 LinkSpeed=1 Nodes=n[01-05] Switches=s[1-2]
     ['SwitchName=s1 Nodes=n[1-2]\nSwitchName=s1 Nodes=n3', 'f:2:12', "the switch 's1' comes twice"],
     ['SwitchName=s1 Switches=s9', 'f:1:12', "there is no switch 's9'"],
     ['SwitchName=s1 Nodes=n1\nSwitchName=s2 Nodes=n1', 'f:2:12', "the node 'n1' is on two switches"],
+    ['SwitchName=s1 Nodes=n1,n1', 'f:1:12', "the node 'n1' comes twice"],
     ['SwitchName=s1 Nodes=n[1-', 'f:1:21', undefined],
     ['  Nodes=n1', 'f:1:3', "'Nodes=n1' is no switch"],
     ['SwitchName=a Switches=b\nSwitchName=b Switches=a', 'f', 'it has no nodes'],

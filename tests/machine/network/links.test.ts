@@ -169,3 +169,24 @@ describe('ways worked out by hand', () => {
     });
   });
 });
+
+test.each([
+  ['torus:5x4', 80],
+  ['torus:2x3x2', 48],
+  ['torus:1x6', 12],
+  ['mesh:4x3', 34],
+  ['hypercube:4', 64],
+  ['flat:12', 24],
+  ['tree:2x3x2', 40],
+  ['fat-tree:k=4', 56],
+  ['dragonfly:a=3,p=2,h=2', 168],
+])('%s has as many links as some way takes', (form, count) => {
+  const { links, places } = parseNetworkText(form);
+  const taken = new Set<number>();
+  for (let from = 0; from < places; from++) {
+    for (let to = 0; to < places; to++) {
+      if (from !== to) links!.route(from, to, 1, 'dimension-order', (link) => taken.add(link));
+    }
+  }
+  expect([taken.size, links!.present]).toEqual([count, count]);
+});

@@ -141,6 +141,7 @@ describe('levels', () => {
 
   test('weights of the outermost level', () => {
     expect(parseNetworkText('torus:8@2.5').metric.distance(0, 4)).toBe(10);
+    expect(() => parseNetworkText(`torus:8@${'9'.repeat(400)}`)).toThrow('is no cost of a hop');
   });
 });
 
