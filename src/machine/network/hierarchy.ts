@@ -49,28 +49,36 @@ export function hierarchyOfAxes(axes: readonly Axis[], places: number): Hierarch
   const order = new Int32Array(places);
   const parts = new Parts(places);
   const strides = axes.map((_, d) => axes.slice(d + 1).reduce((product, { size }) => product * size, 1));
-  const low = axes.map(() => 0);
   const size = axes.map((axis) => axis.size);
   let placed = 0;
-  const cut = (): number => {
-    const count = size.reduce((product, one) => product * one, 1);
-    const centre = low.reduce((sum, from, d) => sum + (from + (size[d]! >> 1)) * strides[d]!, 0);
-    const part = parts.add(placed, placed + count, centre);
+  /** @param first lowest place of the box, and `middle` the way from there to the one in its middle */
+  const cut = (count: number, first: number, middle: number): number => {
+    const part = parts.add(placed, placed + count, first + middle);
     if (count === 1) {
-      order[placed++] = centre;
+      order[placed++] = first;
       return part;
     }
     const across = widestAxis(axes, size);
-    const [from, whole] = [low[across]!, size[across]!];
+    const stride = strides[across]!;
+    const whole = size[across]!;
     const half = firstHalf(whole);
+    const [others, layer] = [middle - (whole >> 1) * stride, count / whole];
     size[across] = half;
-    parts.left[part] = cut();
-    [low[across], size[across]] = [from + half, whole - half];
-    parts.right[part] = cut();
-    [low[across], size[across]] = [from, whole];
+    parts.left[part] = cut(layer * half, first, others + (half >> 1) * stride);
+    size[across] = whole - half;
+    parts.right[part] = cut(
+      layer * (whole - half),
+      first + half * stride,
+      others + ((whole - half) >> 1) * stride,
+    );
+    size[across] = whole;
     return part;
   };
-  cut();
+  cut(
+    places,
+    0,
+    axes.reduce((sum, axis, d) => sum + (axis.size >> 1) * strides[d]!, 0),
+  );
   return { ...parts, order };
 }
 
@@ -82,13 +90,14 @@ function firstHalf(whole: number): number {
 function widestAxis(axes: readonly Axis[], size: readonly number[]): number {
   let best = -1;
   let widest = -1;
-  axes.forEach(({ kind, cost, size: whole }, d) => {
-    if (size[d]! === 1) return;
+  for (let d = 0; d < axes.length; d++) {
+    if (size[d] === 1) continue;
+    const { kind, cost, size: whole } = axes[d]!;
     // The ends of a whole ring are neighbours.
-    const length = kind === 'ring' && size[d] === whole ? size[d]! / 2 : size[d]!;
+    const length = kind === 'ring' && size[d] === whole ? whole / 2 : size[d]!;
     const width = kind === 'flat' ? cost : cost * length * 0.999;
     if (width > widest) [widest, best] = [width, d];
-  });
+  }
   return best;
 }
 

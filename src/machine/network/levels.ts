@@ -7,6 +7,7 @@ import {
   hypercubeLinks,
   type Links,
   latticeLinks,
+  regularTreeLinks,
   type TreeVertex,
   treeLinks,
 } from './links.ts';
@@ -113,7 +114,9 @@ function regularPaths(sizes: readonly number[]): Int32Array[] {
   let stride = hosts;
   return sizes.map((size) => {
     stride /= size;
-    return Int32Array.from({ length: hosts }, (_, host) => Math.floor(host / stride) % size);
+    const path = new Int32Array(hosts);
+    for (let host = 0; host < hosts; host++) path[host] = Math.floor(host / stride) % size;
+    return path;
   });
 }
 
@@ -184,31 +187,6 @@ function linksOf(level: Level): Links | undefined {
     case 'matrix':
       return undefined;
   }
-}
-
-/**
- * An extended generalised fat tree as a tree whose links stand for several. Below its parents, a subtree has as many
- * switches at its top as there are ways up in it. Source: S. Öhring and others, "On generalized fat trees", IPPS 1995.
- */
-function regularTreeLinks(children: readonly number[], parents: readonly number[]): Links {
-  const vertices: TreeVertex[] = [{ parent: -1, depth: 0, width: 0, name: 'root' }];
-  let above = [0];
-  const depths = children.length;
-  for (let depth = 1; depth <= depths; depth++) {
-    const level = depths - depth;
-    const width = parents.slice(0, level + 1).reduce((product, count) => product * count, 1);
-    const here: number[] = [];
-    for (const parent of above) {
-      for (let child = 0; child < children[level]!; child++) {
-        here.push(vertices.length);
-        const name =
-          depth === depths ? `host ${here.length - 1}` : `subtree ${here.length - 1} of level ${level}`;
-        vertices.push({ parent, depth, width, name });
-      }
-    }
-    above = here;
-  }
-  return treeLinks(vertices, Int32Array.from(above));
 }
 
 /** Places of one host, by the innermost levels: the first in which two places differ says how far they are apart. */

@@ -191,6 +191,56 @@ export function treeLinks(vertices: readonly TreeVertex[], hosts: Int32Array): L
   };
 }
 
+/**
+ * An extended generalised fat tree as a tree whose links stand for several. Below its parents, a subtree has as many
+ * switches at its top as there are ways up in it. Vertices are numbered from the root down, those of one depth in the
+ * order of their hosts; links as in {@link treeLinks}. Source: S. Öhring and others, "On generalized fat trees", IPPS 1995.
+ * @param children of each switch, and `parents` of what is below it, from the hosts up
+ */
+export function regularTreeLinks(children: readonly number[], parents: readonly number[]): Links {
+  const depths = children.length;
+  /** By depth: the first vertex, the parallel links to above, and how many of these vertices have one parent. */
+  const first = [0];
+  const widths = [0];
+  const siblings = [1];
+  let [vertices, here] = [1, 1];
+  for (let depth = 1; depth <= depths; depth++) {
+    const level = depths - depth;
+    first.push(vertices);
+    widths.push(parents.slice(0, level + 1).reduce((product, count) => product * count, 1));
+    siblings.push(children[level]!);
+    here *= children[level]!;
+    vertices += here;
+  }
+  const depthOf = (link: number): number => first.findLastIndex((vertex) => vertex <= link >> 1);
+  return {
+    count: 2 * vertices,
+    // Nothing is above the root.
+    present: 2 * (vertices - 1),
+    width: (link) => widths[depthOf(link)]!,
+    name: (link) => {
+      const depth = depthOf(link);
+      const index = (link >> 1) - first[depth]!;
+      const name =
+        depth === 0
+          ? 'root'
+          : depth === depths
+            ? `host ${index}`
+            : `subtree ${index} of level ${depths - depth}`;
+      return `${name} ${link % 2 === 0 ? 'up' : 'down'}`;
+    },
+    route: (from, to, amount, _, add) => {
+      let [up, down] = [from, to];
+      for (let depth = depths; up !== down; depth--) {
+        add(2 * (first[depth]! + up), amount);
+        add(2 * (first[depth]! + down) + 1, amount);
+        up = Math.floor(up / siblings[depth]!);
+        down = Math.floor(down / siblings[depth]!);
+      }
+    },
+  };
+}
+
 /** Links of hosts up and down, then those between the routers of a group, then those between groups. */
 export function dragonflyLinks({ routers, hosts, globals }: DragonflySizes): Links {
   const groups = routers * globals + 1;

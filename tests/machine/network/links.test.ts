@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Routing } from '../../../src/machine/network/links.ts';
+import {
+  type Links,
+  type Routing,
+  regularTreeLinks,
+  type TreeVertex,
+  treeLinks,
+} from '../../../src/machine/network/links.ts';
 import type { HostNetwork } from '../../../src/machine/network/network.ts';
 import { parseNetworkText } from '../../../src/machine/network/text.ts';
 
@@ -189,4 +195,36 @@ test.each([
     }
   }
   expect([taken.size, links!.present]).toEqual([count, count]);
+});
+
+describe('links of a regular tree', () => {
+  // The same tree, vertex by vertex: two subtrees of three hosts, the upper links double.
+  const vertices: TreeVertex[] = [
+    { parent: -1, depth: 0, width: 0, name: 'root' },
+    { parent: 0, depth: 1, width: 2, name: 'subtree 0 of level 1' },
+    { parent: 0, depth: 1, width: 2, name: 'subtree 1 of level 1' },
+    ...Array.from({ length: 6 }, (_, host) => ({
+      ...{ parent: 1 + Math.floor(host / 3), depth: 2, width: 1, name: `host ${host}` },
+    })),
+  ];
+  const drawn = treeLinks(vertices, Int32Array.from([3, 4, 5, 6, 7, 8]));
+  const counted = regularTreeLinks([3, 2], [1, 2]);
+
+  test('are numbered, named and as many as those of the tree', () => {
+    expect([counted.count, counted.present]).toEqual([drawn.count, drawn.present]);
+    for (let link = 0; link < counted.count; link++) {
+      expect([counted.name(link), counted.width(link)]).toEqual([drawn.name(link), drawn.width(link)]);
+    }
+  });
+
+  test('are taken as in the tree', () => {
+    const taken = (links: Links, from: number, to: number): [number, number][] => {
+      const loads: [number, number][] = [];
+      links.route(from, to, 1, 'dimension-order', (link, amount) => loads.push([link, amount]));
+      return loads;
+    };
+    for (let from = 0; from < 6; from++) {
+      for (let to = 0; to < 6; to++) expect(taken(counted, from, to)).toEqual(taken(drawn, from, to));
+    }
+  });
 });
