@@ -25,12 +25,9 @@ interface Switch {
  */
 export function parseSlurmTopology(text: string, file: string): Level {
   const switches: Switch[] = [];
-  let line = 0;
-  for (const raw of text.split(/\r?\n/)) {
-    line++;
-    const content = raw.replace(/#.*$/, '');
+  for (const { whole, where } of linesOf(text, file)) {
+    const content = whole.replace(/#.*$/, '');
     if (content.trim() === '') continue;
-    const where = (column: number): string => `${file}:${line}:${column + 1}`;
     const found = new Map<string, { value: string; at: number }>();
     for (const match of content.matchAll(/(\S+?)=(\S*)/g)) {
       const key = match[1]!.toLowerCase();
@@ -64,6 +61,33 @@ export function parseSlurmTopology(text: string, file: string): Level {
     });
   }
   return treeOfSwitches(switches, file);
+}
+
+/** A line with those that it goes on in, and where each of its characters stands in the file. */
+interface WholeLine {
+  whole: string;
+  where: (column: number) => string;
+}
+
+/** Lines of a configuration of Slurm: one that ends in a backslash goes on in the next. */
+function linesOf(text: string, file: string): WholeLine[] {
+  const lines: WholeLine[] = [];
+  let [whole, starts]: [string, number[]] = ['', []];
+  const written = text.split(/\r?\n/);
+  written.forEach((raw, i) => {
+    starts.push(whole.length);
+    const goesOn = raw.endsWith('\\') && i + 1 < written.length;
+    whole += goesOn ? raw.slice(0, -1) : raw;
+    if (goesOn) return;
+    const [firstLine, ofLine] = [i + 2 - starts.length, starts];
+    const where = (column: number): string => {
+      const at = ofLine.findLastIndex((start) => start <= column);
+      return `${file}:${firstLine + at}:${column - ofLine[at]! + 1}`;
+    };
+    lines.push({ whole, where });
+    [whole, starts] = ['', []];
+  });
+  return lines;
 }
 
 const yamlSchema = z.array(

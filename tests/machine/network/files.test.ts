@@ -61,6 +61,13 @@ AggregatedBlock=b[1-2] BlockIndex=2 Nodes=n[1-4] BlockSize=4
     expect(network(parseDistanceMatrix('# two\r\n0 1 # near\r\n1 0\r\n', 'f')).places).toBe(2);
   });
 
+  test('lines that go on in the next, each fault at its own place', () => {
+    const text = 'SwitchName=s1 \\\n  Nodes=n[1-2],\\\r\nn3\n# end\\\n of it\nSwitchName=s2 \\\n Nodes=n[\n';
+    const good = text.slice(0, text.indexOf('SwitchName=s2'));
+    expect(network(parseSlurmTopology(good, 'f')).places).toBe(3);
+    expect(() => parseSlurmTopology(text, 'f')).toThrow(expect.objectContaining({ where: 'f:7:8' }));
+  });
+
   test('hosts at different depths, and several roots', () => {
     const uneven = 'SwitchName=a Nodes=x1\nSwitchName=b Switches=c\nSwitchName=c Nodes=y[1-2]\n';
     const { metric, name } = network(parseSlurmTopology(uneven, 'f'));
