@@ -10,7 +10,9 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { hostIoError, LodgeError } from './errors.ts';
+import { hostIoError, LodgeError, retold } from './errors.ts';
+import { mountPointOf } from './mount-point.ts';
+import { shellWord } from './shell-words.ts';
 
 /**
  * What a rename may replace: the file that is there, or that a link leads to. A device, a pipe or a directory in that
@@ -46,6 +48,13 @@ export function writeReplacing(path: string, pieces: Iterable<string>, doing: st
     renameSync(aside, target);
   } catch (cause) {
     if (aside !== undefined) rmSync(aside, { force: true });
-    throw cause instanceof LodgeError ? cause : hostIoError(doing, path, cause);
+    throw cause instanceof LodgeError ? cause : elsewhere(hostIoError(doing, path, cause), path);
   }
+}
+
+/** What is written is a person's own file: lodge's directories have nothing to do with its place. */
+function elsewhere(error: LodgeError, path: string): LodgeError {
+  if (error.code !== 'disk-full') return error;
+  const fix = `free space there (\`df -h ${shellWord(mountPointOf(path))}\`), or write it elsewhere`;
+  return retold(error, { fix });
 }

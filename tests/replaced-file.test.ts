@@ -49,3 +49,17 @@ it('is written whole, or is left as it was', () => {
   expect(readFileSync(join(base, 'file'), 'utf8')).toBe('one two');
   expect(readdirSync(base).sort()).toEqual(['broken', 'file', 'link']);
 });
+
+it('tells of a full disk what to do about a file of one’s own', () => {
+  function* full(): Generator<string> {
+    yield 'some';
+    throw Object.assign(new Error('no space'), { code: 'ENOSPC' });
+  }
+  const path = join(base, 'file');
+  expect(() => writeReplacing(path, full(), 'a test')).toThrow(
+    expect.objectContaining({
+      code: 'disk-full',
+      fix: expect.stringMatching(/^free space there \(`df -h \/[^`]*`\), or write it elsewhere$/),
+    }),
+  );
+});
