@@ -116,9 +116,10 @@ describe.skipIf(whyNoGround() !== undefined)('a cluster over the hosts of a job'
       echo '== received'; received v2
       echo '== apply'; lodge apply lab.yaml
       echo '== ping'; in_guest v2 'busybox ping -c 1 -W 10 v1 >/dev/null && echo reached'
-      # At hand on that host before it begins: a step takes longer to start than a checkpoint may take. The other host
-      # is at its part by then: of one that it was not asked for yet, only the end of the job would remove what there is.
-      srun -N1 -n1 -w n01 --overlap sh -c 'echo >armed; until ls .broken.*.part/*v2.state >/dev/null 2>&1; do sleep 0.02; done; pkill -9 -u alice -x node' & killing=$!
+      # At hand on that host before it begins, and never asleep: a checkpoint may take less time than a step or a process
+      # takes to start. The other host is at its part by then: of one that it was not asked for yet, only the end of the
+      # job would remove what there is.
+      srun -N1 -n1 -w n01 --overlap sh -c 'nodes=$(pgrep -u alice -x node); echo >armed; until set -- .broken.*.part/*v2.state; [ -e "$1" ]; do :; done; kill -9 $nodes' & killing=$!
       until [ -e armed ]; do sleep 0.1; done; rm armed
       lodge checkpoint broken 2>&1 >/dev/null | cat >told || true
       wait $killing || true
