@@ -239,7 +239,7 @@ async function checkStaysInside(
     if (!('bytes' in file) || file.bytes > mostRecordBytes)
       throw broken(archive, `its ${file.path} is damaged`);
     const record = parseObject(await readFile(join(directory, file.path), 'utf8'));
-    const kernel = file.path === 'kernel.json' ? record : parseObject(JSON.stringify(record?.kernel ?? {}));
+    const kernel = file.path === 'kernel.json' ? record : asObject(record?.kernel ?? {});
     if (record === undefined || kernel === undefined) throw broken(archive, `its ${file.path} is damaged`);
     for (const named of [kernel.vmlinux, kernel.modules, kernel.modulesPath]) {
       if (named === undefined || (typeof named === 'string' && systemModules.test(named))) continue;
@@ -251,11 +251,14 @@ async function checkStaysInside(
 
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+    return asObject(JSON.parse(text));
   } catch {
     return undefined;
   }
+}
+
+function asObject(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
 }
 
 async function extract(

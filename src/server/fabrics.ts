@@ -9,7 +9,6 @@ import { changedFabric, type FabricChange, requireLink } from '../cluster/fabric
 import {
   clusterDir,
   discardCluster,
-  guestsOf,
   hasFabric,
   listClusters,
   makeClusterDir,
@@ -21,22 +20,17 @@ import {
   writeFabricPlan,
 } from '../cluster/state.ts';
 import { LodgeError } from '../errors.ts';
-import {
-  applyBridges,
-  applyPorts,
-  type BridgedCluster,
-  bridgeLinks,
-  endBridges,
-} from '../fabric/bridge/bridges.ts';
+import { applyBridges, applyPorts, endBridges } from '../fabric/bridge/bridges.ts';
 import { bridgedPorts, onlyBridges, withoutBridges } from '../fabric/bridge/devices.ts';
 import { lookAtBridges } from '../fabric/bridge/look.ts';
 import { requireBridges } from '../fabric/bridge/requirements.ts';
 import { capturePath } from '../fabric/capture/capture.ts';
 import { FabricClient } from '../fabric/client.ts';
-import type { ApplyResult, ClusterHosts, LinkState, RequestKind, Requests } from '../fabric/control.ts';
+import type { ApplyResult, ClusterHosts, RequestKind, Requests } from '../fabric/control.ts';
 import type { FabricPlan, LinkPlan } from '../fabric/plan.ts';
 import { formatShape } from '../fabric/shape.ts';
 import { listGuests } from '../guest/state.ts';
+import { allLinks, bridgedCluster, bridgedNames } from './bridged-links.ts';
 import { ClusterLogs } from './cluster-logs.ts';
 import { untilTrunksJoin } from './joined-trunks.ts';
 
@@ -360,35 +354,6 @@ function eventOfChange(
     default:
       return undefined;
   }
-}
-
-function bridgedCluster(name: string): BridgedCluster {
-  return {
-    dir: clusterDir(name),
-    keepers: () =>
-      guestsOf(name).flatMap(({ keeper, plan }) =>
-        keeper !== undefined && plan.interfaces.some(({ bridge }) => bridge !== undefined)
-          ? [keeper.pid]
-          : [],
-      ),
-  };
-}
-
-function bridgedNames(plan: FabricPlan): Set<string> {
-  return new Set(bridgedPorts(plan).map(({ port }) => port.link.name));
-}
-
-/** Those of the worker, then those on bridges. */
-async function allLinks(
-  client: FabricClient,
-  plan: FabricPlan,
-  asked: readonly string[] | undefined,
-): Promise<LinkState[]> {
-  const onBridges = bridgedNames(plan);
-  const others = asked?.filter((link) => !onBridges.has(link));
-  const states = await client.ask('links', others === undefined ? {} : { links: others });
-  const bridged = await bridgeLinks(bridgedCluster(plan.name), plan);
-  return [...states, ...bridged.filter(({ name }) => asked === undefined || asked.includes(name))];
 }
 
 function emptyFabric(name: string): FabricPlan {
