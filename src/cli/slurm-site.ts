@@ -48,7 +48,7 @@ export async function slurmSetupVerb(
   let found: Awaited<ReturnType<typeof lookAtSite>> | undefined;
   let unasked: unknown;
   try {
-    found = await lookAtSite();
+    found = await lookAtSite({ waits: false });
   } catch (error) {
     unasked = error;
   }
@@ -173,7 +173,7 @@ export async function siteFindings(): Promise<Finding[]> {
   const meaning = "guests cannot be nodes of this site's Slurm";
   try {
     const site = siteOf(defaultSiteFile);
-    const { lines, faults } = planConf(site, sitePrograms(), await lookAtSite());
+    const { lines, faults } = planConf(site, sitePrograms(), await lookAtSite({ waits: false }));
     const left = lines.filter(({ state }) => state !== 'there').length;
     const all = [...faults, ...hereFaults(site, defaultSiteFile), ...(await nameFaults(site))];
     return [

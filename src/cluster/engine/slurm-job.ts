@@ -114,14 +114,17 @@ function detailOf(complaint: string): { detail?: string } {
   return lines === '' ? {} : { detail: lines };
 }
 
+/** Whether a program of Slurm complains that slurmctld does not answer: it may be back in a moment. */
+export function isControllerAway(complaint: string): boolean {
+  return /Unable to contact slurm controller|Unable to establish|Connection refused|Socket timed out|Zero Bytes were transmitted|in standby mode/i.test(
+    complaint,
+  );
+}
+
 /** What any program of Slurm complains of, where it is known what is meant; undefined where it is not. */
 export function knownSlurmFault(complaint: string): LodgeError | undefined {
   const detail = detailOf(complaint);
-  if (
-    /Unable to contact slurm controller|Unable to establish|Connection refused|Socket timed out/i.test(
-      complaint,
-    )
-  ) {
+  if (isControllerAway(complaint)) {
     return new LodgeError('slurm-unavailable', 'the controller of Slurm does not answer', {
       ...detail,
       fix: 'scontrol ping tells whether it is there again; what runs goes on meanwhile',

@@ -4,13 +4,14 @@
  */
 
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describeError, LodgeError } from '../../../errors.ts';
 import { expandHostList } from '../../../host-list.ts';
 import { installationDir } from '../../../installation.ts';
 import { runProgram } from '../../../process.ts';
 import { shellLine } from '../../../shell-words.ts';
 import { forEachBounded } from '../../governor.ts';
-import { knownSlurmFault, siteEnvironment } from '../slurm-job.ts';
+import { isControllerAway, knownSlurmFault, siteEnvironment } from '../slurm-job.ts';
 import type { SiteFound } from './conf.ts';
 import {
   endedProgram,
@@ -26,6 +27,9 @@ import { controllersOf, parseConfig, parseRecords, stateOf } from './scontrol.ts
 import type { Site, VirtualNode } from './spec.ts';
 
 const answerWithinMs = 60_000;
+/** SlurmctldTimeout, as it is where nothing is said: by then a backup has taken over. */
+const controllerBackWithinMs = 120_000;
+const askAgainAfterMs = 1000;
 /** V-nodes that are asked for at the same time. */
 const mostAtOnce = 8;
 const fallbackPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -35,19 +39,38 @@ function environment(): NodeJS.ProcessEnv {
   return { PATH: fallbackPath, ...siteEnvironment(process.env) };
 }
 
+interface Asking {
+  /** Standard input. */
+  input?: string;
+  /**
+   * Whether a controller that does not answer is waited for, as it is unless this is false: what power saving has begun
+   * is not to fail because slurmctld is started anew at that moment.
+   */
+  waits?: boolean;
+}
+
 /** Standard output of a program of Slurm. @throws LodgeError `slurm-unavailable`, `missing-program` */
-async function ask(argv: readonly string[], input?: string): Promise<string> {
-  const { code, stdout, stderr } = await runProgram(argv, {
-    env: environment(),
-    timeoutMs: answerWithinMs,
-    ...(input === undefined ? {} : { input }),
-  });
-  if (code === 0) return stdout;
-  const known = knownSlurmFault(stderr || stdout);
-  if (known !== undefined) throw known;
-  throw new LodgeError('slurm-unavailable', `${argv[0]}: ${lastLine(stderr || stdout)}`, {
-    fix: `try the same by hand: ${shellLine(argv)}`,
-  });
+async function ask(argv: readonly string[], { input, waits = true }: Asking = {}): Promise<string> {
+  const deadline = Date.now() + (waits ? controllerBackWithinMs : 0);
+  for (;;) {
+    const { code, stdout, stderr } = await runProgram(argv, {
+      env: environment(),
+      timeoutMs: answerWithinMs,
+      ...(input === undefined ? {} : { input }),
+    });
+    if (code === 0) return stdout;
+    const complaint = stderr || stdout;
+    if (isControllerAway(complaint) && Date.now() < deadline) {
+      await delay(askAgainAfterMs);
+      continue;
+    }
+    throw (
+      knownSlurmFault(complaint) ??
+      new LodgeError('slurm-unavailable', `${argv[0]}: ${lastLine(complaint)}`, {
+        fix: `try the same by hand: ${shellLine(argv)}`,
+      })
+    );
+  }
 }
 
 function lastLine(text: string): string {
@@ -55,22 +78,22 @@ function lastLine(text: string): string {
 }
 
 /** `scontrol show config`. @throws LodgeError `slurm-unavailable`, `missing-program` */
-export async function readConfig(): Promise<Map<string, string>> {
-  return parseConfig(await ask(['scontrol', 'show', 'config']));
+async function readConfig(asking?: Asking): Promise<Map<string, string>> {
+  return parseConfig(await ask(['scontrol', 'show', 'config'], asking));
 }
 
 /** What there is of a site, for its configuration to be checked. @throws as {@link readConfig} */
-export async function lookAtSite(): Promise<SiteFound> {
-  const config = await readConfig();
+export async function lookAtSite(asking?: Pick<Asking, 'waits'>): Promise<SiteFound> {
+  const config = await readConfig(asking);
   const byKey = async (what: string, key: string): Promise<Map<string, Map<string, string>>> => {
-    const text = await ask(['scontrol', 'show', what, '--all', '--oneliner']);
+    const text = await ask(['scontrol', 'show', what, '--all', '--oneliner'], asking);
     return new Map(parseRecords(text).map((record) => [record.get(key)!, record]));
   };
   const hasTree = /tree/.test(config.get('TopologyPlugin') ?? '');
   const [nodes, partitions, topology] = await Promise.all([
     byKey('node', 'NodeName'),
     byKey('partition', 'PartitionName'),
-    hasTree ? ask(['scontrol', 'show', 'topology', '--oneliner']) : '',
+    hasTree ? ask(['scontrol', 'show', 'topology', '--oneliner'], asking) : '',
   ]);
   return { config, nodes, partitions, topology };
 }
@@ -189,7 +212,7 @@ async function beginHolder(
   const lodge = join(installationDir, 'lodge');
   const order = holderOrder(site, node, sitePorts(config), controllersOf(config));
   const script = holderScript(order, site.spec.store, lodge);
-  const id = (await ask(holderArgv(site, node), script)).trim().split(';')[0]!;
+  const id = (await ask(holderArgv(site, node), { input: script })).trim().split(';')[0]!;
   // Tells when the job has ended and nothing on its host could: the host is gone, or all of the job was killed at once.
   const program = endedProgram(lodge, node.name);
   await ask(['strigger', '--set', `--jobid=${id}`, '--fini', `--program=${program}`]);

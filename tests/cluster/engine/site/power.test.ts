@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { failNodes, resumeNodes } from '../../../../src/cluster/engine/site/power.ts';
+import { failNodes, lookAtSite, resumeNodes } from '../../../../src/cluster/engine/site/power.ts';
 import { recorded, sampleSite } from './sample.ts';
 
 let dir: string;
@@ -15,6 +15,7 @@ beforeEach(() => {
   for (const name of ['scontrol', 'squeue', 'scancel', 'sbatch', 'strigger']) {
     const script = `#!/bin/sh
 echo "${name} $*" >>${dir}/asked
+! rm ${dir}/${name}.away 2>/dev/null || { echo '${name}: error: Unable to contact slurm controller (connect failure)' >&2; exit 1; }
 case "$*" in
 'show config') cat ${dir}/config ;;
 'show node '*) cat ${dir}/node ;;
@@ -71,4 +72,16 @@ test('a holder that waits, of one that was killed, is cancelled when the time is
     'strigger --clear --jobid=71',
     'scontrol update nodename=v01 state=idle',
   ]);
+});
+
+test('a controller that is started anew while it is asked is waited for: nothing is marked down', async () => {
+  says('sbatch.says', '72\n');
+  for (const name of ['scontrol', 'squeue', 'sbatch', 'strigger']) says(`${name}.away`, '');
+  expect(await resumeNodes(() => sampleSite(), 'v02')).toEqual([]);
+  expect(asked().map((line) => line.split(' ', 1)[0])).toEqual(['sbatch', 'sbatch', 'strigger', 'strigger']);
+});
+
+test('who only looks at a site waits for no controller', async () => {
+  says('scontrol.away', '');
+  await expect(lookAtSite({ waits: false })).rejects.toMatchObject({ code: 'slurm-unavailable' });
 });
