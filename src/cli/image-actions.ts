@@ -11,6 +11,7 @@ import { collectGarbage as collectObjects } from '../image/collect.ts';
 import { checkCompanions, importImage, inspectImage, listImages, removeImage } from '../image/images.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
 import { checkName, isName, openStore, type Store } from '../image/store.ts';
+import { withUnpacked } from '../image/unpacked.ts';
 import { shellWord } from '../shell-words.ts';
 import { formatSize, formatTime } from '../units.ts';
 import type { BuildFlags, ImportFlags } from './image.ts';
@@ -86,21 +87,25 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
     const before = (await store.names()).find((image) => image.name === name);
     progress.show(`reading ${file}`);
     const { isOci, importOci, splitTag } = await import('../image/build/oci.ts');
-    checkCompanions(splitTag(file).path, flags);
-    const image = (await isOci(file))
-      ? await importOci(file, store, {
-          name,
+    const { path, tag } = splitTag(file);
+    const common = { name, source: path, signal };
+    const image = await withUnpacked(store, path, signal, async (unpacked) => {
+      checkCompanions(unpacked, flags);
+      const reference = tag === undefined ? unpacked : `${unpacked}:${tag}`;
+      if (await isOci(reference)) {
+        return importOci(reference, store, {
+          ...common,
           ...(flags.kernel === undefined ? {} : { kernelPath: flags.kernel }),
           onProgress: (text) => progress.show(text),
-          signal,
-        })
-      : await importImage(store, file, {
-          name,
-          ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
-          ...(flags.kernel === undefined ? {} : { kernel: await kernelFromFile(store, flags.kernel) }),
-          allowBacking: flags.allowBacking === true,
-          signal,
         });
+      }
+      return importImage(store, reference, {
+        ...common,
+        ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
+        ...(flags.kernel === undefined ? {} : { kernel: await kernelFromFile(store, flags.kernel) }),
+        allowBacking: flags.allowBacking === true,
+      });
+    });
     progress.clear();
     if (before !== undefined && before.id !== image.id)
       process.stderr.write(`lodge: '${name}' named another image until now; \`lodge image gc\` frees it\n`);

@@ -33,6 +33,12 @@ const programs: Readonly<Record<Exclude<Compression, 'gzip'>, readonly string[]>
   lzo: ['lzop', '--decompress', '--stdout', '--quiet'],
 };
 
+/** The line of a program that unpacks its standard input to its standard output, all of it. */
+export function decompressArgv(compression: Compression): readonly string[] {
+  if (compression === 'gzip') return ['gzip', '--decompress', '--stdout', '--quiet'];
+  return programs[compression].filter((word) => word !== '--single-stream');
+}
+
 const gunzipAsync = promisify(gunzip);
 /** Nothing lodge unpacks in memory (kernels, modules) is larger; a bomb stops here. */
 const mostUnpackedBytes = 1 << 30;
@@ -88,7 +94,13 @@ function pipeThrough(
   });
 }
 
-function unreadable(compression: Compression, where: string, reason: string, cause?: unknown): LodgeError {
+/** The error for compressed data that is damaged. */
+export function unreadable(
+  compression: Compression,
+  where: string,
+  reason: string,
+  cause?: unknown,
+): LodgeError {
   const why = reason === '' ? '' : `: ${reason}`;
   return new LodgeError('image-unreadable', `its ${compression} data cannot be unpacked${why}`, {
     where,

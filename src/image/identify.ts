@@ -294,6 +294,8 @@ function identifyForeign(head: Buffer): Identity {
         }
       : { kind: 'unknown', description: 'an ELF file for another processor' };
   }
+  if (/^0707(01|02|07)/.test(head.toString('latin1', 0, 6)))
+    return { kind: 'unknown', description: 'a cpio archive, as an initrd is, without a kernel' };
   if (head.toString('latin1', 56, 60) === 'ARM\x64')
     return { kind: 'unknown', description: 'an arm64 Linux kernel' };
   if (head.toString('latin1', 0, 2) === 'MZ')

@@ -112,6 +112,8 @@ export interface ImportOptions {
   kernel?: Kernel;
   defaults?: CommandDefaults;
   firmware?: Firmware;
+  /** Where it is from, for people, when the file was unpacked from there. */
+  source?: string;
   /** See `ResolveOptions`; what the disk is based on is taken into the import. */
   allowBacking?: boolean;
   /** Ends the work; nothing is left of it. */
@@ -172,7 +174,7 @@ async function importFile(store: Store, path: string, identity: Identity, option
       await copy(initrd, join(directory, initrdFile), signal);
     return record;
   };
-  return putImage(store, path, record, fill, signal);
+  return putImage(store, options.source ?? path, record, fill, signal);
 }
 
 const initrdFile = 'initrd';

@@ -130,9 +130,8 @@ export function adviceFor(identity: Identity, file: string): string {
   switch (identity.kind) {
     case 'oci':
     case 'export':
-      return `import it first: lodge image import ${word} --name NAME`;
     case 'compressed':
-      return `unpack it first: ${identity.compression} -d ${word}`;
+      return `import it first: lodge image import ${word} --name NAME`;
     case 'filesystem':
       return 'pack its files as squashfs or erofs, or put it on a disk with a boot loader';
     case 'directory':

@@ -86,8 +86,8 @@ describe('resolveImage', () => {
     ['none', 'image-not-found', /no such file/, undefined],
     ['empty', 'image-unreadable', /an empty file/, undefined],
     ['oci', 'image-unreadable', /OCI/, /image import/],
-    ['data.gz', 'image-unreadable', /gzip/, /gzip -d/],
-    ['my data.gz', 'image-unreadable', /gzip/, /gzip -d '.*my data\.gz'$/],
+    ['data.gz', 'image-unreadable', /gzip/, /lodge image import .*data\.gz --name NAME$/],
+    ['my data.gz', 'image-unreadable', /gzip/, /lodge image import '.*my data\.gz' --name NAME$/],
     ['.', 'image-unreadable', /directory/, /mksquashfs/],
   ])('refuses %s and says what to do', async (name, code, message, fix) => {
     await expect(resolveImage(`${root}/${name}`, store)).rejects.toMatchObject({

@@ -7,10 +7,9 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, stat, symlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { hostIoError, LodgeError, retold } from '../../errors.ts';
+import { LodgeError, retold } from '../../errors.ts';
 import { packageOfProgram, runProgram } from '../../process.ts';
-import { formatSize } from '../../units.ts';
-import { checkNotFull } from '../full-disk.ts';
+import { checkNotFull, whileDiskHasRoom } from '../full-disk.ts';
 import { identify } from '../identify.ts';
 import { openTree, removeTree } from '../small-file.ts';
 import { checkName, type Store } from '../store.ts';
@@ -20,18 +19,18 @@ import { runLong } from './long-run.ts';
 import { anyRootNamespace, type RootNamespace } from './namespace.ts';
 import { type OciConfig, ociConfig, ociReferences } from './oci-config.ts';
 import { lastLines, treePackerArgv } from './pack.ts';
-import { freeBytes, makeScratch, packingMark, type Scratch, wasTooSmall } from './scratch.ts';
+import { makeScratch, packingMark, type Scratch, wasTooSmall } from './scratch.ts';
 
 export interface OciOptions extends BuildOptions {
   /** A kernel file that the image is to boot with. */
   kernelPath?: string;
+  /** Where it is from, for people, when `reference` names what was unpacked from there. */
+  source?: string;
   /** Where the layers are unpacked; without it, in memory when there is enough. */
   scratch?: Scratch['kind'];
 }
 
-/** A layer can unpack to a thousand times its size: the host keeps at least this much of its disk. */
-const leastFreeBytes = 1 << 30;
-const watchMs = 500;
+const unpackingAnImage = 'unpacking a container image';
 
 type OciForm = 'layout' | 'archive' | 'docker-archive';
 
@@ -82,7 +81,7 @@ export async function importOci(
     const config = configOf(layout, path);
     const namespace = await anyRootNamespace();
     const object = await storeRoot(store, {
-      source: `container image ${path}${tag === undefined ? '' : `:${tag}`}`,
+      source: `container image ${options.source ?? path}${tag === undefined ? '' : `:${tag}`}`,
       filesystem,
       defaults: config.defaults,
       ...(kernelPath === undefined ? {} : { kernelPath }),
@@ -183,11 +182,9 @@ async function unpackArchive(
     '--directory',
     target,
   ];
-  const { code, stderr } = await runLong({
-    argv,
-    cwd: workspace,
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const { code, stderr } = await whileDiskHasRoom(unpackingAnImage, workspace, signal, (watched) =>
+    runLong({ argv, cwd: workspace, signal: watched }),
+  );
   await openTree(target);
   if (code !== 0) {
     checkNotFull('importing an image', workspace, { stderr });
@@ -285,38 +282,22 @@ async function attempt(unpacking: Unpacking, scratch: Scratch): Promise<boolean>
     for name in . dev proc sys run tmp; do [ -L $name ] || touch -d @0 $name || exit; done
     echo '${packingMark}' >&2
     exec ${packer.map(quote).join(' ')}`;
-  const stop = new AbortController();
-  const watch = watchFree(scratch.kind === 'memory' ? workspace : scratch.path, stop);
-  const signals = [stop.signal, ...(options.signal === undefined ? [] : [options.signal])];
-  try {
-    const { code, stderr } = await runLong({
+  const unpacksTo = scratch.kind === 'memory' ? workspace : scratch.path;
+  const { code, stderr } = await whileDiskHasRoom(unpackingAnImage, unpacksTo, options.signal, (signal) =>
+    runLong({
       argv: [...namespace.prefix, 'sh', '-c', script],
       cwd: workspace,
       env: { LODGE_SCRATCH: scratch.path },
-      signal: AbortSignal.any(signals),
-    });
-    if (code === 0) return true;
-    await rm(rootPath, { force: true });
-    if (scratch.kind === 'memory' && wasTooSmall(stderr)) return false;
-    checkNotFull('unpacking a container image', scratch.path, { stderr });
-    throw new LodgeError('image-build', `the container image could not be unpacked (exit code ${code})`, {
-      where: unpacking.path,
-      detail: lastLines(stderr, 10),
-      fix: `check that umoci (${packageOfProgram.umoci}) and mksquashfs work, and that the image is whole`,
-    });
-  } finally {
-    clearInterval(watch);
-  }
-}
-
-/** Ends the work when the disk is about to be full: an image can be made to unpack to any size. */
-function watchFree(path: string, stop: AbortController): NodeJS.Timeout {
-  return setInterval(async () => {
-    const free = await freeBytes(path).catch(() => leastFreeBytes);
-    if (free >= leastFreeBytes) return;
-    const why = `less than ${formatSize(leastFreeBytes)} would be left on the disk`;
-    stop.abort(
-      hostIoError('unpacking a container image', path, Object.assign(new Error(why), { code: 'ENOSPC' })),
-    );
-  }, watchMs);
+      signal,
+    }),
+  );
+  if (code === 0) return true;
+  await rm(rootPath, { force: true });
+  if (scratch.kind === 'memory' && wasTooSmall(stderr)) return false;
+  checkNotFull(unpackingAnImage, scratch.path, { stderr });
+  throw new LodgeError('image-build', `the container image could not be unpacked (exit code ${code})`, {
+    where: unpacking.path,
+    detail: lastLines(stderr, 10),
+    fix: `check that umoci (${packageOfProgram.umoci}) and mksquashfs work, and that the image is whole`,
+  });
 }

@@ -8,7 +8,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, rm, statfs } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hostIoError } from '../../errors.ts';
@@ -87,10 +87,4 @@ async function cleanScratch(namespace: RootNamespace): Promise<void> {
     if (fateOf(owner) !== 'gone') continue;
     await removeScratch(namespace, join(tmpdir(), entry)).catch(() => {});
   }
-}
-
-/** Bytes free for this user on the filesystem of `path`. */
-export async function freeBytes(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize;
 }
