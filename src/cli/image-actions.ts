@@ -88,15 +88,16 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
     progress.show(`reading ${file}`);
     const { isOci, importOci, splitTag } = await import('../image/build/oci.ts');
     const { path, tag } = splitTag(file);
+    const onProgress = (text: string): void => progress.show(text);
     const common = { name, source: path, signal };
-    const image = await withUnpacked(store, path, signal, async (unpacked) => {
+    const image = await withUnpacked(store, path, { signal, onProgress }, async (unpacked) => {
       checkCompanions(unpacked, flags);
       const reference = tag === undefined ? unpacked : `${unpacked}:${tag}`;
       if (await isOci(reference)) {
         return importOci(reference, store, {
           ...common,
           ...(flags.kernel === undefined ? {} : { kernelPath: flags.kernel }),
-          onProgress: (text) => progress.show(text),
+          onProgress,
         });
       }
       return importImage(store, reference, {

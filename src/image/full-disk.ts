@@ -30,6 +30,7 @@ export async function whileDiskHasRoom<T>(
 ): Promise<T> {
   const stop = new AbortController();
   const watch = setInterval(async () => {
+    // Where there is nothing to be looked at, the work itself meets the fault, and tells it.
     const free = await freeBytes(path).catch(() => leastFreeBytes);
     if (free >= leastFreeBytes) return;
     stop.abort(fullDisk(doing, path, `less than ${formatSize(leastFreeBytes)} would be left on the disk`));

@@ -100,8 +100,10 @@ function jobHere(): AgentJob {
 
 /** @param end why the node has ended; undefined when its job was told to end */
 async function tellSlurm(node: string, end: unknown): Promise<void> {
+  // Whoever tells a job to end kills it soon: there is no time to wait for slurmctld, which its trigger tells later.
+  const state = await nodeState(node, { waits: end !== undefined });
   // Powered down, or told to be: it is as it should be.
-  if (isAway(await nodeState(node))) return;
+  if (isAway(state)) return;
   if (end !== undefined) process.stderr.write(`${describeError(end)}\n`);
   const job = `holder job ${process.env.SLURM_JOB_ID} on ${process.env.SLURMD_NODENAME}`;
   await markDown(node, end === undefined ? `${job} was cancelled` : `${reasonOf(end)}, ${job}`);

@@ -1,6 +1,6 @@
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { importImage } from '../../src/image/images.ts';
 import { openStore } from '../../src/image/store.ts';
 import { withUnpacked } from '../../src/image/unpacked.ts';
@@ -10,7 +10,7 @@ const root = temporaryDirectory();
 const at = (name: string) => join(root, name);
 const disk = makeDisk({ gpt: true });
 const store = openStore(at('store'));
-const { signal } = new AbortController();
+const options = { signal: new AbortController().signal, onProgress: () => {} };
 const packed = pack(disk, 'gzip');
 writeTree(root, {
   'disk.img': disk,
@@ -20,8 +20,12 @@ writeTree(root, {
   'text.gz': pack(Buffer.from('no image'), 'gzip'),
 });
 
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
 const take = (file: string, name: string) =>
-  withUnpacked(store, file, signal, (path) => importImage(store, path, { name, source: file }));
+  withUnpacked(store, file, options, (path) => importImage(store, path, { name, source: file }));
 
 it('gives what is compressed as the same image as what it was made from, which it names', async () => {
   const plain = await take(at('disk.img'), 'plain');
@@ -52,7 +56,17 @@ it('tells what is wrong of the file that was given, and leaves nothing', async (
       message: expect.stringMatching(message),
     });
   }
-  const gone = AbortSignal.abort(new Error('enough'));
+  const gone = { ...options, signal: AbortSignal.abort(new Error('enough')) };
   await expect(withUnpacked(store, at("it's.gz"), gone, async () => {})).rejects.toThrow('enough');
   expect(readdirSync(at('store/tmp'))).toEqual([]);
+});
+
+it('says which program is missing, and does not blame the file', async () => {
+  mkdirSync(at('bin'));
+  symlinkSync('/bin/sh', at('bin/sh'));
+  vi.stubEnv('PATH', at('bin'));
+  await expect(take(at("it's.gz"), 'x')).rejects.toMatchObject({
+    code: 'missing-program',
+    message: expect.stringContaining("'gzip'"),
+  });
 });

@@ -116,7 +116,7 @@ function detailOf(complaint: string): { detail?: string } {
 
 /** Whether a program of Slurm complains that slurmctld does not answer: it may be back in a moment. */
 export function isControllerAway(complaint: string): boolean {
-  return /Unable to contact slurm controller|Unable to establish|Connection refused|Socket timed out|Zero Bytes were transmitted|in standby mode/i.test(
+  return /Unable to contact slurm controller|Unable to establish|Connection refused|Socket timed out|in standby mode/i.test(
     complaint,
   );
 }

@@ -13,9 +13,14 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'lodge-power-'));
   // Each tells what its file has, and notes how it was called.
   for (const name of ['scontrol', 'squeue', 'scancel', 'sbatch', 'strigger']) {
+    // As slurmctld that ends with a job on its way to it, and one that is not there.
+    const fault =
+      name === 'sbatch'
+        ? 'Batch job submission failed: Zero Bytes were transmitted or received'
+        : 'Unable to contact slurm controller (connect failure)';
     const script = `#!/bin/sh
 echo "${name} $*" >>${dir}/asked
-! rm ${dir}/${name}.away 2>/dev/null || { echo '${name}: error: Unable to contact slurm controller (connect failure)' >&2; exit 1; }
+! rm ${dir}/${name}.away 2>/dev/null || { echo '${name}: error: ${fault}' >&2; exit 1; }
 case "$*" in
 'show config') cat ${dir}/config ;;
 'show node '*) cat ${dir}/node ;;
