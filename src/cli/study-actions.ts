@@ -166,35 +166,31 @@ async function showReport(
   progress: Progress,
   globals: GlobalOptions,
 ): Promise<void> {
-  const unreadable = study.unreadableLines ?? [];
-  if (unreadable.length > 0) {
-    const lines = `${unreadable.length === 1 ? 'line' : 'lines'} ${unreadable.slice(0, 10).join(', ')}${unreadable.length > 10 ? ', …' : ''}`;
-    say(
-      globals,
-      `${directory}/results.jsonl: ${lines} could not be read, and ${unreadable.length === 1 ? 'is' : 'are'} left out`,
-    );
-  }
   progress.show('writing the report');
   const [
     { sweepVerdicts, verdictsOf },
     { writeReport },
+    { leftOutNotes },
     { renderVerdicts },
     { renderValues },
     { terminalLook },
   ] = await Promise.all([
     import('../study/verdicts.ts'),
     import('../study/report/write.ts'),
+    import('../study/report/warnings.ts'),
     import('../study/report/terminal.ts'),
     import('../study/report/terminal-values.ts'),
     import('../study/report/terminal-text.ts'),
   ]);
+  for (const note of leftOutNotes(study)) say(globals, `${directory}: ${note}`);
   const verdicts = verdictsOf(study);
   const written = await writeReport(study, directory, verdicts);
   progress.clear();
   if (globals.json) {
     const { id, host, notMeasured } = study.head;
+    const { unreadableLines, repeatedLines } = study;
     process.stdout.write(
-      `${JSON.stringify({ id, directory, host, verdicts, sweeps: sweepVerdicts(study), notMeasured, ...written }, null, 2)}\n`,
+      `${JSON.stringify({ id, directory, host, verdicts, sweeps: sweepVerdicts(study), notMeasured, unreadableLines, repeatedLines, ...written }, null, 2)}\n`,
     );
     return;
   }
@@ -210,12 +206,15 @@ export async function compare(
   flags: CompareFlags,
   globals: GlobalOptions,
 ): Promise<void> {
-  const [{ compareStudies }, { renderComparison }, { terminalLook }] = await Promise.all([
+  const [{ compareStudies }, { leftOutNotes }, { renderComparison }, { terminalLook }] = await Promise.all([
     import('../study/compare.ts'),
+    import('../study/report/warnings.ts'),
     import('../study/report/compare-terminal.ts'),
     import('../study/report/terminal-text.ts'),
   ]);
   const [a, b] = [readStudy(first), readStudy(second)];
+  for (const note of leftOutNotes(a)) say(globals, `${first}: ${note}`);
+  for (const note of leftOutNotes(b)) say(globals, `${second}: ${note}`);
   const comparison = compareStudies(a, b);
   if (flags.html !== undefined) {
     const { renderComparisonHtml } = await import('../study/report/compare-html.ts');

@@ -25,7 +25,8 @@ import { runtimeDir } from '../guest/state.ts';
 import { fateOf, thisProcess } from '../image/owner.ts';
 import { forEachLine } from './lines.ts';
 import { ownerIn, releaseLock, takeLock } from './lock.ts';
-import type { Sample, Study, StudyHead } from './samples.ts';
+import { headShape, sampleShape } from './record.ts';
+import { keyOfRun, type Sample, type Study, type StudyHead } from './samples.ts';
 
 const headFile = 'study.json';
 const resultsFile = 'results.jsonl';
@@ -35,11 +36,11 @@ const lockFile = 'owner.json';
 const longestSampleBytes = 2 ** 20;
 
 /** What has more lines that are none than this is damaged as a whole. */
-const mostUnreadableTold = 10_000;
+const mostLinesTold = 10_000;
 
 /**
  * Reads a study, whole or under way. Lines that are none (cut off by a crash or a full disk, damaged, of another
- * format) are counted and left out.
+ * format) are counted and left out, and so are those of a run that an earlier line has.
  * @throws LodgeError `study-directory` when there is none, or it is of another format
  */
 export function readStudy(directory: string): Study {
@@ -69,38 +70,48 @@ export function readHead(directory: string): StudyHead | undefined {
     }
     throw hostIoError('reading a study', path, cause);
   }
-  try {
-    const head = JSON.parse(text) as StudyHead;
-    if (head.format === 1 && Array.isArray(head.cells) && Array.isArray(head.notMeasured)) return head;
-  } catch {
-    // Told below.
-  }
+  const head = headShape.safeParse(parsed(text));
+  if (head.success) return head.data;
+  const { path: key = [], message } = head.error.issues[0] ?? { message: '' };
   throw new LodgeError('study-directory', 'this is not the head of a study, or one of another lodge', {
     where: path,
+    ...(key.length === 0 ? {} : { detail: `${key.join('.')}: ${message}` }),
     fix: 'use another directory',
   });
 }
 
-function readSamples(path: string): Pick<Study, 'samples' | 'unreadableLines'> {
+function readSamples(path: string): Omit<Study, 'head'> {
   const samples: Sample[] = [];
   const unreadableLines: number[] = [];
+  const repeatedLines: number[] = [];
+  const runs = new Set<string>();
+  const tell = (lines: number[], number: number): void => {
+    if (lines.length < mostLinesTold) lines.push(number);
+  };
   try {
     forEachLine(path, longestSampleBytes, (line, number) => {
       if (line === '') return;
-      const sample = line === undefined ? undefined : sampleOf(line);
-      if (sample !== undefined) samples.push(sample);
-      else if (unreadableLines.length < mostUnreadableTold) unreadableLines.push(number);
+      const sample = sampleShape.safeParse(parsed(line)).data;
+      if (sample === undefined) {
+        tell(unreadableLines, number);
+        return;
+      }
+      const run = keyOfRun(sample);
+      // Counted twice, a run would make an interval narrower than it is known.
+      if (runs.has(run)) tell(repeatedLines, number);
+      else samples.push(sample);
+      runs.add(run);
     });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw hostIoError('reading results', path, cause);
   }
-  return { samples, unreadableLines };
+  return { samples, unreadableLines, repeatedLines };
 }
 
-function sampleOf(line: string): Sample | undefined {
+/** The value of a text of JSON; undefined of any other. */
+function parsed(text: string | undefined): unknown {
   try {
-    const sample = JSON.parse(line) as Sample;
-    return sample.format === 1 && sample.cell !== undefined ? sample : undefined;
+    return text === undefined ? undefined : JSON.parse(text);
   } catch {
     return undefined;
   }

@@ -15,7 +15,7 @@ import { runInGuest } from './guest.ts';
 import { type ImageTree, inTree } from './image-tree.ts';
 import { flagsOf } from './judge-run.ts';
 import { runNative } from './native.ts';
-import type { Measured, Sample, Study } from './samples.ts';
+import { keyOfRun, type Measured, type Sample, type Study } from './samples.ts';
 import { workBytes } from './sizes.ts';
 import { runBySlurm, srunLine } from './slurm.ts';
 import { defaultRepeats, type StudySpec } from './spec.ts';
@@ -77,7 +77,7 @@ export function leastRepeats(spec: StudySpec): number {
  */
 export async function runStudy(options: RunnerOptions): Promise<void> {
   const { study, spec } = options;
-  const done = new Set(study.samples.map(keyOfSample));
+  const done = new Set(study.samples.map(keyOfRun));
   const groups = groupsOf(study.head.cells);
   const warmUps = spec['warm-ups'];
   const least = leastRepeats(spec);
@@ -92,7 +92,7 @@ export async function runStudy(options: RunnerOptions): Promise<void> {
     const random = seededRandom(study.head.seed, `block ${block}`);
     for (const cell of orderOfBlock(open, (list) => shuffle(list, random))) {
       options.signal.throwIfAborted();
-      if (done.has(keyOfSample({ cell, isWarmUp, repeat })) || isGivenUp(cell, study.samples)) continue;
+      if (done.has(keyOfRun({ cell, isWarmUp, repeat })) || isGivenUp(cell, study.samples)) continue;
       options.onRun({
         ...tally(study, spec, done),
         cell,
@@ -102,14 +102,10 @@ export async function runStudy(options: RunnerOptions): Promise<void> {
       const sample = await measure(cell, isWarmUp, repeat, options);
       options.directory.add(sample);
       study.samples.push(sample);
-      done.add(keyOfSample(sample));
+      done.add(keyOfRun(sample));
       options.onSample(sample);
     }
   }
-}
-
-function keyOfSample({ cell, isWarmUp, repeat }: Pick<Sample, 'cell' | 'isWarmUp' | 'repeat'>): string {
-  return `${keyOfCell(cell)} ${isWarmUp ? 'w' : 'r'}${repeat}`;
 }
 
 function isGivenUp(cell: Cell, samples: readonly Sample[]): boolean {

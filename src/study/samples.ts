@@ -1,6 +1,6 @@
 /** What is written down of a study: its head (`study.json`) and one sample a line (`results.jsonl`). */
 
-import type { Cell } from './cells.ts';
+import { type Cell, keyOfCell } from './cells.ts';
 
 /** Metrics by name; a metric of a sweep is a list of points. Names and units are in {@link metrics}. */
 export type Measured = Record<string, number | readonly SweepPoint[]>;
@@ -114,6 +114,11 @@ export interface Sample {
   flags: string[];
 }
 
+/** A text that is different for different runs of a study. */
+export function keyOfRun({ cell, isWarmUp, repeat }: Pick<Sample, 'cell' | 'isWarmUp' | 'repeat'>): string {
+  return `${keyOfCell(cell)} ${isWarmUp ? 'w' : 'r'}${repeat}`;
+}
+
 /** A cell that this machine cannot give, and why. */
 export interface NotMeasured {
   cell: Cell;
@@ -179,4 +184,6 @@ export interface Study {
   samples: Sample[];
   /** Lines of `results.jsonl`, counted from 1, that could not be read. */
   unreadableLines?: number[];
+  /** Lines of a run that an earlier line has already. */
+  repeatedLines?: number[];
 }

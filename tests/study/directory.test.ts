@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { thisProcess } from '../../src/image/owner.ts';
 import { readHead, readStudy, StudyDirectory } from '../../src/study/directory.ts';
-import type { Sample, StudyHead } from '../../src/study/samples.ts';
+import { leftOutNotes } from '../../src/study/report/warnings.ts';
+import type { Sample } from '../../src/study/samples.ts';
+import { study } from './studies.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -13,7 +15,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-const head = { format: 1, id: 'x', cells: [], notMeasured: [] } as unknown as StudyHead;
+const { head } = study([], []);
 const sampleOf = (repeat: number): Sample => ({
   format: 1,
   cell: { benchmark: 'stream', cores: 1, environment: 'native', pages: { own: '4K' }, placement: 'mirror' },
@@ -41,7 +43,12 @@ describe('the directory of a study', () => {
     const second = StudyDirectory.open(dir);
     second.add(sampleOf(1));
     second.close();
-    expect(readStudy(dir)).toEqual({ head, samples: [sampleOf(0), sampleOf(1)], unreadableLines: [] });
+    expect(readStudy(dir)).toEqual({
+      head,
+      samples: [sampleOf(0), sampleOf(1)],
+      unreadableLines: [],
+      repeatedLines: [],
+    });
   });
 
   it('loses nothing but a line that was cut off', () => {
@@ -54,6 +61,47 @@ describe('the directory of a study', () => {
     second.add(sampleOf(1));
     second.close();
     expect(readStudy(dir)).toMatchObject({ samples: [sampleOf(0), sampleOf(1)], unreadableLines: [2] });
+  });
+
+  it.each([
+    ['a cell of no kind', { cell: null }],
+    ['pages that are none', { cell: { ...sampleOf(0).cell, pages: {} } }],
+    ['a benchmark that is not known', { cell: { ...sampleOf(0).cell, benchmark: '__proto__' } }],
+    ['a value that is a text', { measured: { 'stream-copy-mbps': '12' } }],
+    ['a value below nothing', { measured: { 'stream-copy-mbps': -12 } }],
+    ['points that are none', { measured: { pingpong: [null] } }],
+    ['nothing that was found', { found: undefined }],
+    ['pages found that are none', { found: { cpus: [0], ownPages: null } }],
+    ['flags that are a text', { flags: 'clock-drift' }],
+  ])('tells a line with %s, and keeps the others', (_, damage) => {
+    writeFileSync(join(dir, 'study.json'), JSON.stringify(head));
+    const lines = [sampleOf(0), { ...sampleOf(1), ...damage }, sampleOf(2)];
+    writeFileSync(join(dir, 'results.jsonl'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    expect(readStudy(dir)).toMatchObject({ samples: [sampleOf(0), sampleOf(2)], unreadableLines: [2] });
+  });
+
+  it('counts a run once, however often it is written down', () => {
+    writeFileSync(join(dir, 'study.json'), JSON.stringify(head));
+    const lines = [sampleOf(0), sampleOf(1), { ...sampleOf(0), elapsedMs: 2 }];
+    writeFileSync(join(dir, 'results.jsonl'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    const read = readStudy(dir);
+    expect(read).toMatchObject({ samples: [sampleOf(0), sampleOf(1)], repeatedLines: [3] });
+    expect(leftOutNotes(read)).toEqual([
+      'line 3 of results.jsonl is of a run that is there already, and is left out',
+    ]);
+  });
+
+  it.each([
+    ['cells.0', { cells: [{ benchmark: 'stream' }] }],
+    ['cells.0: there is no size', { cells: [sampleOf(0).cell] }],
+    ['host', { host: undefined }],
+    ['seed', { seed: 'x' }],
+    ['sizes', { sizes: [] }],
+  ])('whose head has no right %s is refused, and told where', (key, damage) => {
+    writeFileSync(join(dir, 'study.json'), JSON.stringify({ ...head, ...damage }));
+    expect(() => readHead(dir)).toThrow(
+      expect.objectContaining({ code: 'study-directory', detail: expect.stringContaining(key) }),
+    );
   });
 
   it('is taken by one process at a time, and by the next when that is gone', () => {

@@ -13,7 +13,8 @@ import { formatSignificant } from './numbers.ts';
 import { figure, renderPage } from './page.ts';
 import { allCells, compareSeries, seriesOfStudy } from './series.ts';
 import { figuresOfStudy, listFigures } from './study-figures.ts';
-import { emulationWarning, umlNote } from './warnings.ts';
+import { capitalised } from './text.ts';
+import { emulationWarning, leftOutNotes, umlNote } from './warnings.ts';
 
 /** @param comparison of these two studies; worked out when it is not given */
 export function renderComparisonHtml(
@@ -45,6 +46,8 @@ export function renderComparisonHtml(
       isEmulated ? html`<p class="warning">${emulationWarning}</p>` : undefined,
       html`<ul class="answer">${sideItem('A', comparison.a, a)}${sideItem('B', comparison.b, b)}</ul>`,
       html`<p>${capitalised(comparisonLine(comparison))}.</p>`,
+      leftOutNotes(a).map((note) => html`<p class="warning">A: ${note}.</p>`),
+      leftOutNotes(b).map((note) => html`<p class="warning">B: ${note}.</p>`),
       environments.has('uml') ? html`<p class="note">${umlNote}</p>` : undefined,
     ],
     sections: sections.filter(({ content }) => content !== undefined),
@@ -199,8 +202,4 @@ function mergedTicks(one: Chart | undefined, other: Chart | undefined): { ticks?
 
 function distinct(one: readonly string[] = [], other: readonly string[] = []): string[] {
   return [...new Set([...one, ...other])];
-}
-
-function capitalised(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

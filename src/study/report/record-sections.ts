@@ -11,6 +11,8 @@ import type { Findings } from './findings.ts';
 import { type Content, factTable, type Html, html, table } from './html-elements.ts';
 import { formatNumber } from './numbers.ts';
 import { compareSeries } from './series.ts';
+import { capitalised } from './text.ts';
+import { leftOutNotes } from './warnings.ts';
 
 /** Cells that this machine cannot give, each with its reason; those of one series and reason share a row. */
 export function notMeasuredSection({ study }: Findings): Content {
@@ -56,7 +58,6 @@ function benchmarksText(cells: readonly Cell[]): string {
 /** Runs that failed, and runs that are kept with a flag. */
 export function troubleSection({ study }: Findings): Content {
   const failed = study.samples.filter(({ outcome }) => outcome === 'failed');
-  const unreadable = study.unreadableLines ?? [];
   const flagged = study.samples.filter(({ flags, outcome }) => outcome === 'ok' && flags.length > 0);
   return [
     failed.length === 0
@@ -79,9 +80,7 @@ export function troubleSection({ study }: Findings): Content {
             },
           ],
         ),
-    unreadable.length === 0
-      ? undefined
-      : html`<p class="warning">${unreadable.length} lines of results.jsonl could not be read and are in no statistics: ${unreadable.slice(0, 20).join(', ')}.</p>`,
+    leftOutNotes(study).map((note) => html`<p class="warning">${capitalised(note)}.</p>`),
     flagged.length === 0
       ? html`<p>No run was flagged.</p>`
       : table(

@@ -49,3 +49,7 @@ export function wrapText(text: string, sizePx: number, widthPx: number): string[
   if (line !== '') lines.push(fitText(line, sizePx, widthPx));
   return lines;
 }
+
+export function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

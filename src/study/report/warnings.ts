@@ -1,7 +1,7 @@
 /** What must be said wherever timings of some guests are shown. */
 
 import type { Environment } from '../cells.ts';
-import type { HostDescription } from '../samples.ts';
+import type { HostDescription, Study } from '../samples.ts';
 
 export const emulationWarning =
   'Emulated: guests under TCG are interpreted in software. Their timings say nothing about virtualization overhead.';
@@ -24,4 +24,25 @@ export function hostNote({ virtualization }: HostDescription): string | undefine
   return virtualization === undefined
     ? undefined
     : `This host is ${virtualization}: its "native" is what that gives, others may share its hardware, and guests under KVM are nested.`;
+}
+
+const mostLinesNamed = 10;
+
+/** Lines of results that are in no number, and why: `lines 3, 4 of results.jsonl could not be read, and are left out`. */
+export function leftOutNotes({ unreadableLines = [], repeatedLines = [] }: Study): string[] {
+  return [
+    ...noteOf(unreadableLines, 'could not be read'),
+    ...noteOf(
+      repeatedLines,
+      repeatedLines.length === 1 ? 'is of a run that is there already' : 'are of runs that are there already',
+    ),
+  ];
+}
+
+function noteOf(lines: readonly number[], why: string): string[] {
+  if (lines.length === 0) return [];
+  const [noun, verb] = lines.length === 1 ? ['line', 'is'] : ['lines', 'are'];
+  const more = lines.length - mostLinesNamed;
+  const named = `${lines.slice(0, mostLinesNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+  return [`${noun} ${named} of results.jsonl ${why}, and ${verb} left out`];
 }
