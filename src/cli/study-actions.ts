@@ -9,24 +9,30 @@ import { sweep } from '../guest/sweep.ts';
 import { openStore, type Store } from '../image/store.ts';
 import { writeReplacing } from '../replaced-file.ts';
 import { locateGuest } from '../server/locate.ts';
-import { beginStudy, type GuestNode, lookAtMachine, nodesOfCpus, pinnedCpusOf } from '../study/begin.ts';
+import {
+  beginStudy,
+  type GuestNode,
+  lookAtMachine,
+  lookAtSurroundings,
+  nodesOfCpus,
+  pinnedCpusOf,
+} from '../study/begin.ts';
+import { checkSame } from '../study/begun.ts';
 import { nameOfSeries } from '../study/cells.ts';
-import { groupReasons } from '../study/design.ts';
 import { announceStudy, readHead, readStudy, StudyDirectory } from '../study/directory.ts';
 import { checkImage } from '../study/guest.ts';
 import { restoreSettings } from '../study/host-settings.ts';
 import { type ImageTree, withImageTree } from '../study/image-tree.ts';
-import { leastRepeats, runStudy, type Progress as StudyProgress } from '../study/runner.ts';
+import { runStudy, type Progress as StudyProgress } from '../study/runner.ts';
 import type { Study, StudyHead } from '../study/samples.ts';
 import { type StudySpec, studySpecSchema } from '../study/spec.ts';
-import { formatSize, formatTime } from '../units.ts';
+import { formatTime } from '../units.ts';
 import { namedGuest } from './guest-names.ts';
 import { interruptible } from './interruptible.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress, type Progress } from './progress.ts';
 import { dieOf } from './stdio.ts';
 import type { CompareFlags, StudyFlags } from './study.ts';
-import { table } from './table.ts';
 
 /** Without a terminal, as in a job's log, a line so often tells that it goes on. */
 const plainEveryMs = 30_000;
@@ -96,14 +102,15 @@ async function runIn({
   const onProgress = progress.show;
   const machine = await lookAtMachine();
   const begun = readHead(path);
-  if (begun !== undefined) checkSame(begun, spec, machine.hostname, path);
+  const now = await lookAtSurroundings(machine, tree);
+  if (begun !== undefined) checkSame(begun, spec, now, path);
   if (begun?.image !== undefined) await checkImage(begun.image, store);
   const node = await guestNodeOf(spec);
   const means = { store, tree, onProgress, ...(node === undefined ? {} : { node }) };
-  const head = begun ?? (await beginStudy(spec, machine, means));
+  const head = begun ?? (await beginStudy(spec, machine, now, means));
   progress.clear();
   if (isDryRun) {
-    showPlan(head, globals);
+    await showPlan(head, globals);
     return 0;
   }
   if (head.cells.length === 0) {
@@ -119,7 +126,7 @@ async function runIn({
     // Read under the lock: another process may have begun it, or gone on with it, just before.
     if (readHead(path) === undefined) directory.begin(head);
     const study = readStudy(path);
-    checkSame(study.head, spec, machine.hostname, path);
+    checkSame(study.head, spec, now, path);
     const kept = study.samples.length;
     if (kept > 0)
       say(globals, `goes on with ${path}, where ${kept} ${kept === 1 ? 'run is' : 'runs are'} kept`);
@@ -149,6 +156,19 @@ async function runIn({
     withdraw();
     directory.close();
   }
+}
+
+async function showPlan(head: StudyHead, globals: GlobalOptions): Promise<void> {
+  const [{ planText, plannedRuns }, { terminalLook }] = await Promise.all([
+    import('./study-plan.ts'),
+    import('../study/report/terminal-text.ts'),
+  ]);
+  const { cells, notMeasured, sizes, spec } = head;
+  process.stdout.write(
+    globals.json
+      ? `${JSON.stringify({ spec, cells, runs: plannedRuns(head), notMeasured, sizes }, null, 2)}\n`
+      : planText(head, terminalLook(process.stdout, process.env)),
+  );
 }
 
 export async function report(directory: string, globals: GlobalOptions): Promise<void> {
@@ -260,11 +280,11 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
     environments: list(flags.environments),
     image: flags.image,
     pages: list(flags.pages),
-    cores: list(flags.cores)?.map(Number),
-    repeats: flags.repeats === undefined ? undefined : Number(flags.repeats),
-    'max-repeats': flags.maxRepeats === undefined ? undefined : Number(flags.maxRepeats),
+    cores: list(flags.cores)?.map(numberOr),
+    repeats: numberOr(flags.repeats),
+    'max-repeats': numberOr(flags.maxRepeats),
     precision: flags.precision,
-    seed: flags.seed === undefined ? undefined : Number(flags.seed),
+    seed: numberOr(flags.seed),
     launcher: flags.launcher,
     native: flags.native,
     guest: flags.guest,
@@ -291,27 +311,9 @@ async function specOf(flags: StudyFlags): Promise<StudySpec> {
   return { ...others, image: image.includes('/') ? resolve(image) : image };
 }
 
-/** What is gone on with must be what was begun. @throws LodgeError `study-directory` */
-function checkSame(head: StudyHead, spec: StudySpec, host: string, path: string): void {
-  const begun = head.spec as StudySpec;
-  const keys = [...new Set([...Object.keys(begun), ...Object.keys(spec)])] as (keyof StudySpec)[];
-  const text = (value: unknown): string => JSON.stringify(value);
-  // A seed that was not asked for was chosen then.
-  const others = keys.filter(
-    (key) => text(begun[key]) !== text(spec[key]) && !(key === 'seed' && spec.seed === undefined),
-  );
-  if (others.length > 0) {
-    throw new LodgeError('study-directory', `the study here was begun with another ${others.join(', ')}`, {
-      where: path,
-      fix: 'use the same flags to go on with it, or another directory (-o) for a new one',
-    });
-  }
-  if (head.host.hostname !== host) {
-    throw new LodgeError('study-directory', `the study here is of the host ${head.host.hostname}`, {
-      where: path,
-      fix: 'use another directory (-o); lodge study compare lays two side by side',
-    });
-  }
+/** What a flag says as a number; a text that is none stays, so that the fault is told with it. */
+function numberOr(text: string | undefined): number | string | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
 }
 
 function progressLine({ done, total, cell, isWarmUp, leftMs }: StudyProgress): string {
@@ -320,43 +322,6 @@ function progressLine({ done, total, cell, isWarmUp, leftMs }: StudyProgress): s
   const left = leftMs === undefined ? '' : `, ${formatTime(Math.ceil(leftMs / 1000) * 1000)} left`;
   const where = `${cell.benchmark} on ${cell.cores}, ${nameOfSeries(cell)}${isWarmUp ? ', warm-up' : ''}`;
   return `${'█'.repeat(full)}${'░'.repeat(width - full)} ${done}/${total}${left}: ${where}`;
-}
-
-function showPlan({ cells, notMeasured, sizes, spec }: StudyHead, { json }: GlobalOptions): void {
-  if (json) {
-    process.stdout.write(`${JSON.stringify({ spec, cells, notMeasured, sizes }, null, 2)}\n`);
-    return;
-  }
-  const rows = cells.map((cell) => [
-    cell.benchmark,
-    String(cell.cores),
-    nameOfSeries(cell),
-    sizeOf(cell, sizes),
-  ]);
-  process.stdout.write(table([['BENCHMARK', 'CORES', 'SERIES', 'SIZE'], ...rows]));
-  const { 'warm-ups': warmUps } = spec as StudySpec;
-  const repeats = leastRepeats(spec as StudySpec);
-  process.stdout.write(
-    `\nruns: ${cells.length} cells x (${warmUps} to warm up + at least ${repeats}) = ${cells.length * (warmUps + repeats)}\nsizes: ${sizes.rule}\n`,
-  );
-  if (notMeasured.length === 0) return;
-  process.stdout.write('\nnot measured:\n');
-  for (const { series, benchmarks, cores, reason } of groupReasons(notMeasured)) {
-    const of = `${benchmarks.join(', ')} on ${cores.join(', ')} ${cores.at(-1) === 1 ? 'core' : 'cores'}`;
-    process.stdout.write(`  ${series.join('; ')}: ${of}\n    ${reason}\n`);
-  }
-}
-
-function sizeOf(
-  { benchmark, cores, environment }: StudyHead['cells'][number],
-  sizes: StudyHead['sizes'],
-): string {
-  const guest = environment === 'native' ? '' : `, guest of ${formatSize(sizes.guestMemoryBytes[cores]!)}`;
-  if (benchmark === 'hpcc') {
-    const { n, p, q } = sizes.hpl[cores]!;
-    return `N ${n}, ${p} x ${q}${guest}`;
-  }
-  return `${benchmark === 'stream' ? `${sizes.streamElements} elements` : ''}${guest}`.replace(/^, /, '');
 }
 
 function say({ quiet }: GlobalOptions, text: string): void {

@@ -13,6 +13,7 @@ import { lastLevelCache, type Machine, usableCores } from '../machine/machine.ts
 import { probeMachine } from '../machine/probe.ts';
 import { liveSource } from '../machine/source.ts';
 import { runProgram } from '../process.ts';
+import type { Surroundings } from './begun.ts';
 import { benchmarks } from './benchmarks/benchmarks.ts';
 import type { BenchmarkName } from './cells.ts';
 import { coresOf, designStudy } from './design.ts';
@@ -48,6 +49,7 @@ export interface GuestNode {
 export async function beginStudy(
   spec: StudySpec,
   machine: Machine,
+  surroundings: Surroundings,
   {
     store,
     tree,
@@ -98,12 +100,22 @@ export async function beginStudy(
     createdAt: new Date().toISOString(),
     spec,
     seed: spec.seed ?? randomInt(2 ** 32),
-    lodgeVersion: installationVersion(),
+    ...surroundings,
     ...(tree === undefined ? {} : { image: tree.image }),
-    host: describeHost(machine),
     cells: design.cells,
     notMeasured: design.notMeasured,
     sizes,
+  };
+}
+
+/** What bears on the numbers here and now. @param tree where the programs come from; the host when undefined */
+export async function lookAtSurroundings(
+  machine: Machine,
+  tree: ImageTree | undefined,
+): Promise<Surroundings> {
+  return {
+    lodgeVersion: installationVersion(),
+    host: describeHost(machine),
     packages: {
       ...(await packageVersions(benchmarkPackages, tree)),
       ...(await packageVersions(vmmPackages)),

@@ -64,13 +64,15 @@ function askedCells(spec: StudySpec, cores: readonly number[]): Cell[] {
     return { host, own };
   });
   const placements = spec.placements ?? (spec.size === 'full' ? ['mirror', 'free'] : ['mirror']);
+  const hasGuests = spec.environments.some((environment) => environment !== 'native');
   const cells = new Map<string, Cell>();
   const add = (cell: Cell): void => {
     cells.set(JSON.stringify(cell), cell);
   };
   for (const benchmark of spec.benchmarks) {
     for (const environment of spec.environments) {
-      if (benchmark === 'boot' && environment === 'native') continue;
+      // Hosts are not booted; a study without any guest tells that it has nothing to boot.
+      if (benchmark === 'boot' && environment === 'native' && hasGuests) continue;
       for (const { host, own } of combinationsOf(benchmark, combinations)) {
         for (const count of coresOfBenchmark(benchmark, cores)) {
           for (const placement of placementsOf(benchmark, count, cores, placements)) {
@@ -134,6 +136,7 @@ export function designStudy(spec: StudySpec, facts: DesignFacts, sizes: StudySiz
 function unavailable(cell: Cell, facts: DesignFacts, sizes: StudySizes): string | undefined {
   const { environment, cores, pages, benchmark } = cell;
   const { machine } = facts;
+  if (benchmark === 'boot' && environment === 'native') return 'guests are booted, and this study has none';
   const reason = facts.node === undefined ? undefined : unavailableBySlurm(cell, facts.node);
   if (reason !== undefined) return reason;
   if (environment !== 'native') {

@@ -1,7 +1,7 @@
 /** What is to be told of a run beside its numbers: pages and clocks that were not what they should be. Pure. */
 
 import type { Cell, PageSize } from './cells.ts';
-import type { Found } from './samples.ts';
+import type { Found, Sample } from './samples.ts';
 
 /** A guest's clock that differs by more than this share makes its timings doubtful. */
 export const clockTolerance = 0.001;
@@ -15,11 +15,21 @@ const strayShare = 0.1;
 /** The least share of a benchmark's memory that must have been seen to judge its pages. */
 const seenShare = 0.25;
 
-/**
- * Flags of one run, from what was found while it ran; see {@link Sample.flags}.
- * @param workBytes memory that the benchmark takes
- */
-export function flagsOf(cell: Cell, found: Found, workBytes: number, isAlone: boolean): string[] {
+export interface RunSurroundings {
+  /** Memory that the benchmark takes. */
+  workBytes: number;
+  /** Whether no other study ran on this host. */
+  isAlone: boolean;
+  /** Runs of the same study before it. */
+  earlier: readonly Pick<Sample, 'cell' | 'found'>[];
+}
+
+/** Flags of one run, from what was found while it ran; see {@link Sample.flags}. */
+export function flagsOf(
+  cell: Cell,
+  found: Found,
+  { workBytes, isAlone, earlier }: RunSurroundings,
+): string[] {
   const flags: string[] = [];
   const { clockDrift, ownPages, hostPages } = found;
   if (clockDrift !== undefined && Math.abs(clockDrift.fraction) - clockDrift.uncertainty > clockTolerance) {
@@ -32,6 +42,7 @@ export function flagsOf(cell: Cell, found: Found, workBytes: number, isAlone: bo
   if (cell.pages.host !== undefined && hostPages !== undefined && !arePagesMet(cell.pages.host, hostPages)) {
     flags.push('host-pages-not-met');
   }
+  if (isOtherKernel(cell, found, earlier)) flags.push('other-guest-kernel');
   if (!isAlone) flags.push('not-alone');
   return flags;
 }
@@ -42,8 +53,18 @@ export const flagMeanings: Readonly<Record<string, string>> = {
   'pages-not-met': 'the benchmark ran mostly on pages other than those asked for',
   'pages-not-seen': 'the run was over before most of its memory had been looked at',
   'host-pages-not-met': "the guest's memory lay mostly on pages other than those asked for",
+  'other-guest-kernel': "the guest ran another kernel than the study's first guests of its kind",
   'not-alone': 'another study ran on this host at the same time',
 };
+
+/** A default kernel may be replaced while a study is interrupted. */
+function isOtherKernel(cell: Cell, { guestKernel }: Found, earlier: RunSurroundings['earlier']): boolean {
+  if (guestKernel === undefined) return false;
+  const first = earlier.find(
+    (run) => run.cell.environment === cell.environment && run.found.guestKernel !== undefined,
+  );
+  return first !== undefined && first.found.guestKernel !== guestKernel;
+}
 
 function totalOf(pages: Found['ownPages']): number {
   return pages === undefined ? 0 : pages.hugetlbBytes + pages.transparentBytes + pages.smallBytes;

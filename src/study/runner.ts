@@ -193,12 +193,11 @@ async function measure(
       measured: measured.values,
       found,
       argv,
-      flags: flagsOf(
-        cell,
-        found,
-        workBytes(cell.benchmark, cell.cores, sizes),
-        isAlone && !isAnotherStudyRunning(),
-      ),
+      flags: flagsOf(cell, found, {
+        workBytes: run.workBytes,
+        isAlone: isAlone && !isAnotherStudyRunning(),
+        earlier: study.samples,
+      }),
     };
   } catch (error) {
     if (signal.aborted) throw signal.reason;

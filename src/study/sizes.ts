@@ -118,13 +118,16 @@ function streamSize({ size, lastLevelCachesBytes }: SizesInput, room: number): C
   const fittingElements = Math.floor(room / (3 * 8 * 1.05));
   const wanted = size === 'full' ? Math.max(paperElements, leastElements) : quickElements;
   const chosen = Math.min(wanted, fittingElements);
-  const usual = size === 'full' ? `, the paper's ${paperElements}` : '';
-  const cut = chosen < wanted ? ', as many as fit' : '';
-  const caches =
+  const parts = [`STREAM's arrays have ${chosen} elements each`];
+  if (size === 'full')
+    parts.push(chosen === paperElements ? 'as in the paper' : `${paperElements} in the paper`);
+  if (chosen < wanted) parts.push('as many as fit');
+  parts.push(
     chosen < leastElements
-      ? `, fewer than four times the last-level caches, which would be ${leastElements}`
-      : ', at least four times the last-level caches';
-  return { chosen, rules: [`STREAM's arrays have ${chosen} elements${usual}${cut}${caches}`] };
+      ? `less than the ${leastElements} that four times the last-level caches take: caches may serve a part`
+      : 'at least four times the last-level caches',
+  );
+  return { chosen, rules: [parts.join(', ')] };
 }
 
 function wantedOrder(size: 'quick' | 'full', cores: number): number {

@@ -22,7 +22,9 @@ const fraction = z
     return z.NEVER;
   });
 
-const time = unit(parseTimeMs, 'a time such as 30m or 2h', patterns.time);
+const time = unit(parseTimeMs, 'a time such as 30m or 2h', patterns.time).refine((ms) => ms > 0, {
+  error: 'must be more than 0',
+});
 
 const count = (least: number, most: number) =>
   z

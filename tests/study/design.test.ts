@@ -91,6 +91,16 @@ describe('the design of a study', () => {
     expect(cells.length + notMeasured.length).toBe(4 * 9);
   });
 
+  it('tells that nothing is booted where there is no guest', () => {
+    const { cells, notMeasured } = design({ environments: ['native'], benchmarks: ['boot'] });
+    expect(cells).toEqual([]);
+    expect(notMeasured.map(({ reason }) => reason)).toEqual(['guests are booted, and this study has none']);
+    const withGuest = design({ environments: ['native', 'kvm'], benchmarks: ['boot'], pages: ['4K/4K'] });
+    expect([...withGuest.cells, ...withGuest.notMeasured.map(({ cell }) => cell)].map(nameOfSeries)).toEqual([
+      'Guest 4K/4K',
+    ]);
+  });
+
   it('asks for the mappings that a user-mode guest takes', () => {
     const machine = machineOf();
     const { notMeasured } = design(

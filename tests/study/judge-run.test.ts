@@ -15,8 +15,9 @@ const pages = (hugetlbBytes: number, transparentBytes: number, smallBytes: numbe
   transparentBytes,
   smallBytes,
 });
+const alone = { workBytes: 100, isAlone: true, earlier: [] };
 const flags = (cell: Cell, found: Partial<Found>, isAlone = true): string[] =>
-  flagsOf(cell, { cpus: [], ownPages: pages(0, 0, 100), ...found }, 100, isAlone);
+  flagsOf(cell, { cpus: [], ownPages: pages(0, 0, 100), ...found }, { ...alone, isAlone });
 
 describe('a run', () => {
   it.each([
@@ -33,7 +34,7 @@ describe('a run', () => {
     ['2M', undefined, ['pages-not-seen']],
   ] as const)('asked to be on %s with %j found has the flags %j', (own, ownPages, expected) => {
     const found = ownPages === undefined ? {} : { ownPages };
-    expect(flagsOf(cellOf(own), { cpus: [], ...found }, 100, true)).toEqual(expected);
+    expect(flagsOf(cellOf(own), { cpus: [], ...found }, alone)).toEqual(expected);
   });
 
   it('in a guest is told when the pages behind it are others', () => {
@@ -51,19 +52,39 @@ describe('a run', () => {
     expect(flags(cellOf('4K'), {}, false)).toEqual(['not-alone']);
   });
 
+  it('in a guest with another kernel than the first of its kind is told', () => {
+    const guest = cellOf('4K', '4K');
+    const run = (cell: Cell, guestKernel?: string) => ({
+      cell,
+      found: { cpus: [], ownPages: pages(0, 0, 100), ...(guestKernel === undefined ? {} : { guestKernel }) },
+    });
+    const flagsLater = (cell: Cell, guestKernel: string) =>
+      flagsOf(cell, run(cell, guestKernel).found, {
+        ...alone,
+        earlier: [run(cellOf('4K')), run(guest), run(guest, '6.1'), run(guest, '6.2')],
+      });
+    expect(flagsLater(guest, '6.1')).toEqual([]);
+    expect(flagsLater(guest, '6.2')).toEqual(['other-guest-kernel']);
+    expect(flagsLater({ ...guest, environment: 'uml' }, '6.2')).toEqual([]);
+  });
+
   it('has no flag that reports cannot explain', () => {
     const all = flagsOf(
       cellOf('4K', '2M'),
       {
         cpus: [],
+        guestKernel: '6.1',
         ownPages: pages(100, 0, 0),
         hostPages: pages(0, 0, 1),
         clockDrift: { fraction: 1, uncertainty: 0 },
       },
-      100,
-      false,
+      {
+        workBytes: 100,
+        isAlone: false,
+        earlier: [{ cell: cellOf('4K', '2M'), found: { cpus: [], guestKernel: '6.0' } }],
+      },
     );
-    expect(all).toHaveLength(4);
+    expect(all).toHaveLength(5);
     expect(all.filter((flag) => flagMeanings[flag] === undefined)).toEqual([]);
   });
 });

@@ -86,7 +86,7 @@ describe('the sizes of a study', () => {
       benchmarks: ['stream'],
     });
     expect(streamElements).toBe(8_000_000);
-    expect(rule).toContain(`fewer than four times the last-level caches, which would be ${gib / 2}`);
+    expect(rule).toContain(`less than the ${gib / 2} that four times the last-level caches take`);
   });
 });
 
