@@ -56,3 +56,21 @@ export interface Drawing {
   /** Without a legend where a neighbour has the same one. */
   legend?: boolean;
 }
+
+/** How far above the highest run an axis goes for the intervals. */
+const roomForIntervals = 1.5;
+
+/**
+ * The values that an axis is to show. An interval of few runs may be many times as wide as all that was measured,
+ * and would leave it a line at the bottom: the axis ends before, and what goes on is drawn as an arrow.
+ */
+export function axisValues(
+  series: readonly Pick<ChartSeries, 'points'>[],
+  { kind }: Pick<ChartAxis, 'kind'>,
+): number[] {
+  const points = series.flatMap((one) => one.points);
+  const measured = points.flatMap(({ y, raw }) => [y, ...raw]);
+  const end = kind === 'log' ? Number.POSITIVE_INFINITY : roomForIntervals * Math.max(0, ...measured);
+  const ends = points.flatMap(({ low, high }) => [low, high]).filter((value) => value !== undefined);
+  return [...measured, ...ends.map((value) => Math.min(value, end))];
+}

@@ -1,7 +1,7 @@
 /** The figures of a report, each beside the overheads that belong to it. Pure. */
 
 import type { MetricName } from '../samples.ts';
-import type { Chart } from './chart.ts';
+import { axisValues, type Chart } from './chart.ts';
 import type { Findings } from './findings.ts';
 import { type Content, type Html, html } from './html-elements.ts';
 import { lineChart } from './line-chart.ts';
@@ -63,14 +63,12 @@ export function messageSection(findings: Findings): Content {
 
 /** Small neighbours: the same axis, and nothing said that stands beside them already. */
 function withOneAxis(charts: readonly Chart[]): Chart[] {
-  const reach = charts.flatMap(({ series }) =>
-    series.flatMap(({ points }) => points.flatMap(({ raw }) => raw)),
-  );
+  const series = charts.flatMap((chart) => chart.series);
   return charts.map((chart) => ({
     ...chart,
     subtitle: '',
     notes: chart.notes.filter((note) => note !== umlNote),
-    y: { ...chart.y, reach },
+    y: { ...chart.y, reach: axisValues(series, chart.y) },
   }));
 }
 

@@ -1,6 +1,6 @@
 /** A chart with lines, points, intervals and every single run. Pure. */
 
-import type { Chart, ChartPoint, ChartSeries, Drawing } from './chart.ts';
+import { axisValues, type Chart, type ChartSeries, type Drawing } from './chart.ts';
 import { footnotes, heading, labelSizePx, paddingPx, paintOf, svgRoot } from './frame.ts';
 import { endLabelsWidthPx, legend, placeEndLabels } from './legend.ts';
 import { marker, type Paint } from './look.ts';
@@ -56,7 +56,11 @@ export function lineChart(chart: Chart, drawing: Drawing): string {
     const text = { x: at.x + 9, y: at.y + 4, fill: paint('ink'), sizePx: labelSizePx };
     return marker(at.x, at.y, style, 3.4, paint) + textElement(name, text);
   });
-  const notes = footnotes(chart.notes, drawing, plotBottomPx + 44);
+  const isCut = series.some(({ points }) =>
+    points.some(({ high }) => high !== undefined && high > scales.y.domain[1]),
+  );
+  const aboutArrows = isCut ? ['An arrow: the interval goes on beyond the axis.'] : [];
+  const notes = footnotes([...chart.notes, ...aboutArrows], drawing, plotBottomPx + 44);
   return svgRoot(
     [
       head.svg,
@@ -124,7 +128,7 @@ function scalesOf(
     }),
     y: makeScale({
       kind: chart.y.kind,
-      values: [...points.flatMap(valuesOf), ...(chart.y.reach ?? [])],
+      values: [...axisValues(series, chart.y), ...(chart.y.reach ?? [])],
       rangePx: [bottomPx, topPx],
       tickCount: Math.max(3, Math.round((bottomPx - topPx) / 55)),
       ...optional(chart.y),
@@ -137,10 +141,6 @@ function optional({ ticks, format }: Chart['x']): {
   format?: (value: number) => string;
 } {
   return { ...(ticks === undefined ? {} : { ticks }), ...(format === undefined ? {} : { format }) };
-}
-
-function valuesOf({ y, low, high, raw }: ChartPoint): number[] {
-  return [y, ...(low === undefined ? [] : [low]), ...(high === undefined ? [] : [high]), ...raw];
 }
 
 function endsAtTheRight({ points }: ChartSeries, series: readonly ChartSeries[]): boolean {

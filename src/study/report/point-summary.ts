@@ -1,5 +1,7 @@
 /** What a figure or table says of the runs of one point. Pure. */
 
+import { type Cell, keyOfCell } from '../cells.ts';
+import type { MetricName, Study } from '../samples.ts';
 import { median } from '../spread.ts';
 import { intervalOfSamples } from '../statistics.ts';
 import { formatSignificant } from './numbers.ts';
@@ -21,9 +23,21 @@ export function summarise(values: readonly number[], seed: number, stream: strin
   return { middle: interval.estimate, low: interval.low, high: interval.high };
 }
 
-/** `92.1 [91.8, 92.5]`, all to as many digits as the interval deserves. */
-export function formatSummary({ middle, low, high }: PointSummary): string {
-  const digits = 4;
-  if (low === undefined || high === undefined) return formatSignificant(middle, digits);
-  return `${formatSignificant(middle, digits)} [${formatSignificant(low, digits)}, ${formatSignificant(high, digits)}]`;
+/** Of all runs of one metric in one cell, the same wherever a report tells it. @param values as of {@link summarise} */
+export function summariseCell(
+  { head }: Pick<Study, 'head'>,
+  cell: Cell,
+  metric: MetricName,
+  values: readonly number[],
+): PointSummary {
+  return summarise(values, head.seed, `cost ${metric} ${keyOfCell(cell)}`);
+}
+
+/** `92.11` and `[91.8, 92.5]`, to as many digits as intervals deserve. */
+export function summaryTexts({ middle, low, high }: PointSummary): { middle: string; interval?: string } {
+  const format = (value: number) => formatSignificant(value, 4);
+  return {
+    middle: format(middle),
+    ...(low === undefined || high === undefined ? {} : { interval: `[${format(low)}, ${format(high)}]` }),
+  };
 }

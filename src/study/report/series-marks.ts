@@ -54,7 +54,7 @@ export function drawSeries({ style, points }: ChartSeries, where: SeriesPlace): 
   const every = isDense ? Math.min(count, Math.floor(points.length / 3)) : 1;
   const marks = placed.map(({ point: { low, high }, ...at }, i) => {
     const interval =
-      low === undefined || high === undefined ? '' : whisker(at.x, y.at(low), y.at(high), isDense);
+      low === undefined || high === undefined ? '' : whisker(at.x, low, high, y, isDense, stroke);
     return (
       interval + (i % every === place % every ? marker(at.x, at.y, style, isDense ? 3 : 3.8, paint) : '')
     );
@@ -66,14 +66,24 @@ export function drawSeries({ style, points }: ChartSeries, where: SeriesPlace): 
   };
 }
 
-/** A bar from the low to the high end of an interval, with a cap on both; nothing when an end has no place. */
-function whisker(x: number, fromPx: number, toPx: number, isDense: boolean): string {
+/**
+ * A bar from the low to the high end of an interval, with a cap on both, or an arrow where it goes on beyond the axis;
+ * nothing when an end has no place.
+ */
+function whisker(x: number, low: number, high: number, y: Scale, isDense: boolean, fill: string): string {
+  const [, most] = y.domain;
+  const isCut = high > most;
+  const [fromPx, toPx] = [y.at(Math.min(low, most)), y.at(Math.min(high, most))];
   if (![x, fromPx, toPx].every(Number.isFinite)) return '';
   const round = (value: number) => Math.round(value * 100) / 100;
   const capPx = isDense ? 2 : 3.5;
-  const [left, right, from, to] = [x - capPx, x + capPx, fromPx, toPx].map(round);
-  return element('path', {
-    d: `M${left} ${from}H${right}M${left} ${to}H${right}M${round(x)} ${from}V${to}`,
-    fill: 'none',
+  const [left, middle, right, from, to] = [x - capPx, x, x + capPx, fromPx, toPx].map(round);
+  const end = isCut ? '' : `M${left} ${to}H${right}`;
+  const bar = element('path', { d: `M${left} ${from}H${right}${end}M${middle} ${from}V${to}`, fill: 'none' });
+  const tip = element('path', {
+    d: `M${middle} ${round(toPx - 6)}L${left} ${to}H${right}Z`,
+    fill,
+    stroke: 'none',
   });
+  return isCut ? bar + tip : bar;
 }

@@ -2,30 +2,29 @@
 
 import { nameOfSeries } from '../cells.ts';
 import { type MetricName, metrics, type Study } from '../samples.ts';
-import { spreadOf } from '../spread.ts';
 import { metricsOf, valuesOf } from '../verdicts.ts';
 import { coresText } from './answer.ts';
-import { formatSignificant } from './numbers.ts';
+import { summariseCell, summaryTexts } from './point-summary.ts';
 import { paint, type TerminalLook, tableLines } from './terminal-text.ts';
 
-/** Medians, a table for each metric, with the least and the largest value; empty where there is nothing to tell. */
+/** The middle of the runs with its 95 % interval, a table for each metric; empty where there is nothing to tell. */
 export function renderValues(study: Study, look: TerminalLook): string {
   const hasGuests = study.head.cells.some(({ environment }) => environment !== 'native');
   const rowsByMetric = new Map<MetricName, string[][]>();
   for (const cell of study.head.cells) {
     for (const metric of metricsOf(cell)) {
       if (hasGuests && 'tolerance' in metrics[metric]) continue;
-      const spread = spreadOf(valuesOf(study, cell, metric));
-      if (spread === undefined) continue;
-      const { n, median, min, max } = spread;
+      const values = valuesOf(study, cell, metric).filter(Number.isFinite);
+      if (values.length === 0) continue;
+      const { middle, interval = '' } = summaryTexts(summariseCell(study, cell, metric, values));
       const rows = rowsByMetric.get(metric) ?? [];
       rowsByMetric.set(metric, rows);
       rows.push([
         nameOfSeries(cell),
         coresText(cell.cores),
-        formatSignificant(median, 4),
-        `${formatSignificant(min)} to ${formatSignificant(max)}`,
-        `${n} ${n === 1 ? 'run' : 'runs'}`,
+        middle,
+        interval,
+        `${values.length} ${values.length === 1 ? 'run' : 'runs'}`,
       ]);
     }
   }
@@ -36,7 +35,7 @@ export function renderValues(study: Study, look: TerminalLook): string {
     [],
     look,
   );
-  let text = '';
+  let text = rowsByMetric.size === 0 ? '' : 'The middle of the runs, and its 95 % interval.\n\n';
   for (const [metric, rows] of rowsByMetric) {
     text += `${paint(`${metrics[metric].title} (${metrics[metric].unit})`, 'bold', look)}\n`;
     text += `${lines.splice(0, rows.length).join('\n')}\n\n`;

@@ -7,7 +7,7 @@ import { answersOf, guestEnvironments, isComparable, reasonsForNoGuest, type Sta
 import { type Findings, isMainMetric } from './findings.ts';
 import { type Content, html, table } from './html-elements.ts';
 import { formatPercent, formatSignificant } from './numbers.ts';
-import { formatSummary, summarise } from './point-summary.ts';
+import { summariseCell, summaryTexts } from './point-summary.ts';
 import { published } from './published.ts';
 import { allCells } from './series.ts';
 import { emulationWarning, hostNote, umlNote } from './warnings.ts';
@@ -70,17 +70,18 @@ export function costSection(findings: Findings): Content {
     if (cell === undefined || values.length === 0) return '–';
     const verdict = verdicts.find((one) => one.metric === metric && keyOfCell(one.cell) === keyOfCell(cell));
     const ratio = verdict !== undefined && isComparable(verdict) ? verdict.comparison.ratio : undefined;
-    const times =
-      ratio === undefined
-        ? undefined
-        : html`<br><span class="note">×\u202F${formatSignificant(ratio.estimate, 3)}</span>`;
-    return html`${formatSummary(summarise(values, study.head.seed, `cost ${metric} ${keyOfCell(cell)}`))}${times}`;
+    const { middle, interval } = summaryTexts(summariseCell(study, cell, metric, values));
+    const under = [
+      interval,
+      ratio === undefined ? undefined : `×\u202F${formatSignificant(ratio.estimate, 3)}`,
+    ];
+    return html`${middle}${under.map((text) => text && html`<br><span class="note">${text}</span>`)}`;
   };
   return [
     guestEnvironments(study).includes('tcg') ? html`<p class="warning">${emulationWarning}</p>` : undefined,
     guestEnvironments(study).includes('uml') ? html`<p class="note">${umlNote}</p>` : undefined,
     table(
-      'Middle of the runs with its 95 % interval; under it, how many times as much as native. Told, not judged.',
+      'Middle of the runs, under it its 95 % interval, and how many times as much as native. Told, not judged.',
       [
         { title: 'Series' },
         { title: 'Cores', isNumber: true },
@@ -121,9 +122,11 @@ function hereText(
   here: { metrics: readonly MetricName[]; pages?: string },
 ): string {
   const texts = (['kvm', 'uml'] as const).flatMap((environment) => {
+    const isOfThese = (cell: Cell): boolean =>
+      cell.environment === environment &&
+      (here.pages === undefined || nameOfPages(cell.pages) === here.pages);
     const overheads = verdicts
-      .filter(({ metric, cell }) => here.metrics.includes(metric) && cell.environment === environment)
-      .filter(({ cell }) => here.pages === undefined || nameOfPages(cell.pages) === here.pages)
+      .filter(({ metric, cell }) => here.metrics.includes(metric) && isOfThese(cell))
       .flatMap(({ comparison: { overhead } }) => (overhead === undefined ? [] : [overhead.estimate]));
     if (overheads.length > 0) {
       const [low, high] = [Math.min(...overheads), Math.max(...overheads)].map((value) =>
@@ -132,7 +135,7 @@ function hereText(
       return [`${environment}: ${low === high ? low : `${low} to ${high}`} of time`];
     }
     const values = allCells(study)
-      .filter((cell) => cell.environment === environment && here.metrics.length === 1)
+      .filter((cell) => isOfThese(cell) && here.metrics.length === 1)
       .flatMap((cell) => valuesOf(study, cell, here.metrics[0]!));
     if (values.length === 0) return [];
     const { unit } = metrics[here.metrics[0]!];

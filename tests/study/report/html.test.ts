@@ -2,6 +2,7 @@ import { XMLValidator } from 'fast-xml-parser';
 import { describe, expect, it } from 'vitest';
 import { flagMeanings } from '../../../src/study/judge-run.ts';
 import { renderHtml, titleOf } from '../../../src/study/report/html.ts';
+import { renderValues } from '../../../src/study/report/terminal-values.ts';
 import { emulationWarning, umlNote } from '../../../src/study/report/warnings.ts';
 import type { Study } from '../../../src/study/samples.ts';
 import { sampleStudy } from '../sample-study.ts';
@@ -130,6 +131,35 @@ describe('the page of a study', () => {
     const words = wordsOf(pageOf('native'));
     expect(words).toMatch(/This study has no guest.*KVM is not usable: a probe guest did not boot.*Verdicts/);
     expect(words).not.toMatch(withVerdictWords);
+  });
+
+  it('lays beside a published figure what was measured on its pages alone', () => {
+    // User-mode Linux has no huge pages, natively measured or not.
+    const words = wordsOf(pageOf('uml'));
+    expect(words).toMatch(
+      /Guest 2M\/2M against Native 2M about 2.5 % lower rate at each number of cores not measured/,
+    );
+    expect(wordsOf(pageOf('paper'))).toMatch(/lower rate at each number of cores kvm: [+−][\d.]+ %/);
+  });
+
+  it('tells the same of small costs as the terminal', () => {
+    const study = sampleStudy({ machine: 'paper' });
+    const words = wordsOf(pageOf('paper'));
+    const [latency, ...small] = renderValues(study, { width: 200, colour: false })
+      .replaceAll('\u202F', ' ')
+      .split('\n\n')
+      .slice(1);
+    // Latency has a figure of its own in the page.
+    expect(latency).toContain('PingPong latency');
+    const rows = small
+      .join('\n')
+      .split('\n')
+      .filter((line) => line.includes('['));
+    expect(rows.length).toBeGreaterThan(3);
+    for (const row of rows) {
+      const [, middle, interval] = /cores? +([\d. ]+?) +(\[[^\]]*\])/.exec(row)!;
+      expect(words).toContain(`${middle} ${interval}`);
+    }
   });
 
   it('lists what was not measured, what failed and what was flagged', () => {

@@ -54,6 +54,24 @@ describe('a line chart', () => {
     expect(svg.match(/<path d="M[^"]*H[^"]*M[^"]*H[^"]*M[^"]*V[^"]*"/g)).toHaveLength(1);
   });
 
+  it('ends before an interval that is many times as wide as what was measured, which goes on as an arrow', () => {
+    const points = [
+      { x: 1, y: 10, low: 9, high: 11, raw: [10] },
+      { x: 2, y: 19, low: 5, high: 1900, raw: [19] },
+    ];
+    const svg = lineChart(chart([points]), wide);
+    expectSound(svg);
+    expect(svg).toContain('goes on beyond the axis');
+    expect(svg).toContain('>30<');
+    expect(svg).not.toMatch(/>\d{3,}</);
+    const within = lineChart(chart([[points[0]!]]), wide);
+    expect(within).not.toContain('goes on beyond the axis');
+    // A logarithmic axis has room for it.
+    expect(lineChart(chart([points], { y: { title: 'us', kind: 'log' } }), wide)).not.toContain(
+      'goes on beyond',
+    );
+  });
+
   it('leaves out what is no number, and keeps the rest', () => {
     const bad = { x: 2, y: Number.NaN, low: Number.NaN, high: Number.POSITIVE_INFINITY, raw: [Number.NaN] };
     const good = { x: 1, y: 10, low: Number.NEGATIVE_INFINITY, high: 11, raw: [10, Number.NaN] };
