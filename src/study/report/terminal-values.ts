@@ -35,7 +35,9 @@ export function renderValues(study: Study, look: TerminalLook): string {
     [],
     look,
   );
-  let text = rowsByMetric.size === 0 ? '' : 'The middle of the runs, and its 95 % interval.\n\n';
+  let text = lines.some((line) => line.includes('['))
+    ? 'The middle of the runs, and its 95 % interval.\n\n'
+    : '';
   for (const [metric, rows] of rowsByMetric) {
     text += `${paint(`${metrics[metric].title} (${metrics[metric].unit})`, 'bold', look)}\n`;
     text += `${lines.splice(0, rows.length).join('\n')}\n\n`;
