@@ -48,12 +48,16 @@ export function writeReplacing(path: string, pieces: Iterable<string>, doing: st
     renameSync(aside, target);
   } catch (cause) {
     if (aside !== undefined) rmSync(aside, { force: true });
-    throw cause instanceof LodgeError ? cause : elsewhere(hostIoError(doing, path, cause), path);
+    throw cause instanceof LodgeError ? cause : ownFileError(doing, path, cause);
   }
 }
 
-/** What is written is a person's own file: lodge's directories have nothing to do with its place. */
-function elsewhere(error: LodgeError, path: string): LodgeError {
+/**
+ * The error of a failed write to a file that a person named: lodge's directories have nothing to do with its place.
+ * @param doing what was done, for the message: `writing the report`
+ */
+export function ownFileError(doing: string, path: string, cause: unknown): LodgeError {
+  const error = hostIoError(doing, path, cause);
   if (error.code !== 'disk-full') return error;
   const fix = `free space there (\`df -h ${shellWord(mountPointOf(path))}\`), or write it elsewhere`;
   return retold(error, { fix });

@@ -23,6 +23,7 @@ import { dirname, join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { runtimeDir } from '../guest/state.ts';
 import { fateOf, thisProcess } from '../image/owner.ts';
+import { ownFileError } from '../replaced-file.ts';
 import { forEachLine } from './lines.ts';
 import { ownerIn, releaseLock, takeLock } from './lock.ts';
 import { headShape, sampleShape } from './record.ts';
@@ -140,7 +141,7 @@ export class StudyDirectory {
       endLastLine(results);
       return new StudyDirectory(path, results);
     } catch (cause) {
-      throw cause instanceof LodgeError ? cause : hostIoError('opening a study', path, cause);
+      throw cause instanceof LodgeError ? cause : ownFileError('opening a study', path, cause);
     }
   }
 
@@ -152,7 +153,7 @@ export class StudyDirectory {
       renameSync(`${path}.new`, path);
     } catch (cause) {
       rmSync(`${path}.new`, { force: true });
-      throw hostIoError('beginning a study', path, cause);
+      throw ownFileError('beginning a study', path, cause);
     }
   }
 
@@ -165,7 +166,7 @@ export class StudyDirectory {
       if (written < line.length) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
       fsyncSync(this.#results);
     } catch (cause) {
-      throw hostIoError('adding a sample', join(this.path, resultsFile), cause);
+      throw ownFileError('adding a sample', join(this.path, resultsFile), cause);
     }
   }
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -61,6 +61,15 @@ describe('the directory of a study', () => {
     second.add(sampleOf(1));
     second.close();
     expect(readStudy(dir)).toMatchObject({ samples: [sampleOf(0), sampleOf(1)], unreadableLines: [2] });
+  });
+
+  it('on a full disk says what to do about this directory', () => {
+    symlinkSync('/dev/full', join(dir, 'results.jsonl'));
+    const full = StudyDirectory.open(dir);
+    expect(() => full.add(sampleOf(0))).toThrow(
+      expect.objectContaining({ code: 'disk-full', fix: expect.not.stringContaining('LODGE_') }),
+    );
+    full.close();
   });
 
   it.each([

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { hostIoError } from '../../errors.ts';
+import { ownFileError } from '../../replaced-file.ts';
 import type { Study } from '../samples.ts';
 import { type CellVerdict, verdictsOf } from '../verdicts.ts';
 import type { Drawing } from './chart.ts';
@@ -58,7 +58,7 @@ export async function writeReport(
       notes: note === undefined ? [] : [note],
     };
   } catch (cause) {
-    throw hostIoError('writing the report', directory, cause);
+    throw ownFileError('writing the report', directory, cause);
   } finally {
     await rm(aside, { recursive: true, force: true }).catch(() => {});
   }
