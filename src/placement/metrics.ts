@@ -1,7 +1,7 @@
 /** What a placement is worth: hop-bytes, dilation, congestion, balance. Pure. */
 
 import type { Routing } from '../machine/network/links.ts';
-import type { HostNetwork } from '../machine/network/network.ts';
+import { type HostNetwork, usablePlaces } from '../machine/network/network.ts';
 import type { Deadline } from './mapper/deadline.ts';
 import type { Placement } from './mapper/problem.ts';
 import type { Traffic } from './traffic/graph.ts';
@@ -89,15 +89,15 @@ export function dilationHistogram(traffic: Traffic, { metric }: HostNetwork, pla
   return counts;
 }
 
-export function balanceOf({ capacity, places }: HostNetwork, placement: Placement): Balance {
-  const counts = new Int32Array(places);
-  for (const place of placement) counts[place]!++;
-  let [used, most, usable] = [0, 0, 0];
-  for (let place = 0; place < places; place++) {
-    if (counts[place]! > 0) used++;
-    if (counts[place]! > most) most = counts[place]!;
-    if (capacity.guests[place]! > 0) usable++;
+export function balanceOf(network: HostNetwork, placement: Placement): Balance {
+  const counts = new Int32Array(network.places);
+  let [used, most] = [0, 0];
+  for (const place of placement) {
+    const count = ++counts[place]!;
+    if (count === 1) used++;
+    if (count > most) most = count;
   }
+  const usable = usablePlaces(network);
   return {
     usedPlaces: used,
     most,
@@ -105,18 +105,25 @@ export function balanceOf({ capacity, places }: HostNetwork, placement: Placemen
   };
 }
 
-/** Bytes over each link. @returns undefined where routes are not known @throws TimeIsUp */
+/**
+ * Bytes over each link.
+ * @param onFirst called with each link that has any, once: of large networks that are few
+ * @returns undefined where routes are not known
+ * @throws TimeIsUp
+ */
 export function linkLoads(
   traffic: Traffic,
   { links, inside }: HostNetwork,
   placement: Placement,
   routing: Routing,
   deadline?: Deadline,
+  onFirst?: (link: number) => void,
 ): Float64Array | undefined {
   if (links === undefined) return undefined;
   const { ranks, offsets, neighbours, weights, outgoing } = traffic;
   const loads = new Float64Array(links.count);
   const add = (link: number, amount: number): void => {
+    if (loads[link] === 0) onFirst?.(link);
     loads[link]! += amount;
   };
   for (let rank = 0; rank < ranks; rank++) {
@@ -139,22 +146,22 @@ export function congestionOf(
   deadline?: Deadline,
 ): Congestion | undefined {
   const { links } = network;
-  const loads = linkLoads(traffic, network, placement, routing, deadline);
+  const used: number[] = [];
+  const loads = linkLoads(traffic, network, placement, routing, deadline, (link) => used.push(link));
   if (loads === undefined || links === undefined) return undefined;
-  let [maximum, fullest, sum, used] = [0, -1, 0, 0];
-  for (let link = 0; link < loads.length; link++) {
-    if (loads[link] === 0) continue;
+  let [maximum, fullest, sum] = [0, -1, 0];
+  for (const link of used) {
     const load = loads[link]! / links.width(link);
-    used++;
     sum += load;
-    if (load > maximum) [maximum, fullest] = [load, link];
+    // Of equally full ones the first, whatever order traffic came in.
+    if (load > maximum || (load === maximum && link < fullest)) [maximum, fullest] = [load, link];
   }
   return {
     routing,
     maximum,
     link: fullest < 0 ? '-' : links.name(fullest),
-    average: used === 0 ? 0 : sum / used,
-    usedLinks: used,
+    average: used.length === 0 ? 0 : sum / used.length,
+    usedLinks: used.length,
     links: links.present,
   };
 }

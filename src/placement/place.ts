@@ -7,7 +7,7 @@ import { seededRandom, shuffle } from '../random.ts';
 import { unload } from './mapper/congestion.ts';
 import { type Deadline, earlier, firstHalfOf, TimeIsUp } from './mapper/deadline.ts';
 import { type Effort, type Mapped, mapRanks } from './mapper/mapper.ts';
-import { costOf, type Placement, type Problem, problemOf } from './mapper/problem.ts';
+import { costOf, inNetwork, type Placement, type Problem, problemOf } from './mapper/problem.ts';
 import { congestionOf, type Metrics, measure } from './metrics.ts';
 import type { Traffic } from './traffic/graph.ts';
 
@@ -63,21 +63,23 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
   // Links are unloaded in the second half of the time.
   const search = { ...options, deadline: objective === 'congestion' ? firstHalfOf(inTime) : inTime };
   const mapped = await searched(problem, search);
-  const placement = mapped.placement;
+  const { placement } = mapped;
   if (objective === 'congestion') {
     const better = placement.slice();
     const tries = Math.min(5_000_000, { fast: 20, normal: 150, best: 1500 }[options.effort] * traffic.ranks);
     options.onProgress?.('unloading links');
     try {
-      const { inside, routing } = { inside: network.inside, routing: options.routing };
       const random = seededRandom(options.seed, 'congestion');
-      unload(traffic, problem, better, { links: network.links!, inside, routing, tries }, random, inTime);
+      const { placesOf } = problem;
+      const hostOf = (at: number): number => Math.floor((placesOf?.[at] ?? at) / network.inside);
+      const unloading = { links: network.links!, hostOf, routing: options.routing, tries };
+      unload(traffic, problem, better, unloading, random, inTime);
     } catch (thrown) {
       if (!(thrown instanceof TimeIsUp)) throw thrown;
       mapped.isComplete = false;
     }
     const load = (one: Placement): number =>
-      congestionOf(traffic, network, one, options.routing, options.end)!.maximum;
+      congestionOf(traffic, network, inNetwork(problem, one), options.routing, options.end)!.maximum;
     try {
       if (load(better) < load(placement)) {
         placement.set(better);
@@ -89,11 +91,12 @@ export async function place(traffic: Traffic, network: HostNetwork, options: Pla
       mapped.isComplete = false;
     }
   }
+  const inAll = inNetwork(problem, placement);
   return {
-    placement,
+    placement: inAll,
     way: mapped.way,
     isComplete: mapped.isComplete,
-    metrics: measured(traffic, network, placement, options),
+    metrics: measured(traffic, network, inAll, options),
     linearHopBytes,
     randomHopBytes,
   };

@@ -58,10 +58,9 @@ export function hierarchyOfAxes(axes: readonly Axis[], places: number): Hierarch
       order[placed++] = first;
       return part;
     }
-    const across = widestAxis(axes, size);
+    const { across, half } = cutAcross(axes, size);
     const stride = strides[across]!;
     const whole = size[across]!;
-    const half = firstHalf(whole);
     const [others, layer] = [middle - (whole >> 1) * stride, count / whole];
     size[across] = half;
     parts.left[part] = cut(layer * half, first, others + (half >> 1) * stride);
@@ -82,9 +81,14 @@ export function hierarchyOfAxes(axes: readonly Axis[], places: number): Hierarch
   return { ...parts, order };
 }
 
-/** Half of it; of what is more than a power of two, so much that one of the halves can be halved cleanly. */
-function firstHalf(whole: number): number {
-  return (whole + 1) >> 1;
+/**
+ * Where a box is cut in two: across the axis along which it is longest.
+ * @param size of the box along each axis, with more than one place
+ * @returns the axis, and how much of it is the first half
+ */
+export function cutAcross(axes: readonly Axis[], size: readonly number[]): { across: number; half: number } {
+  const across = widestAxis(axes, size);
+  return { across, half: (size[across]! + 1) >> 1 };
 }
 
 function widestAxis(axes: readonly Axis[], size: readonly number[]): number {
@@ -93,8 +97,8 @@ function widestAxis(axes: readonly Axis[], size: readonly number[]): number {
   for (let d = 0; d < axes.length; d++) {
     if (size[d] === 1) continue;
     const { kind, cost, size: whole } = axes[d]!;
-    // The ends of a whole ring are neighbours.
-    const length = kind === 'ring' && size[d] === whole ? whole / 2 : size[d]!;
+    // From one end to the other; the ends of a whole ring are neighbours.
+    const length = kind === 'ring' && size[d] === whole ? whole / 2 : size[d]! - 1;
     const width = kind === 'flat' ? cost : cost * length * 0.999;
     if (width > widest) [widest, best] = [width, d];
   }

@@ -1,7 +1,7 @@
 /** Levels of a network, from outside in, and the network that they make. Pure. */
 
 import { LodgeError } from '../../errors.ts';
-import { hierarchyOfAxes, hierarchyOfDistances, hierarchyOfTree } from './hierarchy.ts';
+import { type Hierarchy, hierarchyOfAxes, hierarchyOfDistances, hierarchyOfTree } from './hierarchy.ts';
 import {
   dragonflyLinks,
   hypercubeLinks,
@@ -229,12 +229,13 @@ export function networkOfLevels(levels: readonly Level[], slots: number, form: s
   const axes = levels.map(axesOf);
   const regular = axes.every((some) => some !== undefined) ? axes.flat() : undefined;
   const sides = sidesOf(outer);
-  const hierarchy =
+  const makeHierarchy = (): Hierarchy =>
     regular !== undefined
       ? hierarchyOfAxes(regular, places)
       : outer.kind === 'tree'
         ? hierarchyOfTree(outer.tree.paths, inside.places)
         : hierarchyOfDistances(metric);
+  let hierarchy: Hierarchy | undefined;
   const hostNames = outer.kind === 'tree' || outer.kind === 'matrix' ? outer.names : undefined;
   const hostName = (host: number): string => {
     if (hostNames !== undefined) return hostNames[host]!;
@@ -249,7 +250,10 @@ export function networkOfLevels(levels: readonly Level[], slots: number, form: s
     ...(regular === undefined ? {} : { axes: regular }),
     ...(sides === undefined ? {} : { sides }),
     inside: inside.places,
-    hierarchy,
+    hierarchy: () => {
+      hierarchy ??= makeHierarchy();
+      return hierarchy;
+    },
     ...(links === undefined ? {} : { links }),
     name: (place) => {
       const host = Math.floor(place / inside.places);

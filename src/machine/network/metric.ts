@@ -79,6 +79,31 @@ export class Metric {
     return this.#between(hostA, hostB);
   }
 
+  /**
+   * Distances between some hosts alone, numbered in their order.
+   * @param hosts ascending
+   * @returns undefined where distances follow from the numbers of hosts
+   */
+  restrictedTo(hosts: Int32Array): Metric | undefined {
+    const { shape, key, up, coordinates, starts, inside } = this.parts;
+    if (shape === shapes.matrix || shape === shapes.hypercube) return undefined;
+    const parts = { ...this.parts, places: hosts.length * inside };
+    if (shape === shapes.lattice) {
+      const dimensions = starts!.length;
+      const kept = new Int16Array(hosts.length * dimensions);
+      for (let i = 0; i < hosts.length; i++) {
+        const from = hosts[i]! * dimensions;
+        kept.set(coordinates!.subarray(from, from + dimensions), i * dimensions);
+      }
+      return new Metric({ ...parts, coordinates: kept });
+    }
+    return new Metric({
+      ...parts,
+      key: hosts.map((host) => key[host]!),
+      ...(up === undefined ? {} : { up: Float64Array.from(hosts, (host) => up[host]!) }),
+    });
+  }
+
   #between(a: number, b: number): number {
     const table = this.#table;
     const key = this.#key;
@@ -173,14 +198,18 @@ export function latticeMetric(sides: readonly Side[], inside: Inside): Metric {
         table[d * 1024 + 512 + by] = side.weight * hopsAlong(side, by);
       }
     });
+    // The last side, then as often as the side before is long, with another coordinate of it in each: and so on.
     const key = new Int32Array(hosts);
-    let stride = hosts;
-    sides.forEach(({ size }, d) => {
-      stride /= size;
-      for (let host = 0; host < hosts; host++) {
-        key[host]! |= (Math.floor(host / stride) % size) << (d * fieldBits);
+    let filled = 1;
+    for (let d = sides.length - 1; d >= 0; d--) {
+      const { size } = sides[d]!;
+      for (let at = size - 1; at >= 0; at--) {
+        const bits = at << (d * fieldBits);
+        const start = at * filled;
+        for (let i = 0; i < filled; i++) key[start + i] = key[i]! | bits;
       }
-    });
+      filled *= size;
+    }
     return new Metric({ ...common, shape: shapes.packed, key, table });
   }
   const starts = new Int32Array(sides.length);

@@ -36,7 +36,8 @@ export interface HostNetwork {
   sides?: readonly Side[];
   /** Places of one host. */
   inside: number;
-  hierarchy: Hierarchy;
+  /** Made when it is first asked for: of millions of places it takes seconds, and of large networks a part is used. */
+  hierarchy(): Hierarchy;
   /** Undefined where a route is not known: between places of a distance matrix. */
   links?: Links;
   /** Name of a place. */
@@ -48,7 +49,9 @@ export const mostPlaces = 2 ** 24;
 
 /** Places that can hold anything at all. */
 export function usablePlaces({ capacity }: HostNetwork): number {
-  return capacity.guests.reduce((count, guests) => count + (guests > 0 ? 1 : 0), 0);
+  let count = 0;
+  for (let place = 0; place < capacity.guests.length; place++) if (capacity.guests[place]! > 0) count++;
+  return count;
 }
 
 /** Guests that all places together can hold. */

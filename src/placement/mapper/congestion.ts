@@ -14,7 +14,8 @@ const power = 6;
 
 export interface Unloading {
   links: Links;
-  inside: number;
+  /** The host of each place of the problem. */
+  hostOf(place: number): number;
   routing: Routing;
   /** Swaps tried. */
   tries: number;
@@ -25,7 +26,7 @@ export function unload(
   traffic: Traffic,
   problem: Problem,
   placement: Placement,
-  { links, inside, routing, tries }: Unloading,
+  { links, hostOf, routing, tries }: Unloading,
   random: Random,
   deadline: Deadline,
 ): void {
@@ -48,11 +49,11 @@ export function unload(
   };
   /** Lays or takes up all ways of a rank but those to `except`. */
   const ways = (rank: number, except: number): void => {
-    const from = Math.floor(placement[rank]! / inside);
+    const from = hostOf(placement[rank]!);
     for (let at = offsets[rank]!; at < offsets[rank + 1]!; at++) {
       const other = neighbours[at]!;
       if (other === except) continue;
-      const to = Math.floor(placement[other]! / inside);
+      const to = hostOf(placement[other]!);
       if (from === to) continue;
       const out = outgoing === undefined ? weights[at]! / 2 : outgoing[at]!;
       if (out > 0) links.route(from, to, out, routing, add);

@@ -1,21 +1,15 @@
 /** What the mapper works on: ranks that talk, places with room, distances. Pure. */
 
-import { LodgeError } from '../../errors.ts';
-import type { Hierarchy } from '../../machine/network/hierarchy.ts';
-import type { Metric } from '../../machine/network/metric.ts';
-import type { Axis, HostNetwork } from '../../machine/network/network.ts';
+import type { HostNetwork } from '../../machine/network/network.ts';
 import type { Traffic } from '../traffic/graph.ts';
+import { type NetworkPart, partFor } from './part.ts';
 
-export interface Problem {
+/** Places are those of the part of the network that is used, and numbered as {@link NetworkPart} says. */
+export interface Problem extends NetworkPart {
   ranks: number;
   offsets: Int32Array;
   neighbours: Int32Array;
   weights: Float64Array;
-  metric: Metric;
-  axes?: readonly Axis[];
-  hierarchy: Hierarchy;
-  /** Ranks that each place can take. 0 outside of the part of the network that is used. */
-  room: Int32Array;
   /** Places next to each place, as compressed rows: where a swap is worth looking for. */
   nearStarts: Int32Array;
   near: Int32Array;
@@ -40,56 +34,32 @@ export function problemOf(
   power: 1 | 4 = 1,
 ): Problem {
   const { ranks } = traffic;
-  const used = compactRoom(network.hierarchy, room, ranks);
+  const part = partFor(network, room, ranks);
+  const { axes, hierarchy } = part;
   return {
     ranks,
     offsets: traffic.offsets,
     neighbours: traffic.neighbours,
     weights: power === 1 ? traffic.weights : new Float64Array(traffic.weights.length).fill(1),
-    metric: network.metric,
-    ...(network.axes === undefined ? {} : { axes: network.axes }),
-    hierarchy: network.hierarchy,
-    room: used,
-    ...nearPlaces(network, used),
+    ...part,
+    ...nearPlaces({ places: part.room.length, ...(axes && { axes }), hierarchy: () => hierarchy }, part.room),
     power,
   };
 }
 
-/**
- * The room in the smallest part of the network that holds all ranks: what is spread out has longer ways.
- * @throws LodgeError `no-room`
- */
-function compactRoom(hierarchy: Hierarchy, room: Int32Array, ranks: number): Int32Array {
-  const { order, low, high, left, right } = hierarchy;
-  const sums = new Float64Array(order.length + 1);
-  for (let at = 0; at < order.length; at++) sums[at + 1] = sums[at]! + room[order[at]!]!;
-  const roomOf = (part: number): number => sums[high[part]!]! - sums[low[part]!]!;
-  if (roomOf(0) < ranks) {
-    throw new LodgeError('no-room', `there are ${ranks} ranks, and room for ${roomOf(0)}`, {
-      fix: 'name a larger network, or more slots in each place: torus:8x8x8/slots:8',
-    });
-  }
-  let part = 0;
-  for (;;) {
-    const halves = [left[part]!, right[part]!].filter((half) => half >= 0 && roomOf(half) >= ranks);
-    if (halves.length === 0) break;
-    // The fuller one leaves the emptier for what comes later.
-    part = halves.reduce((best, half) => (roomOf(half) < roomOf(best) ? half : best));
-  }
-  const used = new Int32Array(room.length);
-  for (let at = low[part]!; at < high[part]!; at++) {
-    const place = order[at]!;
-    used[place] = Math.min(room[place]!, ranks);
-  }
-  return used;
+/** The places in the network of a placement in the places of a problem. */
+export function inNetwork({ placesOf }: Pick<Problem, 'placesOf'>, placement: Placement): Placement {
+  return placesOf === undefined ? placement : placement.map((place) => placesOf[place]!);
 }
 
 /** Places that count as next to one on flat axes, from the innermost out. */
 const nearOnFlat = [6, 6];
 
 /** Places with room that are next to each place. */
-export function nearPlaces(network: HostNetwork, room: Int32Array): Pick<Problem, 'near' | 'nearStarts'> {
-  const { axes, places, hierarchy } = network;
+export function nearPlaces(
+  { axes, places, hierarchy }: Pick<HostNetwork, 'axes' | 'places' | 'hierarchy'>,
+  room: Int32Array,
+): Pick<Problem, 'near' | 'nearStarts'> {
   const nearStarts = new Int32Array(places + 1);
   let near = new Int32Array(8 * places);
   let count = 0;
@@ -105,14 +75,15 @@ export function nearPlaces(network: HostNetwork, room: Int32Array): Pick<Problem
   // Where all are as near, most are looked at in the innermost group, and fewer the further out.
   const inward = axes?.map((_, d) => axes.slice(d + 1).filter(({ kind }) => kind === 'flat').length);
   const strides = axes?.map((_, d) => axes.slice(d + 1).reduce((product, { size }) => product * size, 1));
-  const position = new Int32Array(axes === undefined ? places : 0);
-  if (axes === undefined) for (let at = 0; at < places; at++) position[hierarchy.order[at]!] = at;
+  const order = axes === undefined ? hierarchy().order : new Int32Array(0);
+  const position = new Int32Array(order.length);
+  for (let at = 0; at < order.length; at++) position[order[at]!] = at;
   for (let place = 0; place < places; place++) {
     if (room[place] !== 0) {
       if (axes === undefined) {
         const at = position[place]!;
         for (const by of [1, -1, 2, -2, 3, -3, 5, -5]) {
-          const other = hierarchy.order[at + by];
+          const other = order[at + by];
           if (other !== undefined) add(other);
         }
       } else {
