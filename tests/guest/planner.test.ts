@@ -154,6 +154,24 @@ describe('a plan', () => {
     ['two vCPUs under uml', { cpus: 2 }, { accelerator: 'uml' }, 'driver-cannot'],
     ['huge pages under uml', { pages: '2M' }, { accelerator: 'uml' }, 'driver-cannot'],
     ['another kernel under uml', { kernel: '/k' }, { accelerator: 'uml' }, 'driver-cannot'],
+    [
+      'a quotation mark in the path of the runtime directory, under uml',
+      {},
+      { accelerator: 'uml', dir: '/run/a"b/guests/v01' },
+      'driver-cannot',
+    ],
+    [
+      'a quotation mark in the path of the store, under uml',
+      {},
+      { accelerator: 'uml', boot: { kernel, initramfsPath: '/a"b/initramfs' } },
+      'driver-cannot',
+    ],
+    [
+      'an image with a comma in its path, under uml',
+      {},
+      { accelerator: 'uml', image: packed },
+      'driver-cannot',
+    ],
     ['more memory than the host has', { memory: '100T' }, {}, 'not-enough-memory'],
     [
       'pages the pools do not have',

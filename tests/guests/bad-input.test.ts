@@ -174,6 +174,24 @@ describe('a command line', () => {
     expect(await refused('usage', 125, args)).toContain(says);
   });
 
+  it('with a path that user-mode Linux would read as something else is told so before anything is booted', async () => {
+    const quoted = join(here.work, 'a"b');
+    mkdirSync(quoted, { mode: 0o700 });
+    const run = ['run', '-a', 'uml', '--', 'true'];
+    for (const variable of ['LODGE_RUNTIME_DIR', 'LODGE_DATA_DIR']) {
+      const stderr = await refused('driver-cannot', 125, run, { env: { [variable]: quoted } });
+      expect(stderr).toContain(quoted);
+      expect(stderr).toContain(`set ${variable} `);
+    }
+    mkdirSync(join(here.work, 'tree'));
+    for (const name of ['a b', 'a,b', 'a:b', 'a"b']) {
+      const image = `${name}.squashfs`;
+      execFileSync('mksquashfs', ['tree', image, '-quiet'], { cwd: here.work, stdio: 'pipe' });
+      const args = ['run', '-a', 'uml', '--image', `./${image}`, '--', 'true'];
+      expect(await refused('driver-cannot', 125, args)).toContain(join(here.work, image));
+    }
+  });
+
   it('with bytes that are not UTF-8 is refused, as they would not arrive as they are', async () => {
     const { code, stderr } = await here.bash("$LODGE run -a uml -- cat $'caf\\xe9'");
     expect({ code, stderr }).toEqual({
