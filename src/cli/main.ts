@@ -7,6 +7,7 @@ import { CommanderError } from 'commander';
 import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
 import { signalNumbers } from '../process.ts';
+import { completePath } from '../start-environment.ts';
 import { buildProgram } from './program.ts';
 import { throwUsageErrors } from './usage-error.ts';
 
@@ -56,6 +57,7 @@ function knownError(thrown: unknown): unknown {
 }
 
 async function main(): Promise<void> {
+  completePath(process.env);
   const program = await buildProgram(version(), process.argv[2]);
   throwUsageErrors(program);
   try {

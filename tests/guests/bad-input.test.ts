@@ -73,6 +73,17 @@ describe('a command line', () => {
     expect([stdout.toString(), stderr]).toEqual(['yesnone\n', expect.stringContaining('WRONG is not UTF-8')]);
   });
 
+  it('without a PATH finds programs where the system looks for them', async () => {
+    const line = 'env -i LODGE_RUNTIME_DIR="$LODGE_RUNTIME_DIR" $LODGE -q';
+    const { stdout, stderr } = await here.bash(`${line} run -a uml -- sh -c 'echo "$PATH"'`);
+    expect([stdout.toString(), stderr]).toEqual([
+      '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n',
+      '',
+    ]);
+    const planned = await here.bash(`${line} run -a tcg --dry-run -- true`);
+    expect([planned.code, planned.stderr]).toEqual([0, '']);
+  });
+
   it('that imports a file without a name names it like the file, and says what it replaces', async () => {
     const env = { LODGE_DATA_DIR: join(here.work, 'data') };
     const first = await here.lodge(['image', 'import', smallDisk()], { env });
