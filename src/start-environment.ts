@@ -1,5 +1,9 @@
 /** The environment in which lodge runs, and that in which it starts itself. */
 
+import { isUtf8 } from 'node:buffer';
+import { readFileSync } from 'node:fs';
+import { LodgeError } from './errors.ts';
+
 /** Where programs are looked for when nothing says where: as Debian's shells do, with what root alone has besides. */
 export const standardPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -18,4 +22,30 @@ export function completePath(env: NodeJS.ProcessEnv): void {
 export function startEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const { NODE_EXTRA_CA_CERTS: certificates, ...others } = env;
   return certificates === undefined ? others : { ...others, LODGE_NODE_EXTRA_CA_CERTS: certificates };
+}
+
+/**
+ * Names of variables of this process that are not UTF-8. Node.js has put U+FFFD for what is not, so that they do not say
+ * what they said.
+ */
+export function damagedVariables(): Set<string> {
+  const isSuspect = Object.entries(process.env).some((pair) => pair.join('=').includes('\u{fffd}'));
+  if (!isSuspect) return new Set();
+  const raw = readFileSync('/proc/self/environ', 'latin1').split('\0');
+  const damaged = raw.map((entry) => Buffer.from(entry, 'latin1')).filter((entry) => !isUtf8(entry));
+  return new Set(damaged.map((entry) => entry.toString().split('=')[0]!));
+}
+
+/** What says where lodge's own directories are. */
+const placeVariables = ['LODGE_RUNTIME_DIR', 'LODGE_DATA_DIR', 'XDG_RUNTIME_DIR', 'XDG_DATA_HOME', 'HOME'];
+
+/** Else it would be another directory that is made and used. @throws LodgeError `usage` */
+export function requirePlacesInUtf8(): void {
+  const damaged = damagedVariables();
+  const name = placeVariables.find((each) => damaged.has(each));
+  if (name === undefined) return;
+  throw new LodgeError('usage', 'it names a directory whose path is not UTF-8, which lodge cannot use', {
+    where: name,
+    fix: `set ${name} to a directory whose path is UTF-8`,
+  });
 }

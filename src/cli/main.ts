@@ -7,7 +7,7 @@ import { CommanderError } from 'commander';
 import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
 import { signalNumbers } from '../process.ts';
-import { completePath } from '../start-environment.ts';
+import { completePath, requirePlacesInUtf8 } from '../start-environment.ts';
 import { buildProgram } from './program.ts';
 import { throwUsageErrors } from './usage-error.ts';
 
@@ -62,6 +62,7 @@ async function main(): Promise<void> {
   throwUsageErrors(program);
   try {
     requireUtf8(process.argv);
+    requirePlacesInUtf8();
     await program.parseAsync(process.argv);
     isSettled = true;
   } catch (thrown) {

@@ -73,6 +73,18 @@ describe('a command line', () => {
     expect([stdout.toString(), stderr]).toEqual(['yesnone\n', expect.stringContaining('WRONG is not UTF-8')]);
   });
 
+  it('whose directories have names that are not UTF-8 is refused, and none is made in their stead', async () => {
+    for (const name of ['LODGE_RUNTIME_DIR', 'LODGE_DATA_DIR', 'XDG_RUNTIME_DIR', 'XDG_DATA_HOME', 'HOME']) {
+      const { code, stderr } = await here.bash(`mkdir odd && cd odd && ${name}=$PWD/$'a\\xffb' $LODGE ps`);
+      expect([code, stderr]).toEqual([
+        125,
+        expect.stringMatching(`^lodge: ${name}: .*UTF-8.* \\[usage\\]\n  fix: `),
+      ]);
+      expect(readdirSync(join(here.work, 'odd'))).toEqual([]);
+      rmSync(join(here.work, 'odd'), { recursive: true });
+    }
+  });
+
   it('without a PATH finds programs where the system looks for them', async () => {
     const line = 'env -i LODGE_RUNTIME_DIR="$LODGE_RUNTIME_DIR" $LODGE -q';
     const { stdout, stderr } = await here.bash(`${line} run -a uml -- sh -c 'echo "$PATH"'`);
