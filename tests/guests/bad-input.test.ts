@@ -582,6 +582,28 @@ describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
 });
 
 describe('a guest that does not come up', () => {
+  it.each([
+    // The files of its directory, and its memory.
+    { limit: '-f 1', accelerator: 'uml', code: 'host-io', exit: 125, says: /EFBIG/ },
+    { limit: '-f 100000', accelerator: 'uml', code: 'guest-died', exit: 123, says: /signal 25 \(SIGXFSZ\)/ },
+    {
+      limit: '-t 2',
+      accelerator: 'tcg',
+      code: 'guest-died',
+      exit: 123,
+      says: /signal 9: .* 2 s of CPU time/,
+    },
+    { limit: '-St 2', accelerator: 'tcg', code: 'guest-died', exit: 123, says: /signal 24 \(SIGXCPU\)/ },
+  ])('that comes up against ulimit $limit', async ({ limit, accelerator, code: named, exit, says }) => {
+    const line = `ulimit ${limit} && exec $LODGE -q run -a ${accelerator} -- true`;
+    const { code, stderr } = await here.bash(line);
+    expect([code, stderr]).toEqual([exit, expect.stringContaining(`[${named}]`)]);
+    expect(stderr).toMatch(says);
+    expect(stderr.split('\n').find((each) => each.startsWith('  fix: '))).toContain(
+      `ulimit ${limit.slice(0, 2) === '-f' ? '-f' : '-t'} unlimited`,
+    );
+  });
+
   it('in its time is ended, with the end of its boot log', async () => {
     const args = ['run', '-a', 'tcg', '--boot-timeout', '1s', '--', 'true'];
     expect(await refused('boot-timeout', 124, args)).toContain('1s');
