@@ -49,3 +49,18 @@ export function requirePlacesInUtf8(): void {
     fix: `set ${name} to a directory whose path is UTF-8`,
   });
 }
+
+/** Else nobody but root could read what lodge writes, lodge itself neither. @throws LodgeError `usage` */
+export function requireOwnRights(): void {
+  const umask = process.umask();
+  if ((umask & 0o700) === 0) return;
+  const octal = umask.toString(8).padStart(4, '0');
+  throw new LodgeError(
+    'usage',
+    'it takes from you the rights to files that you make, as lodge does for you',
+    {
+      where: `umask ${octal}`,
+      fix: `umask ${(umask & 0o077).toString(8).padStart(4, '0')}`,
+    },
+  );
+}

@@ -7,7 +7,7 @@ import { CommanderError } from 'commander';
 import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
 import { signalNumbers } from '../process.ts';
-import { completePath, requirePlacesInUtf8 } from '../start-environment.ts';
+import { completePath, requireOwnRights, requirePlacesInUtf8 } from '../start-environment.ts';
 import { buildProgram } from './program.ts';
 import { throwUsageErrors } from './usage-error.ts';
 
@@ -63,6 +63,7 @@ async function main(): Promise<void> {
   try {
     requireUtf8(process.argv);
     requirePlacesInUtf8();
+    requireOwnRights();
     await program.parseAsync(process.argv);
     isSettled = true;
   } catch (thrown) {

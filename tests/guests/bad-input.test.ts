@@ -85,6 +85,19 @@ describe('a command line', () => {
     }
   });
 
+  it('with a umask that shuts out lodge itself is refused, and nothing is made', async () => {
+    for (const [umask, helps] of [
+      ['777', '0077'],
+      ['0222', '0022'],
+      ['107', '0007'],
+    ]) {
+      const line = `umask ${umask} && LODGE_RUNTIME_DIR=$PWD/masked $LODGE ps`;
+      const { code, stderr } = await here.bash(line);
+      expect([code, stderr]).toEqual([125, expect.stringContaining(`fix: umask ${helps}\n`)]);
+      expect(existsSync(join(here.work, 'masked'))).toBe(false);
+    }
+  });
+
   it('without a PATH finds programs where the system looks for them', async () => {
     const line = 'env -i LODGE_RUNTIME_DIR="$LODGE_RUNTIME_DIR" $LODGE -q';
     const { stdout, stderr } = await here.bash(`${line} run -a uml -- sh -c 'echo "$PATH"'`);
