@@ -18,11 +18,12 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
 import { suggestGuest } from '../nearest.ts';
 import { identify, isAlive, type ProcessIdentity } from '../process-identity.ts';
+import { shellWord } from '../shell-words.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import type { PlacementFound } from './vmm/qemu/verify.ts';
 
@@ -78,7 +79,10 @@ export function runtimeDir(): string {
   // Set to nothing is not set, as the XDG Base Directory Specification has it.
   const asked = process.env.LODGE_RUNTIME_DIR || undefined;
   if (asked !== undefined && !isAbsolute(asked)) {
-    throw new LodgeError('host-io', 'LODGE_RUNTIME_DIR must be an absolute path', { where: asked });
+    throw new LodgeError('host-io', 'LODGE_RUNTIME_DIR must be an absolute path', {
+      where: asked,
+      fix: `LODGE_RUNTIME_DIR=${shellWord(resolve(asked))}`,
+    });
   }
   let path = asked ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`;
   // On a host of a Slurm job, whoever only looks makes nothing: it would stay when the job is killed.

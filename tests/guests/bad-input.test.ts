@@ -456,6 +456,12 @@ describe('a runtime directory', () => {
     await refused('host-io', 125, ['ps'], { env: { LODGE_RUNTIME_DIR: open } });
   });
 
+  it('that is relative is refused, with the path that was meant', async () => {
+    const stderr = await refused('host-io', 125, ['ps'], { env: { LODGE_RUNTIME_DIR: 'a b' } });
+    expect(stderr).toContain(`fix: LODGE_RUNTIME_DIR='${join(here.work, 'a b')}'\n`);
+    expect(existsSync(join(here.work, 'a b'))).toBe(false);
+  });
+
   it('whose sockets would have too long a name is refused before anything boots', async () => {
     const long = join(here.work, 'long'.repeat(25));
     mkdirSync(long, { mode: 0o700 });
