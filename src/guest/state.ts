@@ -30,6 +30,9 @@ import type { PlacementFound } from './vmm/qemu/verify.ts';
 /** Longest path of a unix socket, its final NUL not counted (unix(7)). */
 const socketPathBytes = 107;
 
+/** Of the form of those that guests without one are given. */
+const madeUpName = 'g-00000000';
+
 export type GuestMode = 'foreground' | 'detached';
 
 /** What is written of a guest; what it is doing now also depends on which of its processes live. */
@@ -72,7 +75,8 @@ export interface GuestView {
 /**
  * The user's runtime directory of lodge: `$LODGE_RUNTIME_DIR`, else `lodge` in the user's XDG runtime directory,
  * else `/tmp/lodge-UID`. Made with mode 0700.
- * @throws LodgeError `host-io` when it belongs to somebody else or others can get in
+ * @throws LodgeError `host-io` when it belongs to somebody else or others can get in; when it is still to be made, also
+ * at so long a path that the sockets of guests could not be reached
  */
 export function runtimeDir(): string {
   const uid = process.getuid!();
@@ -87,8 +91,11 @@ export function runtimeDir(): string {
   let path = asked ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`;
   // On a host of a Slurm job, whoever only looks makes nothing: it would stay when the job is killed.
   const onlyIfThere = process.env.SLURMD_NODENAME !== undefined;
-  if (onlyIfThere && statSync(path, { throwIfNoEntry: false }) === undefined) return path;
   try {
+    if (statSync(path, { throwIfNoEntry: false }) === undefined) {
+      if (onlyIfThere) return path;
+      requireShortPaths(join(path, 'guests', madeUpName));
+    }
     makeDirectory(path, 0o700);
     // By whatever links it is reached, it is the same one with the same guests.
     path = realpathSync(path);

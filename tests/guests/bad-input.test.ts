@@ -456,6 +456,15 @@ describe('a runtime directory', () => {
     await refused('host-io', 125, ['ps'], { env: { LODGE_RUNTIME_DIR: open } });
   });
 
+  it('whose sockets would have too long a name is not even made', async () => {
+    const long = join(here.work, 'too', 'long'.repeat(25));
+    for (const args of [['run', '-a', 'uml', '--', 'true'], ['run', '-a', 'uml', '-d'], ['ps']]) {
+      const stderr = await refused('host-io', 125, args, { env: { LODGE_RUNTIME_DIR: long } });
+      expect(stderr).toContain('set LODGE_RUNTIME_DIR to a shorter path');
+      expect(existsSync(join(here.work, 'too'))).toBe(false);
+    }
+  });
+
   it('that is relative is refused, with the path that was meant', async () => {
     const stderr = await refused('host-io', 125, ['ps'], { env: { LODGE_RUNTIME_DIR: 'a b' } });
     expect(stderr).toContain(`fix: LODGE_RUNTIME_DIR='${join(here.work, 'a b')}'\n`);
