@@ -12,6 +12,7 @@ import type { Progress } from '../image/kernel-debian.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
 import { modulesForDevices } from '../image/modules.ts';
 import { resolveImage } from '../image/resolve.ts';
+import { requireUsable } from '../image/small-file.ts';
 import type { Store } from '../image/store.ts';
 import { builtFile } from '../installation.ts';
 import { type Accelerator, accelerators, mayLayerRoot, proveAccelerator } from '../machine/accelerators.ts';
@@ -184,11 +185,13 @@ async function chooseAccelerator(
     }
     const verdict = await proveAccelerator(accelerator, {
       stateDir: join(options.store.path, 'accelerators'),
-      onProbe: () =>
+      onProbe: () => {
+        requireUsable(options.store.path);
         options.onProgress(
           `finding out whether ${accelerator} works here, by booting a probe guest (once)`,
           true,
-        ),
+        );
+      },
       kernel: async () => ({ path: (await defaultKernel(options.store, options)).vmlinuxPath }),
     });
     if (verdict.usable) return { accelerator, passedOver };

@@ -449,6 +449,29 @@ describe('an image', () => {
   });
 });
 
+// For root no directory is shut.
+describe.runIf(process.getuid!() === 0)('a data directory', () => {
+  const uid = 61_185;
+  const become = `cd / && setpriv --reuid=${uid} --regid=${uid} --clear-groups`;
+
+  it.each([
+    {
+      what: 'shut to its owner',
+      make: 'chmod 0 "$LODGE_DATA_DIR"',
+      helps: /fix: chmod u\+rwx \S+\/data, or set /,
+    },
+    { what: 'of somebody else', make: 'chown 0 "$LODGE_DATA_DIR"', helps: /fix: set LODGE_DATA_DIR to / },
+  ])('$what is told before anything is booted', async ({ make, helps }) => {
+    const { home, env } = homeOf(uid);
+    const { code, stderr } = await here.bash(`${make}; ${become} $LODGE run -a uml -- true`, { env });
+    expect([code, stderr]).toEqual([125, expect.stringMatching(/^lodge: \S+\/data: .* \[host-io\]\n/)]);
+    expect(stderr).toMatch(helps);
+    const listed = await here.bash(`chmod 0 $LODGE_DATA_DIR; ${become} $LODGE image ls`, { env });
+    expect(listed.stderr).toContain('[host-io]\n  fix: ');
+    rmSync(home, { recursive: true });
+  });
+});
+
 describe('a runtime directory', () => {
   it('that others can get into is refused', async () => {
     const open = join(here.work, 'open');
