@@ -4,6 +4,7 @@ import { checkValue } from '../../src/check-value.ts';
 import { LodgeError } from '../../src/errors.ts';
 import { type PlanInput, planGuest } from '../../src/guest/planner.ts';
 import { type GuestSpecInput, guestSpecSchema } from '../../src/guest/spec.ts';
+import { colonFix } from '../../src/guest/volumes.ts';
 import type { Image } from '../../src/image/image.ts';
 import { probeMachine } from '../../src/machine/probe.ts';
 import { readMachineRecord, recordedSource } from '../../src/machine/record.ts';
@@ -135,7 +136,7 @@ describe('a plan', () => {
     expect([fixOf('.'), fixOf('in'), fixOf('/tmp:in')]).toEqual([
       `write ${inputOf({}).cwd}`,
       `write ${inputOf({}).cwd}/in`,
-      'write /tmp:/in',
+      `write /tmp:/in; ${colonFix}`,
     ]);
   });
 

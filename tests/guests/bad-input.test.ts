@@ -11,6 +11,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -96,6 +97,24 @@ describe('a command line', () => {
       expect([code, stderr]).toEqual([125, expect.stringContaining(`fix: umask ${helps}\n`)]);
       expect(existsSync(join(here.work, 'masked'))).toBe(false);
     }
+  });
+
+  it('that shares a directory with a colon in its path is told how, and that works', async () => {
+    const odd = join(here.work, 'a:b');
+    mkdirSync(odd);
+    writeFileSync(join(odd, 'inside'), '');
+    const share = (what: string): string[] => ['run', '-a', 'uml', '-v', what, '--', 'ls', '/mnt'];
+    for (const what of [`${odd}:/mnt`, `${odd}:/mnt:ro`]) {
+      expect(await refused('spec-value', 125, share(what))).toContain(
+        '  fix: a directory with a colon in its path',
+      );
+    }
+    expect(await refused('share-unusable', 125, share(odd))).toContain(
+      'a directory with a colon in its path',
+    );
+    symlinkSync(odd, join(here.work, 'link'));
+    const { stdout } = await here.lodge(share('./link:/mnt'));
+    expect(stdout.toString()).toBe('inside\n');
   });
 
   it('without a PATH finds programs where the system looks for them', async () => {
