@@ -22,7 +22,7 @@ import type { ErrorCode } from '../../src/errors.ts';
 import { writeCpio } from '../../src/image/cpio.ts';
 import { defaultKernel } from '../../src/image/kernel.ts';
 import { openStore } from '../../src/image/store.ts';
-import { homeOf, type RunOptions, type RunResult, Runtime, until } from './lodge.ts';
+import { homeOf, lodgePath, type RunOptions, type RunResult, Runtime, start, until } from './lodge.ts';
 
 let here: Runtime;
 
@@ -691,6 +691,42 @@ describe('a guest that does not come up', () => {
     await until('it is being started', async () => (await here.ps())[0]?.status === 'starting' || undefined);
     started.child.kill('SIGINT');
     expect((await started.end).code).toBe(130);
+  });
+
+  it('goes on being started when it is detached, and who interrupts that is told', async () => {
+    const args = [
+      'run',
+      '-d',
+      '--name',
+      'slow',
+      '-a',
+      'uml',
+      '--boot-timeout',
+      '1h',
+      '--append',
+      'ssl0=null',
+    ];
+    const started = here.startLodge(args, { input: '' });
+    await until('it is being started', async () => (await here.ps())[0]?.status === 'starting' || undefined);
+    started.child.kill('SIGINT');
+    const { code, stderr } = await started.end;
+    expect([code, stderr]).toEqual([130, expect.stringContaining("'slow' may go on being started")]);
+    expect((await here.ps()).map(({ name }) => name)).toEqual(['slow']);
+    await here.lodge(['rm', '-f', 'slow']);
+  });
+
+  it('is ended at Ctrl-C on a terminal, and leaves no line of progress there', async () => {
+    const run = '$LODGE run -a uml --boot-timeout 1h --append ssl0=null -- true';
+    const line = `exec 9<>keys; (TERM=xterm script -qec '${run}' /dev/null <keys >screen; echo $?) 9<&-`;
+    const started = start(['bash', '-c', `mkfifo keys; ${line}`], {
+      cwd: here.work,
+      env: { LODGE: lodgePath, LODGE_RUNTIME_DIR: here.dir },
+    });
+    const screen = (): string => readFileSync(join(here.work, 'screen'), 'utf8');
+    await until('it says so', () => existsSync(join(here.work, 'screen')) && screen().includes('booting'));
+    writeFileSync(join(here.work, 'keys'), '\x03');
+    expect((await started.end).stdout.toString()).toBe('130\n');
+    expect(screen().endsWith('cleaning up…\r\x1b[K')).toBe(true);
   });
 });
 
