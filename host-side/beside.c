@@ -49,6 +49,7 @@ static void run(char **argv, int listening, int complaints, pid_t keeper) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_DFL);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != keeper) _exit(126);
   int nothing = open("/dev/null", O_RDONLY);

@@ -116,6 +116,7 @@ static void exec_program(char **argv, int in, int out, int err, int channel, int
   if (no_term) sigaddset(&blocked, SIGTERM);
   sigprocmask(SIG_SETMASK, &blocked, NULL);
   signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_DFL);
   dup2(in, 0);
   dup2(out, 1);
   dup2(err, 2);
@@ -296,6 +297,8 @@ int main(int argc, char **argv) {
   if (chdir(dir) < 0) die(dir);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   signal(SIGPIPE, SIG_IGN);
+  /* As of a full disk, the limit of file sizes costs log lines. */
+  signal(SIGXFSZ, SIG_IGN);
   /* The terminal's signals are for lodge, which decides what the guest gets to know. */
   setsid();
 

@@ -187,6 +187,7 @@ static void __attribute__((noreturn)) run(const struct netns *how, int socket, i
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_DFL);
   /* The last of all: a change of rights takes it back. Should the keeper be gone already, the channel tells. */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};

@@ -230,6 +230,10 @@ export function describeError(error: unknown): string {
 export const otherPlaceFix =
   'see that the place is there and that you may write to it, or point LODGE_DATA_DIR or LODGE_RUNTIME_DIR elsewhere';
 
+/** What helps where a file of a process may not become as large as it must. */
+export const largeFileFix =
+  'raise the limit of file sizes where you start lodge, or have it raised: `ulimit -f unlimited`';
+
 /**
  * Wraps a file-system failure of the host so that a full disk is told apart from the rest.
  * @param fix what helps against the rest
@@ -245,9 +249,10 @@ export function hostIoError(doing: string, path: string, cause: unknown, fix?: s
       cause,
     });
   }
+  const helps = code === 'EFBIG' ? `${largeFileFix}; without one, the filesystem takes no larger files` : fix;
   return new LodgeError('host-io', `${doing} failed: ${reason}`, {
     where: path,
-    ...(fix === undefined ? {} : { fix }),
+    ...(helps === undefined ? {} : { fix: helps }),
     cause,
   });
 }

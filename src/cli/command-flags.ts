@@ -1,7 +1,5 @@
 /** Flags of verbs that run a command in a guest, and what they make of it. */
 
-import { isUtf8 } from 'node:buffer';
-import { readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { withoutJob } from '../cluster/engine/slurm-job.ts';
@@ -13,6 +11,7 @@ import type { GuestPlan } from '../guest/plan.ts';
 import type { HostUser } from '../guest/user.ts';
 import { parseUserText } from '../image/user-text.ts';
 import { shellWord } from '../shell-words.ts';
+import { damagedVariables } from '../start-environment.ts';
 import { collect } from './spec-flags.ts';
 import { ourTerminal } from './stdio.ts';
 import { isInFront } from './terminal-group.ts';
@@ -138,11 +137,8 @@ function environmentFor(plan: Pick<GuestPlan, 'cluster'>): NodeJS.ProcessEnv {
  * Node.js makes of them is not what they say.
  */
 function callerEnvironment(): NodeJS.ProcessEnv {
-  const suspects = Object.entries(process.env).filter((pair) => pair.join('=').includes('\u{fffd}'));
-  if (suspects.length === 0) return process.env;
-  const raw = readFileSync('/proc/self/environ', 'latin1').split('\0');
-  const damaged = raw.map((entry) => Buffer.from(entry, 'latin1')).filter((entry) => !isUtf8(entry));
-  const names = new Set(damaged.map((entry) => entry.toString().split('=')[0]!));
+  const names = damagedVariables();
+  if (names.size === 0) return process.env;
   for (const name of names)
     process.stderr.write(`lodge: ${name} is not UTF-8 and is not passed on; -e ${name}=VALUE sets it\n`);
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !names.has(name)));

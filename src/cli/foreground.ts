@@ -56,6 +56,8 @@ export async function runForeground(input: ForegroundInput): Promise<number> {
       signal: interrupt.signal,
     });
   } catch (error) {
+    // Nothing comes after it, what is below neither.
+    progress.clear();
     if (interrupt.received !== undefined) dieOf(interrupt.received);
     throw error;
   } finally {

@@ -7,6 +7,7 @@ import { CommanderError } from 'commander';
 import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { installationDir } from '../installation.ts';
 import { signalNumbers } from '../process.ts';
+import { completePath, requireOwnRights, requirePlacesInUtf8 } from '../start-environment.ts';
 import { buildProgram } from './program.ts';
 import { throwUsageErrors } from './usage-error.ts';
 
@@ -56,10 +57,13 @@ function knownError(thrown: unknown): unknown {
 }
 
 async function main(): Promise<void> {
+  completePath(process.env);
   const program = await buildProgram(version(), process.argv[2]);
   throwUsageErrors(program);
   try {
     requireUtf8(process.argv);
+    requirePlacesInUtf8();
+    requireOwnRights();
     await program.parseAsync(process.argv);
     isSettled = true;
   } catch (thrown) {

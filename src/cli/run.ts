@@ -4,7 +4,9 @@ import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import { addCommandFlags, type CommandFlags, splitVariables } from './command-flags.ts';
+import type { Interruptible } from './interruptible.ts';
 import type { GlobalOptions } from './program.ts';
+import type { Progress } from './progress.ts';
 import { addSpecFlags, type SpecFlags, specOfFlags } from './spec-flags.ts';
 
 interface RunFlags extends SpecFlags, CommandFlags {
@@ -67,6 +69,23 @@ async function runVerb(argv: string[], flags: RunFlags, globals: GlobalOptions):
   }
 }
 
+/** What the host agent has been asked to start it goes on starting: whoever ends this command is told. */
+async function tellWhenInterrupted(name: string, progress: Progress): Promise<Interruptible> {
+  const [{ interruptible }, { dieOf }] = await Promise.all([
+    import('./interruptible.ts'),
+    import('./stdio.ts'),
+  ]);
+  const interrupt = interruptible((signal) => new LodgeError('usage', `ended by ${signal}`));
+  interrupt.signal.addEventListener('abort', () => {
+    progress.clear();
+    process.stderr.write(
+      `lodge: '${name}' may go on being started: lodge ps shows it, lodge rm -f ${name} ends it\n`,
+    );
+    dieOf(interrupt.received!);
+  });
+  return interrupt;
+}
+
 async function runSpec(
   spec: GuestSpec,
   argv: string[],
@@ -109,7 +128,8 @@ async function runSpec(
       const { requireLasting } = await import('../server/locate.ts');
       requireLasting();
       const { startDetached } = await import('../server/client.ts');
-      const name = await startDetached(plan, onProgress);
+      const tell = await tellWhenInterrupted(plan.name, progress);
+      const name = await startDetached(plan, onProgress).finally(tell.stop);
       progress.clear();
       process.stdout.write(globals.json ? `${JSON.stringify({ name })}\n` : `${name}\n`);
       return;

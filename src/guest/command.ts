@@ -1,6 +1,7 @@
 /** What a command gets in a guest: its environment and working directory. Pure. */
 
 import type { CommandDefaults } from '../image/image.ts';
+import { standardPath } from '../start-environment.ts';
 import type { HostUser } from './user.ts';
 
 export interface CommandInput {
@@ -18,8 +19,6 @@ export interface CommandInput {
   isHostRoot: boolean;
   defaults?: CommandDefaults;
 }
-
-const standardPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** These name sockets and directories that are the host's and are not in a guest. */
 const hostOnly = [

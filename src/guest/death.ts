@@ -2,8 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ErrorCode, LodgeError } from '../errors.ts';
+import { type ErrorCode, LodgeError, largeFileFix } from '../errors.ts';
 import { type Fix, fixWith, key } from '../fix.ts';
+import { parseResourceLimit } from '../machine/kernel-text.ts';
 import { consoleTail, vmmTail } from './keeper.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 
@@ -81,6 +82,28 @@ function explain(
       : fixWith`see the boot log; ${key('append', 'loglevel=7')} shows all of it`;
     return { code: 'guest-panicked', message: `the guest's kernel panicked: ${reason}`, fix };
   }
+  if (end === 'signal 25') {
+    return {
+      code: 'guest-died',
+      message:
+        'the virtual machine was killed by signal 25 (SIGXFSZ): one of its files would have become too large',
+      // Of user-mode Linux, its memory is a file.
+      fix: fixWith`${largeFileFix}${plan.accelerator === 'uml' ? fixWith`; the guest's memory is a file, too (${key('memory', 'SIZE')})` : ''}`,
+    };
+  }
+  const cpuSeconds = cpuLimit();
+  if (end === 'signal 24' || (end === 'signal 9' && cpuSeconds !== undefined)) {
+    const limit = `your processes may use ${cpuSeconds === undefined ? 'only so much' : `${cpuSeconds} s of`} CPU time each (ulimit -t)`;
+    const raise = 'raise that where you start lodge, or have it raised: `ulimit -t unlimited`';
+    return {
+      code: 'guest-died',
+      message: `the virtual machine was killed by ${end === 'signal 24' ? 'signal 24 (SIGXCPU)' : end}: ${limit}`,
+      fix:
+        end === 'signal 24'
+          ? raise
+          : fixWith`${raise}; if it had not used that much, the host or job ran out of memory: see dmesg, or give the guest less (${key('memory', 'SIZE')})`,
+    };
+  }
   if (end === 'signal 9') {
     return {
       code: 'guest-died',
@@ -106,6 +129,12 @@ function explain(
     message: `the guest went down${end === undefined || end === 'code 0' ? '' : ` (${end})`}`,
     fix: fixWith`see the boot log; ${key('append', 'loglevel=7')} shows more of it`,
   };
+}
+
+/** Seconds of CPU time after which a process that this one starts is killed; undefined when there is no such limit. */
+function cpuLimit(): number | undefined {
+  const { soft, hard } = parseResourceLimit(readFileSync('/proc/self/limits', 'utf8'), 'Max cpu time');
+  return soft ?? hard;
 }
 
 function readExit(dir: string): string | undefined {

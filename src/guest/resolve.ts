@@ -12,6 +12,7 @@ import type { Progress } from '../image/kernel-debian.ts';
 import { kernelFromFile } from '../image/kernel-file.ts';
 import { modulesForDevices } from '../image/modules.ts';
 import { resolveImage } from '../image/resolve.ts';
+import { requireUsable } from '../image/small-file.ts';
 import type { Store } from '../image/store.ts';
 import { builtFile } from '../installation.ts';
 import { type Accelerator, accelerators, mayLayerRoot, proveAccelerator } from '../machine/accelerators.ts';
@@ -23,7 +24,7 @@ import type { Membership } from './interface.ts';
 import type { GuestPlan } from './plan.ts';
 import { asksPlacement, isOnBridge, type PlanInput, planGuest, refusal } from './planner.ts';
 import type { GuestSpec } from './spec.ts';
-import { guestDir, listGuests } from './state.ts';
+import { guestDir, guestsDir, listGuests } from './state.ts';
 import { type HostUser, thisUser } from './user.ts';
 import {
   checkSources,
@@ -169,8 +170,9 @@ async function chooseAccelerator(
 ): Promise<{ accelerator: Accelerator; passedOver: string[] }> {
   const passedOver: string[] = [];
   const asked = spec.accelerator;
+  const places = { runtime: guestsDir(), data: options.store.path };
   for (const accelerator of asked === 'auto' ? accelerators : [asked]) {
-    const cannot = refusal(accelerator, spec, image, isOnBridge);
+    const cannot = refusal(accelerator, spec, image, places, isOnBridge);
     if (cannot !== undefined) {
       if (asked !== 'auto') {
         throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, {
@@ -183,11 +185,13 @@ async function chooseAccelerator(
     }
     const verdict = await proveAccelerator(accelerator, {
       stateDir: join(options.store.path, 'accelerators'),
-      onProbe: () =>
+      onProbe: () => {
+        requireUsable(options.store.path);
         options.onProgress(
           `finding out whether ${accelerator} works here, by booting a probe guest (once)`,
           true,
-        ),
+        );
+      },
       kernel: async () => ({ path: (await defaultKernel(options.store, options)).vmlinuxPath }),
     });
     if (verdict.usable) return { accelerator, passedOver };

@@ -7,6 +7,7 @@ import * as z from 'zod';
 import { LodgeError } from '../errors.ts';
 import { parseCpuList, parseSizeBytes, parseTimeMs, patterns } from '../units.ts';
 import type { HostPages } from './layout.ts';
+import { colonFix } from './volumes.ts';
 
 /** The issue of what a parser refuses: its fix stays apart from what is wrong. */
 export function issueOf(error: unknown): { code: 'custom'; message: string; params?: { fix: string } } {
@@ -52,7 +53,9 @@ const directoryPattern = /^([^:]+)()(?::(ro|rw))?$/;
 const volume = z.string().transform((text, context): Volume => {
   const match = directoryPattern.exec(text) ?? volumePattern.exec(text);
   if (match === null) {
-    context.addIssue({ code: 'custom', message: `'${text}' is not SRC:DST or SRC:DST:ro` });
+    const message = `'${text}' is not SRC:DST or SRC:DST:ro`;
+    const hasMore = text.replace(/:r[ow]$/, '').split(':').length > 2;
+    context.addIssue({ code: 'custom', message, ...(hasMore ? { params: { fix: colonFix } } : {}) });
     return z.NEVER;
   }
   const source = match[1]!;

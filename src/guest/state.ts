@@ -18,16 +18,20 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
 import { suggestGuest } from '../nearest.ts';
 import { identify, isAlive, type ProcessIdentity } from '../process-identity.ts';
+import { shellWord } from '../shell-words.ts';
 import { type GuestPlan, guestFiles } from './plan.ts';
 import type { PlacementFound } from './vmm/qemu/verify.ts';
 
 /** Longest path of a unix socket, its final NUL not counted (unix(7)). */
 const socketPathBytes = 107;
+
+/** Of the form of those that guests without one are given. */
+const madeUpName = 'g-00000000';
 
 export type GuestMode = 'foreground' | 'detached';
 
@@ -71,20 +75,27 @@ export interface GuestView {
 /**
  * The user's runtime directory of lodge: `$LODGE_RUNTIME_DIR`, else `lodge` in the user's XDG runtime directory,
  * else `/tmp/lodge-UID`. Made with mode 0700.
- * @throws LodgeError `host-io` when it belongs to somebody else or others can get in
+ * @throws LodgeError `host-io` when it belongs to somebody else or others can get in; when it is still to be made, also
+ * at so long a path that the sockets of guests could not be reached
  */
 export function runtimeDir(): string {
   const uid = process.getuid!();
   // Set to nothing is not set, as the XDG Base Directory Specification has it.
   const asked = process.env.LODGE_RUNTIME_DIR || undefined;
   if (asked !== undefined && !isAbsolute(asked)) {
-    throw new LodgeError('host-io', 'LODGE_RUNTIME_DIR must be an absolute path', { where: asked });
+    throw new LodgeError('host-io', 'LODGE_RUNTIME_DIR must be an absolute path', {
+      where: asked,
+      fix: `LODGE_RUNTIME_DIR=${shellWord(resolve(asked))}`,
+    });
   }
   let path = asked ?? xdgRuntimeDir(uid) ?? `/tmp/lodge-${uid}`;
   // On a host of a Slurm job, whoever only looks makes nothing: it would stay when the job is killed.
   const onlyIfThere = process.env.SLURMD_NODENAME !== undefined;
-  if (onlyIfThere && statSync(path, { throwIfNoEntry: false }) === undefined) return path;
   try {
+    if (statSync(path, { throwIfNoEntry: false }) === undefined) {
+      if (onlyIfThere) return path;
+      requireShortPaths(join(path, 'guests', madeUpName));
+    }
     makeDirectory(path, 0o700);
     // By whatever links it is reached, it is the same one with the same guests.
     path = realpathSync(path);

@@ -16,6 +16,10 @@ export interface VolumeInput {
   sharedHome?: { source: string; target: string } | 'none';
 }
 
+/** Of SRC:DST there is no way to write a colon that parts nothing; what a link leads to may have any name. */
+export const colonFix =
+  'a directory with a colon in its path is shared by a link without one: ln -s DIRECTORY LINK, and LINK:DST';
+
 /** Directories that the guest has of its own; a volume there would take them away from it. */
 const ownDirectories = ['/', '/dev', '/proc', '/sys', '/run', '/lodge'];
 
@@ -33,7 +37,10 @@ export function planVolumes(input: VolumeInput): Volume[] {
       throw new LodgeError('share-unusable', `the path in the guest must be absolute: '${volume.target}'`, {
         asked,
         // Of a directory alone, the same path in the guest was meant.
-        fix: `write ${volume.target === volume.source ? source : `${volume.source}:${posix.resolve('/', expandHome(volume.target, input.home))}`}`,
+        fix:
+          volume.target === volume.source
+            ? `write ${source}`
+            : `write ${volume.source}:${posix.resolve('/', expandHome(volume.target, input.home))}; ${colonFix}`,
       });
     }
     const own = ownDirectoryOf(target);

@@ -1,11 +1,34 @@
 /** Small JSON files that several processes on several hosts read and write, and the directories they are in. */
 
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, statSync } from 'node:fs';
 import { open, readdir, rename, rm, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { hostIoError, otherPlaceFix } from '../errors.ts';
+import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
 import { runProgram } from '../process.ts';
+import { shellWord } from '../shell-words.ts';
+
+/**
+ * Refuses a data directory that could not be read and written, before anything is done whose result would be lost.
+ * @throws LodgeError `host-io`
+ */
+export function requireUsable(directory: string): void {
+  // What is not there yet is made, in the nearest that is.
+  let nearest = directory;
+  while (!existsSync(nearest) && nearest !== dirname(nearest)) nearest = dirname(nearest);
+  try {
+    accessSync(`${nearest}/.`, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    const stats = statSync(nearest, { throwIfNoEntry: false });
+    const isOurs = stats?.isDirectory() === true && stats.uid === process.getuid!();
+    const open = isOurs && nearest === directory ? `chmod u+rwx ${shellWord(directory)}, or ` : '';
+    throw new LodgeError('host-io', 'you may not read and write what is to hold images and kernels', {
+      where: nearest,
+      fix: `${open}set LODGE_DATA_DIR to a directory of your own`,
+      cause,
+    });
+  }
+}
 
 /**
  * Writes a file by way of `temporary`, which must be on the same filesystem, so that readers see the old or the
@@ -43,7 +66,7 @@ export function readJson(path: string, onOpen?: (descriptor: number, path: strin
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw hostIoError('reading', path, cause);
+    throw hostIoError('reading', path, cause, otherPlaceFix);
   }
   try {
     onOpen?.(descriptor, path);
@@ -60,7 +83,7 @@ export async function listDirectory(path: string): Promise<string[]> {
     return await readdir(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw hostIoError('listing', path, cause);
+    throw hostIoError('listing', path, cause, otherPlaceFix);
   }
 }
 

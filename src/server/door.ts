@@ -7,7 +7,7 @@
 import { hkdfSync } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import type { Server as HttpServer, RequestOptions } from 'node:http';
-import { type AddressInfo, isIPv6 } from 'node:net';
+import { type AddressInfo, connect as connectSocket, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
 import { type ClientOptions, WebSocket } from 'ws';
@@ -58,8 +58,9 @@ export function requestThrough(door: Door): RequestOptions {
 export function webSocketThrough(door: Door, path: string): WebSocket {
   // Masks hide what is sent from proxies that know no WebSockets; here are none. The mask of zeros costs nothing.
   const options = { perMessageDeflate: false, generateMask: (mask: Buffer) => mask.fill(0) };
-  if (typeof door === 'string') return new WebSocket(`ws+unix://${door}:${path}`, options);
-  const through = { ...options, createConnection: () => connectDoor(door) } as ClientOptions;
+  // In a URL (`ws+unix:`), the path of a socket could hold no space, colon or control character.
+  const open = () => (typeof door === 'string' ? connectSocket(door) : connectDoor(door));
+  const through = { ...options, createConnection: open } as ClientOptions;
   return new WebSocket(`ws://lodge${path}`, through);
 }
 

@@ -4,6 +4,7 @@ import { checkValue } from '../../src/check-value.ts';
 import { LodgeError } from '../../src/errors.ts';
 import { type PlanInput, planGuest } from '../../src/guest/planner.ts';
 import { type GuestSpecInput, guestSpecSchema } from '../../src/guest/spec.ts';
+import { colonFix } from '../../src/guest/volumes.ts';
 import type { Image } from '../../src/image/image.ts';
 import { probeMachine } from '../../src/machine/probe.ts';
 import { readMachineRecord, recordedSource } from '../../src/machine/record.ts';
@@ -135,7 +136,7 @@ describe('a plan', () => {
     expect([fixOf('.'), fixOf('in'), fixOf('/tmp:in')]).toEqual([
       `write ${inputOf({}).cwd}`,
       `write ${inputOf({}).cwd}/in`,
-      'write /tmp:/in',
+      `write /tmp:/in; ${colonFix}`,
     ]);
   });
 
@@ -154,6 +155,24 @@ describe('a plan', () => {
     ['two vCPUs under uml', { cpus: 2 }, { accelerator: 'uml' }, 'driver-cannot'],
     ['huge pages under uml', { pages: '2M' }, { accelerator: 'uml' }, 'driver-cannot'],
     ['another kernel under uml', { kernel: '/k' }, { accelerator: 'uml' }, 'driver-cannot'],
+    [
+      'a quotation mark in the path of the runtime directory, under uml',
+      {},
+      { accelerator: 'uml', dir: '/run/a"b/guests/v01' },
+      'driver-cannot',
+    ],
+    [
+      'a quotation mark in the path of the store, under uml',
+      {},
+      { accelerator: 'uml', boot: { kernel, initramfsPath: '/a"b/initramfs' } },
+      'driver-cannot',
+    ],
+    [
+      'an image with a comma in its path, under uml',
+      {},
+      { accelerator: 'uml', image: packed },
+      'driver-cannot',
+    ],
     ['more memory than the host has', { memory: '100T' }, {}, 'not-enough-memory'],
     [
       'pages the pools do not have',

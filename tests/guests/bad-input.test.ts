@@ -11,6 +11,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -21,7 +22,7 @@ import type { ErrorCode } from '../../src/errors.ts';
 import { writeCpio } from '../../src/image/cpio.ts';
 import { defaultKernel } from '../../src/image/kernel.ts';
 import { openStore } from '../../src/image/store.ts';
-import { homeOf, type RunOptions, type RunResult, Runtime, until } from './lodge.ts';
+import { homeOf, lodgePath, type RunOptions, type RunResult, Runtime, start, until } from './lodge.ts';
 
 let here: Runtime;
 
@@ -71,6 +72,60 @@ describe('a command line', () => {
     const line = `WRONG=$'a\\xffb' RIGHT=yes $LODGE run -a uml -- sh -c 'echo "$RIGHT\${WRONG-none}"'`;
     const { stdout, stderr } = await here.bash(line);
     expect([stdout.toString(), stderr]).toEqual(['yesnone\n', expect.stringContaining('WRONG is not UTF-8')]);
+  });
+
+  it('whose directories have names that are not UTF-8 is refused, and none is made in their stead', async () => {
+    for (const name of ['LODGE_RUNTIME_DIR', 'LODGE_DATA_DIR', 'XDG_RUNTIME_DIR', 'XDG_DATA_HOME', 'HOME']) {
+      const { code, stderr } = await here.bash(`mkdir odd && cd odd && ${name}=$PWD/$'a\\xffb' $LODGE ps`);
+      expect([code, stderr]).toEqual([
+        125,
+        expect.stringMatching(`^lodge: ${name}: .*UTF-8.* \\[usage\\]\n  fix: `),
+      ]);
+      expect(readdirSync(join(here.work, 'odd'))).toEqual([]);
+      rmSync(join(here.work, 'odd'), { recursive: true });
+    }
+  });
+
+  it('with a umask that shuts out lodge itself is refused, and nothing is made', async () => {
+    for (const [umask, helps] of [
+      ['777', '0077'],
+      ['0222', '0022'],
+      ['107', '0007'],
+    ]) {
+      const line = `umask ${umask} && LODGE_RUNTIME_DIR=$PWD/masked $LODGE ps`;
+      const { code, stderr } = await here.bash(line);
+      expect([code, stderr]).toEqual([125, expect.stringContaining(`fix: umask ${helps}\n`)]);
+      expect(existsSync(join(here.work, 'masked'))).toBe(false);
+    }
+  });
+
+  it('that shares a directory with a colon in its path is told how, and that works', async () => {
+    const odd = join(here.work, 'a:b');
+    mkdirSync(odd);
+    writeFileSync(join(odd, 'inside'), '');
+    const share = (what: string): string[] => ['run', '-a', 'uml', '-v', what, '--', 'ls', '/mnt'];
+    for (const what of [`${odd}:/mnt`, `${odd}:/mnt:ro`]) {
+      expect(await refused('spec-value', 125, share(what))).toContain(
+        '  fix: a directory with a colon in its path',
+      );
+    }
+    expect(await refused('share-unusable', 125, share(odd))).toContain(
+      'a directory with a colon in its path',
+    );
+    symlinkSync(odd, join(here.work, 'link'));
+    const { stdout } = await here.lodge(share('./link:/mnt'));
+    expect(stdout.toString()).toBe('inside\n');
+  });
+
+  it('without a PATH finds programs where the system looks for them', async () => {
+    const line = 'env -i LODGE_RUNTIME_DIR="$LODGE_RUNTIME_DIR" $LODGE -q';
+    const { stdout, stderr } = await here.bash(`${line} run -a uml -- sh -c 'echo "$PATH"'`);
+    expect([stdout.toString(), stderr]).toEqual([
+      '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n',
+      '',
+    ]);
+    const planned = await here.bash(`${line} run -a tcg --dry-run -- true`);
+    expect([planned.code, planned.stderr]).toEqual([0, '']);
   });
 
   it('that imports a file without a name names it like the file, and says what it replaces', async () => {
@@ -172,6 +227,24 @@ describe('a command line', () => {
     { what: 'a bad user', args: ['run', '-a', 'uml', '-u', 'a b', '--', 'true'], says: 'a b' },
   ])('with $what is refused', async ({ args, says }) => {
     expect(await refused('usage', 125, args)).toContain(says);
+  });
+
+  it('with a path that user-mode Linux would read as something else is told so before anything is booted', async () => {
+    const quoted = join(here.work, 'a"b');
+    mkdirSync(quoted, { mode: 0o700 });
+    const run = ['run', '-a', 'uml', '--', 'true'];
+    for (const variable of ['LODGE_RUNTIME_DIR', 'LODGE_DATA_DIR']) {
+      const stderr = await refused('driver-cannot', 125, run, { env: { [variable]: quoted } });
+      expect(stderr).toContain(quoted);
+      expect(stderr).toContain(`set ${variable} `);
+    }
+    mkdirSync(join(here.work, 'tree'));
+    for (const name of ['a b', 'a,b', 'a:b', 'a"b']) {
+      const image = `${name}.squashfs`;
+      execFileSync('mksquashfs', ['tree', image, '-quiet'], { cwd: here.work, stdio: 'pipe' });
+      const args = ['run', '-a', 'uml', '--image', `./${image}`, '--', 'true'];
+      expect(await refused('driver-cannot', 125, args)).toContain(join(here.work, image));
+    }
   });
 
   it('with bytes that are not UTF-8 is refused, as they would not arrive as they are', async () => {
@@ -395,11 +468,49 @@ describe('an image', () => {
   });
 });
 
+// For root no directory is shut.
+describe.runIf(process.getuid!() === 0)('a data directory', () => {
+  const uid = 61_185;
+  const become = `cd / && setpriv --reuid=${uid} --regid=${uid} --clear-groups`;
+
+  it.each([
+    {
+      what: 'shut to its owner',
+      make: 'chmod 0 "$LODGE_DATA_DIR"',
+      helps: /fix: chmod u\+rwx \S+\/data, or set /,
+    },
+    { what: 'of somebody else', make: 'chown 0 "$LODGE_DATA_DIR"', helps: /fix: set LODGE_DATA_DIR to / },
+  ])('$what is told before anything is booted', async ({ make, helps }) => {
+    const { home, env } = homeOf(uid);
+    const { code, stderr } = await here.bash(`${make}; ${become} $LODGE run -a uml -- true`, { env });
+    expect([code, stderr]).toEqual([125, expect.stringMatching(/^lodge: \S+\/data: .* \[host-io\]\n/)]);
+    expect(stderr).toMatch(helps);
+    const listed = await here.bash(`chmod 0 $LODGE_DATA_DIR; ${become} $LODGE image ls`, { env });
+    expect(listed.stderr).toContain('[host-io]\n  fix: ');
+    rmSync(home, { recursive: true });
+  });
+});
+
 describe('a runtime directory', () => {
   it('that others can get into is refused', async () => {
     const open = join(here.work, 'open');
     mkdirSync(open, { mode: 0o755 });
     await refused('host-io', 125, ['ps'], { env: { LODGE_RUNTIME_DIR: open } });
+  });
+
+  it('whose sockets would have too long a name is not even made', async () => {
+    const long = join(here.work, 'too', 'long'.repeat(25));
+    for (const args of [['run', '-a', 'uml', '--', 'true'], ['run', '-a', 'uml', '-d'], ['ps']]) {
+      const stderr = await refused('host-io', 125, args, { env: { LODGE_RUNTIME_DIR: long } });
+      expect(stderr).toContain('set LODGE_RUNTIME_DIR to a shorter path');
+      expect(existsSync(join(here.work, 'too'))).toBe(false);
+    }
+  });
+
+  it('that is relative is refused, with the path that was meant', async () => {
+    const stderr = await refused('host-io', 125, ['ps'], { env: { LODGE_RUNTIME_DIR: 'a b' } });
+    expect(stderr).toContain(`fix: LODGE_RUNTIME_DIR='${join(here.work, 'a b')}'\n`);
+    expect(existsSync(join(here.work, 'a b'))).toBe(false);
   });
 
   it('whose sockets would have too long a name is refused before anything boots', async () => {
@@ -541,6 +652,28 @@ describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
 });
 
 describe('a guest that does not come up', () => {
+  it.each([
+    // The files of its directory, and its memory.
+    { limit: '-f 1', accelerator: 'uml', code: 'host-io', exit: 125, says: /EFBIG/ },
+    { limit: '-f 100000', accelerator: 'uml', code: 'guest-died', exit: 123, says: /signal 25 \(SIGXFSZ\)/ },
+    {
+      limit: '-t 2',
+      accelerator: 'tcg',
+      code: 'guest-died',
+      exit: 123,
+      says: /signal 9: .* 2 s of CPU time/,
+    },
+    { limit: '-St 2', accelerator: 'tcg', code: 'guest-died', exit: 123, says: /signal 24 \(SIGXCPU\)/ },
+  ])('that comes up against ulimit $limit', async ({ limit, accelerator, code: named, exit, says }) => {
+    const line = `ulimit ${limit} && exec $LODGE -q run -a ${accelerator} -- true`;
+    const { code, stderr } = await here.bash(line);
+    expect([code, stderr]).toEqual([exit, expect.stringContaining(`[${named}]`)]);
+    expect(stderr).toMatch(says);
+    expect(stderr.split('\n').find((each) => each.startsWith('  fix: '))).toContain(
+      `ulimit ${limit.slice(0, 2) === '-f' ? '-f' : '-t'} unlimited`,
+    );
+  });
+
   it('in its time is ended, with the end of its boot log', async () => {
     const args = ['run', '-a', 'tcg', '--boot-timeout', '1s', '--', 'true'];
     expect(await refused('boot-timeout', 124, args)).toContain('1s');
@@ -558,6 +691,42 @@ describe('a guest that does not come up', () => {
     await until('it is being started', async () => (await here.ps())[0]?.status === 'starting' || undefined);
     started.child.kill('SIGINT');
     expect((await started.end).code).toBe(130);
+  });
+
+  it('goes on being started when it is detached, and who interrupts that is told', async () => {
+    const args = [
+      'run',
+      '-d',
+      '--name',
+      'slow',
+      '-a',
+      'uml',
+      '--boot-timeout',
+      '1h',
+      '--append',
+      'ssl0=null',
+    ];
+    const started = here.startLodge(args, { input: '' });
+    await until('it is being started', async () => (await here.ps())[0]?.status === 'starting' || undefined);
+    started.child.kill('SIGINT');
+    const { code, stderr } = await started.end;
+    expect([code, stderr]).toEqual([130, expect.stringContaining("'slow' may go on being started")]);
+    expect((await here.ps()).map(({ name }) => name)).toEqual(['slow']);
+    await here.lodge(['rm', '-f', 'slow']);
+  });
+
+  it('is ended at Ctrl-C on a terminal, and leaves no line of progress there', async () => {
+    const run = '$LODGE run -a uml --boot-timeout 1h --append ssl0=null -- true';
+    const line = `exec 9<>keys; (TERM=xterm script -qec '${run}' /dev/null <keys >screen; echo $?) 9<&-`;
+    const started = start(['bash', '-c', `mkfifo keys; ${line}`], {
+      cwd: here.work,
+      env: { LODGE: lodgePath, LODGE_RUNTIME_DIR: here.dir },
+    });
+    const screen = (): string => readFileSync(join(here.work, 'screen'), 'utf8');
+    await until('it says so', () => existsSync(join(here.work, 'screen')) && screen().includes('booting'));
+    writeFileSync(join(here.work, 'keys'), '\x03');
+    expect((await started.end).stdout.toString()).toBe('130\n');
+    expect(screen().endsWith('cleaning up…\r\x1b[K')).toBe(true);
   });
 });
 

@@ -24,8 +24,9 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function start(script: string): Promise<void> {
-  keeper = spawn(builtFile('keeper'), ['--watched', '--dir', directory, '--', 'sh', '-c', script], {
+async function start(script: string, limits = 'true'): Promise<void> {
+  const argv = [builtFile('keeper'), '--watched', '--dir', directory, '--', 'sh', '-c', script];
+  keeper = spawn('bash', ['-c', `${limits} && exec "$@"`, 'bash', ...argv], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = (await once(keeper.stdout!, 'data')) as [Buffer];
@@ -52,4 +53,18 @@ it('keeps in its log what nobody came to see', async () => {
   await start('echo first; echo second');
   await once(keeper, 'exit');
   expect(logged()).toBe('first\nsecond\n');
+});
+
+it('loses of it what is too much for the limit of file sizes, and the program goes on', async () => {
+  await start(`seq 1000; touch ${directory}/done`, 'ulimit -f 1');
+  await once(keeper, 'exit');
+  expect(readFileSync(join(directory, 'console.log')).length).toBe(1024);
+  expect(existsSync(join(directory, 'done'))).toBe(true);
+  expect(readFileSync(join(directory, 'exit'), 'utf8')).toBe('code 0\n');
+});
+
+it('leaves that limit to the program as it is', async () => {
+  await start(`seq 1000 >${directory}/large`, 'ulimit -f 1');
+  await once(keeper, 'exit');
+  expect(readFileSync(join(directory, 'exit'), 'utf8')).toBe('code 153\n');
 });

@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server as HttpServer } from 'node:http';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Server } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { call } from '../../src/server/client.ts';
-import { openDoor, ownAddress } from '../../src/server/door.ts';
+import { openDoor, ownAddress, webSocketThrough } from '../../src/server/door.ts';
 
 const key = randomBytes(32);
 let api: HttpServer;
@@ -58,6 +62,41 @@ describe('a door', () => {
       code: 'host-agent',
       where: `n01 (127.0.0.1:${door.port})`,
     });
+  });
+});
+
+describe('a socket on this host', () => {
+  test.each([
+    ['a space', 'a b'],
+    ['a newline', 'a\nb'],
+    ['a tab', 'a\tb'],
+    ['a colon', 'a:b'],
+    ['an escape', 'a\u{1b}b'],
+    ['what a URL knows', 'a%20b?c#d'],
+    ['letters of all kinds', 'Käse"\''],
+  ])('is reached where its path has %s', async (_, name) => {
+    const base = mkdtempSync(join(tmpdir(), 'd-'));
+    const path = join(base, name, 'agent.sock');
+    mkdirSync(join(base, name));
+    const served = createServer((request, response) => response.end(request.url));
+    const sockets = new WebSocketServer({ server: served });
+    sockets.on('connection', (socket, request) => socket.send(request.url!));
+    await new Promise<void>((resolve) => served.listen(path, resolve));
+    try {
+      expect(await call(path, 'GET', '/v1/health')).toBe('/v1/health');
+      const socket = webSocketThrough(path, '/v1/exec?x=1');
+      const heard = await new Promise((resolve, reject) => {
+        socket.once('message', (data: Buffer) => resolve(data.toString()));
+        socket.once('error', reject);
+      });
+      expect(heard).toBe('/v1/exec?x=1');
+      const closed = new Promise((resolve) => socket.once('close', resolve));
+      socket.close();
+      await closed;
+    } finally {
+      await new Promise((resolve) => served.close(resolve));
+      rmSync(base, { recursive: true });
+    }
   });
 });
 

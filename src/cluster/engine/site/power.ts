@@ -10,6 +10,7 @@ import { expandHostList } from '../../../host-list.ts';
 import { installationDir } from '../../../installation.ts';
 import { runProgram } from '../../../process.ts';
 import { shellLine } from '../../../shell-words.ts';
+import { standardPath } from '../../../start-environment.ts';
 import { forEachBounded } from '../../governor.ts';
 import { isControllerAway, knownSlurmFault, siteEnvironment } from '../slurm-job.ts';
 import type { SiteFound } from './conf.ts';
@@ -34,11 +35,10 @@ const askAgainAfterMs = 1000;
 const cutOff = /Zero Bytes were transmitted/i;
 /** V-nodes that are asked for at the same time. */
 const mostAtOnce = 8;
-const fallbackPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The environment for a program of Slurm. slurmctld starts its programs without a PATH. */
 function environment(): NodeJS.ProcessEnv {
-  return { PATH: fallbackPath, ...siteEnvironment(process.env) };
+  return { PATH: standardPath, ...siteEnvironment(process.env) };
 }
 
 interface Asking {

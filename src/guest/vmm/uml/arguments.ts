@@ -83,9 +83,19 @@ export function umlArguments(input: DriverInput): DriverPlan {
   };
 }
 
+/** Where what a guest is made of lies on the host. */
+export interface GuestPlaces {
+  /** Within the runtime directory. */
+  runtime: string;
+  /** Within the store, or the store itself. */
+  data: string;
+}
+
 /** Why user-mode Linux cannot give this guest; undefined when it can. */
-export function umlRefusal(input: Pick<DriverInput, 'spec' | 'image'>): Refusal | undefined {
-  const { spec, image } = input;
+export function umlRefusal(
+  input: Pick<DriverInput, 'spec' | 'image'> & { places: GuestPlaces },
+): Refusal | undefined {
+  const { spec, image, places } = input;
   const fix = fixWith`use ${key('accelerator', 'kvm')} or tcg`;
   if (image.kind !== 'linux')
     return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix, key: 'image' };
@@ -113,7 +123,35 @@ export function umlRefusal(input: Pick<DriverInput, 'spec' | 'image'>): Refusal 
       fix: fixWith`${key('memory', '64M')}, or ${fix}`,
       key: 'memory',
     };
-  return undefined;
+  return pathRefusal(image, places);
+}
+
+/**
+ * Paths are given to it on its command line, which the kernel then reads as it reads any: a quotation mark hides all up
+ * to the next. Of a disk's file it takes no more than what is before a space, a comma or a colon.
+ */
+function pathRefusal(image: Extract<Image, { kind: 'linux' }>, places: GuestPlaces): Refusal | undefined {
+  const others = fixWith`, or use ${key('accelerator', 'kvm')} or tcg`;
+  const own = [
+    { path: places.runtime, what: 'the runtime directory', variable: 'LODGE_RUNTIME_DIR' },
+    { path: places.data, what: 'the data directory', variable: 'LODGE_DATA_DIR' },
+  ].find(({ path }) => path.includes('"'));
+  if (own !== undefined) {
+    return {
+      what: `a guest with a quotation mark in the path of ${own.what}: ${own.path}`,
+      fix: fixWith`set ${own.variable} to a path without one${others}`,
+      key: 'accelerator',
+    };
+  }
+  if (image.root.kind !== 'block' || !/[\s",:]/.test(image.root.path)) return undefined;
+  const { path } = image.root;
+  return {
+    what: `an image with a space, comma, colon or quotation mark in its path: ${path}`,
+    fix: path.startsWith(`${places.data}/`)
+      ? fixWith`set LODGE_DATA_DIR to a path without one${others}`
+      : fixWith`give the file another path (ln -s will do)${others}`,
+    key: 'image',
+  };
 }
 
 /** Below this, boots were seen to panic now and then. */
