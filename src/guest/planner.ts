@@ -17,7 +17,7 @@ import type { HostUser } from './user.ts';
 import type { DriverInput, DriverPlan, Refusal } from './vmm/driver.ts';
 import { netnsArguments, netnsRefusal } from './vmm/netns/arguments.ts';
 import { qemuArguments } from './vmm/qemu/arguments.ts';
-import { type GuestPlaces, umlArguments, umlRefusal } from './vmm/uml/arguments.ts';
+import { umlArguments, umlRefusal } from './vmm/uml/arguments.ts';
 import { planVolumes } from './volumes.ts';
 
 /** 96 MiB were enough for the generic kernel of Debian 12 with all it needs, 64 were not. */
@@ -96,12 +96,11 @@ export function refusal(
   accelerator: Accelerator,
   spec: GuestSpec,
   image: Image,
-  places: GuestPlaces,
   isOnBridge = false,
 ): Refusal | undefined {
   const noBridge = isOnBridge ? bridgeRefusal(accelerator) : undefined;
   if (noBridge !== undefined) return noBridge;
-  if (accelerator === 'uml') return umlRefusal({ spec, image, places });
+  if (accelerator === 'uml') return umlRefusal({ spec, image });
   if (accelerator === 'netns') return netnsRefusal({ spec, image });
   // With less, a Debian kernel hangs before it can say so.
   if (image.kind === 'linux' && spec.memory < leastLinuxBytes) {
@@ -120,8 +119,7 @@ export function refusal(
  */
 export function planGuest(input: PlanInput): GuestPlan {
   const { spec, image, accelerator } = input;
-  const places = { runtime: input.dir, data: input.boot?.initramfsPath ?? '' };
-  const cannot = refusal(accelerator, spec, image, places, isOnBridge(input.member));
+  const cannot = refusal(accelerator, spec, image, isOnBridge(input.member));
   if (cannot !== undefined) {
     throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, {
       fix: cannot.fix,

@@ -24,7 +24,7 @@ import type { Membership } from './interface.ts';
 import type { GuestPlan } from './plan.ts';
 import { asksPlacement, isOnBridge, type PlanInput, planGuest, refusal } from './planner.ts';
 import type { GuestSpec } from './spec.ts';
-import { guestDir, guestsDir, listGuests } from './state.ts';
+import { guestDir, listGuests } from './state.ts';
 import { type HostUser, thisUser } from './user.ts';
 import {
   checkSources,
@@ -170,9 +170,8 @@ async function chooseAccelerator(
 ): Promise<{ accelerator: Accelerator; passedOver: string[] }> {
   const passedOver: string[] = [];
   const asked = spec.accelerator;
-  const places = { runtime: guestsDir(), data: options.store.path };
   for (const accelerator of asked === 'auto' ? accelerators : [asked]) {
-    const cannot = refusal(accelerator, spec, image, places, isOnBridge);
+    const cannot = refusal(accelerator, spec, image, isOnBridge);
     if (cannot !== undefined) {
       if (asked !== 'auto') {
         throw new LodgeError('driver-cannot', `${accelerator} cannot give ${cannot.what}`, {

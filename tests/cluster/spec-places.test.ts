@@ -197,7 +197,7 @@ describe('what cannot be had for a guest', () => {
       { ...spec, cpus: 1, 'mount-type': '9p' as const },
       { ...spec, cpus: 1, numa: 'mirror' as const },
     ].map((one) => {
-      const { what, fix, key } = refusal('uml', one, image, { runtime: '/run/lodge/guests', data: '/data' })!;
+      const { what, fix, key } = refusal('uml', one, image)!;
       const error = new LodgeError('driver-cannot', `uml cannot give ${what}`, { fix, asked: [key] });
       return [key, (placedFault(error, guest('v1')) as LodgeError).fix];
     });

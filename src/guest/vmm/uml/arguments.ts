@@ -31,10 +31,7 @@ export function umlArguments(input: DriverInput): DriverPlan {
     ...(hostCpus.length === 0 ? [] : ['taskset', '-c', formatCpuList(hostCpus)]),
     kernel.vmlinuxPath,
     `mem=${input.layout.nodes[0]!.memoryBytes / 1024}K`,
-    `initrd=${initramfsPath}`,
-    // Its own files go to the guest's directory, not to the user's home.
-    ...[`uml_dir=${input.dir}/${guestFiles.scratch}/`, 'umid=uml'],
-    ...['con=null', 'con0=fd:0,fd:1', 'ssl=null', 'ssl0=fd:3', `iomem=mmapper,${ring}`],
+    ...['umid=uml', 'con=null', 'con0=fd:0,fd:1', 'ssl=null', 'ssl0=fd:3'],
     ...['console=tty0', 'quiet', 'panic=-1', 'noreboot', 'lodge.channel=uml', 'rdinit=/init'],
     // Else more than half of its boot: tests of its own ciphers, and 512 devices for terminals as BSD had them.
     ...['cryptomgr.notests', 'pty.legacy_count=0'],
@@ -45,6 +42,9 @@ export function umlArguments(input: DriverInput): DriverPlan {
       ({ mac, mtuBytes }, i) => `vec${i}:transport=fd,fd=${4 + i},mac=${mac},mtu=${mtuBytes}`,
     ),
     ...words,
+    // Last, as it reads them itself: its kernel reads all of the line once more, where what is in a path might hide
+    // what comes after it. Its own files go to the guest's directory, not to the user's home.
+    ...[`initrd=${initramfsPath}`, `iomem=mmapper,${ring}`, `uml_dir=${input.dir}/${guestFiles.scratch}/`],
   ];
   const hostfs = (path: string): MountSource => ({ source: 'hostfs', type: 'hostfs', options: path });
   return {
@@ -83,19 +83,8 @@ export function umlArguments(input: DriverInput): DriverPlan {
   };
 }
 
-/** Where what a guest is made of lies on the host. */
-export interface GuestPlaces {
-  /** Within the runtime directory. */
-  runtime: string;
-  /** Within the store, or the store itself. */
-  data: string;
-}
-
 /** Why user-mode Linux cannot give this guest; undefined when it can. */
-export function umlRefusal(
-  input: Pick<DriverInput, 'spec' | 'image'> & { places: GuestPlaces },
-): Refusal | undefined {
-  const { spec, image, places } = input;
+export function umlRefusal({ spec, image }: Pick<DriverInput, 'spec' | 'image'>): Refusal | undefined {
   const fix = fixWith`use ${key('accelerator', 'kvm')} or tcg`;
   if (image.kind !== 'linux')
     return { what: `an image of kind '${image.kind}': it runs its own kernel only`, fix, key: 'image' };
@@ -123,35 +112,14 @@ export function umlRefusal(
       fix: fixWith`${key('memory', '64M')}, or ${fix}`,
       key: 'memory',
     };
-  return pathRefusal(image, places);
-}
-
-/**
- * Paths are given to it on its command line, which the kernel then reads as it reads any: a quotation mark hides all up
- * to the next. Of a disk's file it takes no more than what is before a space, a comma or a colon.
- */
-function pathRefusal(image: Extract<Image, { kind: 'linux' }>, places: GuestPlaces): Refusal | undefined {
-  const others = fixWith`, or use ${key('accelerator', 'kvm')} or tcg`;
-  const own = [
-    { path: places.runtime, what: 'the runtime directory', variable: 'LODGE_RUNTIME_DIR' },
-    { path: places.data, what: 'the data directory', variable: 'LODGE_DATA_DIR' },
-  ].find(({ path }) => path.includes('"'));
-  if (own !== undefined) {
+  // Of a disk's file it takes no more than what is before one of these, and its kernel hides what follows a quotation mark.
+  if (image.root.kind === 'block' && /[\s",:]/.test(image.root.path))
     return {
-      what: `a guest with a quotation mark in the path of ${own.what}: ${own.path}`,
-      fix: fixWith`set ${own.variable} to a path without one${others}`,
-      key: 'accelerator',
+      what: `an image with a space, comma, colon or quotation mark in its path: ${image.root.path}`,
+      fix: fixWith`give the file another path (ln -s will do; LODGE_DATA_DIR for an image in the store), or use ${key('accelerator', 'kvm')} or tcg`,
+      key: 'image',
     };
-  }
-  if (image.root.kind !== 'block' || !/[\s",:]/.test(image.root.path)) return undefined;
-  const { path } = image.root;
-  return {
-    what: `an image with a space, comma, colon or quotation mark in its path: ${path}`,
-    fix: path.startsWith(`${places.data}/`)
-      ? fixWith`set LODGE_DATA_DIR to a path without one${others}`
-      : fixWith`give the file another path (ln -s will do)${others}`,
-    key: 'image',
-  };
+  return undefined;
 }
 
 /** Below this, boots were seen to panic now and then. */
