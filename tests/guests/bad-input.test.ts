@@ -199,6 +199,15 @@ describe('a command line', () => {
   });
 
   it.each([
+    { what: 'an error of lodge', line: '$LODGE run -m much -- true 2>/dev/full', ends: 125 },
+    { what: 'progress', line: "$LODGE -v run -a uml -- sh -c 'exit 3' 2>/dev/full", ends: 3 },
+    { what: 'progress that nobody reads', line: "$LODGE -v run -a uml -- sh -c 'exit 3' 2> >(:)", ends: 3 },
+    { what: "the command's errors", line: "$LODGE run -a uml -- sh -c 'echo no >&2' 2>/dev/full", ends: 125 },
+  ])('whose standard error cannot take $what ends as it should', async ({ line, ends }) => {
+    expect((await here.bash(line)).code).toBe(ends);
+  });
+
+  it.each([
     { what: 'the data directory', name: 'LODGE_DATA_DIR', path: '/proc/none' },
     { what: 'the runtime directory', name: 'LODGE_RUNTIME_DIR', path: '/proc/none' },
   ])('where $what cannot be is refused, with a way out', async ({ name, path }) => {
