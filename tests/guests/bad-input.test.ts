@@ -169,6 +169,8 @@ describe('a command line', () => {
     { what: 'a detached command', args: ['run', '-a', 'uml', '-d', '--', 'true'], says: 'lodge exec' },
     { what: 'an initrd without a kernel', args: ['run', '--initrd', '/x'], says: '--kernel' },
     { what: 'a copy from here to here', args: ['cp', 'a', 'b'], says: 'NAME:' },
+    { what: 'a copy to no path of a guest', args: ['cp', 'a', 'v01:'], says: "no path follows 'v01:'" },
+    { what: 'a copy of nothing', args: ['cp', '', 'v01:/tmp'], says: 'empty' },
     { what: 'a bad user', args: ['run', '-a', 'uml', '-u', 'a b', '--', 'true'], says: 'a b' },
   ])('with $what is refused', async ({ args, says }) => {
     expect(await refused('usage', 125, args)).toContain(says);
