@@ -415,6 +415,36 @@ describe('an image', () => {
   });
 });
 
+describe('a place for user-mode Linux', () => {
+  const mounted = (options: string, variable: string): Promise<RunResult> =>
+    here.bash(`
+      mkdir -p place; unshare -rm sh -c 'mount -t tmpfs -o mode=700,${options} place place
+      ${variable}=$PWD/place exec "$LODGE" run -a uml --no-share --cwd / -- true'`);
+
+  it.each(['LODGE_RUNTIME_DIR', 'TMPDIR'])(
+    'that is mounted noexec, by %s, is told as that',
+    async (variable) => {
+      const { code, stderr } = await mounted('noexec', variable);
+      expect(stderr).toMatch(
+        new RegExp(`fix: .*${variable}.* without noexec|noexec .*fix: .*${variable}`, 's'),
+      );
+      expect(code).toBeGreaterThan(122);
+    },
+  );
+
+  it('that was found to be noexec by a probe guest is told as that', async () => {
+    const { stdout } = await here.bash(`
+      mkdir -p place own; unshare -rm sh -c 'mount -t tmpfs -o mode=700,noexec place place
+      LODGE_DATA_DIR=$PWD/own TMPDIR=$PWD/place exec "$LODGE" doctor'`);
+    expect(stdout.toString()).toMatch(/uml is not usable: .*must be not mounted noexec/);
+  });
+
+  it('that is full is told as that', async () => {
+    const { stderr } = await mounted('size=64k', 'TMPDIR');
+    expect(stderr).toMatch(/fix: .*free space there, or have TMPDIR name another/);
+  });
+});
+
 describe('a runtime directory', () => {
   it('that others can get into is refused', async () => {
     const open = join(here.work, 'open');
