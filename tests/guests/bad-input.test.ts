@@ -323,6 +323,12 @@ describe('a guest that cannot be given', () => {
     await refused('driver-cannot', 125, ['run', '-a', 'uml', '-c', '2', '--dry-run', '--', 'true']);
   });
 
+  it('less memory than any accelerator takes is refused, with how much would do', async () => {
+    const said = await refused('accelerator-unusable', 125, ['run', '-m', '1M', '-n', '--', 'true']);
+    expect(said).toMatch(/fix: --memory 96M$/m);
+    expect(said).toMatch(/^lodge: --memory 1M: /);
+  });
+
   it('more memory than the host has is refused at planning', async () => {
     expect(
       await refused('not-enough-memory', 125, ['run', '-m', '900T', '--dry-run', '--', 'true']),
