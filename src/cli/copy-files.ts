@@ -22,10 +22,13 @@ import { shortNames } from '../cluster/guest-names.ts';
 import { LodgeError } from '../errors.ts';
 import { thisUser } from '../guest/user.ts';
 import { isHostList } from '../host-list.ts';
+import { mountPointOf } from '../mount-point.ts';
 import { execInGuest } from '../server/client.ts';
 import { locateGuest } from '../server/locate.ts';
 import type { RemoteSession } from '../server/remote-session.ts';
+import { shellWord } from '../shell-words.ts';
 import { requestOf } from './command-flags.ts';
+import { packScript, unpackScript } from './copy-scripts.ts';
 import { namedGuests } from './guest-names.ts';
 import { dieOf } from './stdio.ts';
 
@@ -36,6 +39,7 @@ interface GuestPath {
 
 /** @throws LodgeError `usage`, `copy-failed`, and those of exec */
 export async function copyFiles(source: string, destination: string): Promise<void> {
+  for (const text of [source, destination]) requirePath(text);
   const [from, to] = [guestPath(source), guestPath(destination)];
   if (['', '.', '..'].includes(basename(from?.path ?? resolve(source)))) {
     throw new LodgeError('usage', 'the source has no name of its own', {
@@ -53,6 +57,16 @@ export async function copyFiles(source: string, destination: string): Promise<vo
   }
 }
 
+/** An empty path would mean here, and `NAME:` be a file of this host: what a variable left out is not meant. */
+function requirePath(text: string): void {
+  const guest = /^([a-z0-9][a-z0-9.,[\]-]*):$/.exec(text)?.[1];
+  if (guest === undefined && text !== '') return;
+  const what = guest === undefined ? 'one of the paths is empty' : `no path follows '${guest}:'`;
+  throw new LodgeError('usage', what, {
+    fix: guest === undefined ? 'lodge cp --help' : `${guest}:/tmp/; for a file of this host: ./${text}`,
+  });
+}
+
 const mostAtOnce = 16;
 
 /** Out of several guests, what each has goes into a directory of its name. */
@@ -64,7 +78,7 @@ async function copyOutOfAll({ guests, path, isMany }: GuestPaths, destination: s
   if (lookAt(destination)?.isDirectory() !== true) {
     throw new LodgeError('copy-failed', 'files of several guests go into a directory, and there is none', {
       where: destination,
-      fix: `mkdir -p ${destination}`,
+      fix: `mkdir -p ${shellWord(destination)}`,
     });
   }
   const names = shortNames(guests);
@@ -93,6 +107,12 @@ function guestPath(text: string): GuestPaths | undefined {
 async function copyOut({ guest, path }: GuestPath, destination: string): Promise<void> {
   const target = resolve(destination);
   const isDirectory = lookAt(target)?.isDirectory() === true;
+  if (!isDirectory && destination.endsWith('/')) {
+    throw new LodgeError('copy-failed', 'there is no such directory', {
+      where: destination,
+      fix: `mkdir -p ${shellWord(destination)}`,
+    });
+  }
   const finalPath = placeFor(isDirectory ? join(target, basename(path)) : target);
   // Unpacked aside and renamed, so that a copy that fails leaves nothing that looks like one that did not.
   const aside = asideIn(dirname(finalPath));
@@ -107,7 +127,8 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
     const { code } = await remote.end;
     local.stdin!.end();
     const localCode = await localExit;
-    if (code !== 0 || localCode !== 0) throw copyError(`${guest}:${path}`, complaints());
+    if (code !== 0) throw copyError(`${guest}:${path}`, complaints.guest() || complaints.host());
+    if (localCode !== 0) throw unpackError(finalPath, complaints.host());
     const unpacked = onlyEntry(aside);
     if (unpacked === undefined) throw copyError(`${guest}:${path}`, 'the guest sent more than was asked for');
     // For anybody else, tar(1) leaves out these bits, and the kernel refuses devices.
@@ -126,19 +147,6 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
     stopMinding();
   }
 }
-
-/**
- * Packs a file of a directory; where that is a link, what it leads to, as cp(1) does for what it is told by name: a
- * link like that of /etc/os-release leads nowhere here. The dot keeps line feeds at the end of a name. Files of /proc
- * say that they are empty, and tar would believe it.
- */
-const packScript =
-  'd=$1 n=$2; if [ -L "$d/$n" ]; then ' +
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: of the shell
-  'p=$(readlink -f -- "$d/$n" && echo .) || exit; p=${p%??}; d=${p%/*} n=${p##*/}; fi; ' +
-  'if [ -f "$d/$n" ] && [ ! -s "$d/$n" ] && head -c 1 -- "$d/$n" 2>/dev/null | od | grep -q " "; then ' +
-  'echo "$n says that it is empty and is not: lodge exec NAME -- cat $d/$n" >&2; exit 1; fi; ' +
-  'exec tar -c -C "$d/" -- "$n"';
 
 /** The path of what is in a directory, if it is one thing. Its bytes are kept: they need not be UTF-8. */
 function onlyEntry(directory: string): Buffer | undefined {
@@ -244,16 +252,8 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
   }
   // What a link leads to, under the name of the link, as out of a guest.
   const from = realpathSync(source);
-  // The guest's shell finds out whether the destination is a directory, and renames what was unpacked if not.
-  const script =
-    'if [ -d "$1" ]; then d=$1 n=$3; else d=$(dirname -- "$1") n=$(basename -- "$1"); fi; ' +
-    // What may not be written is moved and removed as in copyOut.
-    't=$(mktemp -d "$d/.lodge-cp-XXXXXX") && trap \'chmod -R u+rwX -- "$t"; rm -rf -- "$t"\' EXIT && ' +
-    'trap \'exit 1\' HUP INT TERM && tar -x --no-same-owner -C "$t" && f=$t/$2 m= && ' +
-    'if [ -d "$f" ] && [ ! -L "$f" ] && [ ! -w "$f" ]; then m=$(stat -c %a -- "$f") && chmod u+w -- "$f"; fi && ' +
-    'mv -T -- "$f" "$d/$n" && if [ -n "$m" ]; then chmod "$m" -- "$d/$n"; fi';
   const names = [basename(from), basename(resolve(source))];
-  const remote = await run({ guest, path }, [script, 'sh', path, ...names]);
+  const remote = await run({ guest, path }, [unpackScript, 'sh', path, ...names]);
   const local = spawn('tar', ['-c', '-C', dirname(from), '--', basename(from)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -262,7 +262,9 @@ async function copyIn(source: string, { guest, path }: GuestPath): Promise<void>
   for await (const piece of local.stdout!) await remote.write(piece as Buffer);
   remote.endInput();
   const { code } = await remote.end;
-  if (code !== 0 || (await localExit) !== 0) throw copyError(`${guest}:${path}`, complaints());
+  // Each side complains of what the other has not sent, too: who failed first is told.
+  if ((await localExit) !== 0) throw copyError(source, complaints.host() || complaints.guest());
+  if (code !== 0) throw copyError(`${guest}:${path}`, complaints.guest());
 }
 
 /** Runs a script of the shell that deals with a path in a guest. */
@@ -293,17 +295,30 @@ function writeTo(child: ChildProcess, bytes: Buffer): Promise<void> {
   return new Promise((done) => child.stdin!.write(bytes, () => done()));
 }
 
-/** Collects what either side complains about, bounded. */
-function errorsOf(remote: RemoteSession, local: ChildProcess): () => string {
-  let text = '';
-  const add = (bytes: Buffer): void => {
-    if (text.length < 4096) text += bytes.toString();
+/** Collects what each side complains about, bounded. */
+function errorsOf(remote: RemoteSession, local: ChildProcess): { guest(): string; host(): string } {
+  const texts = { guest: '', host: '' };
+  const adderTo = (side: 'guest' | 'host') => (bytes: Buffer | string) => {
+    if (texts[side].length < 4096) texts[side] += bytes.toString();
   };
-  remote.output('stderr', add);
-  local.stderr!.on('data', add);
+  const addHost = adderTo('host');
+  remote.output('stderr', adderTo('guest'));
+  local.stderr!.on('data', addHost);
   local.stdin?.on('error', () => {});
-  local.once('error', (cause) => add(Buffer.from(`tar cannot be started on this host: ${cause.message}\n`)));
-  return () => text.trim();
+  local.once('error', (cause) => addHost(`tar cannot be started on this host: ${cause.message}\n`));
+  return { guest: () => texts.guest.trim(), host: () => texts.host.trim() };
+}
+
+/** The host's tar could not unpack. Of a full disk, GNU's says how little it wrote, when it wrote anything. */
+function unpackError(path: string, complaints: string): LodgeError {
+  if (!/No space left on device|Disk quota exceeded|: Wrote only \d+ of/.test(complaints)) {
+    return copyError(path, complaints);
+  }
+  return new LodgeError('disk-full', 'no space left while copying out of the guest', {
+    where: path,
+    detail: complaints,
+    fix: `free space there (\`df -h ${shellWord(mountPointOf(path))}\`), or copy to elsewhere`,
+  });
 }
 
 /** How a program ended; one that could not be started has failed. */

@@ -2,7 +2,7 @@
 
 import { forEachBounded } from '../cluster/governor.ts';
 import { shortNames } from '../cluster/guest-names.ts';
-import { describeError, LodgeError } from '../errors.ts';
+import { describeError, exitCodes, LodgeError } from '../errors.ts';
 import { thisUser } from '../guest/user.ts';
 import { signalNumbers } from '../process.ts';
 import { execInGuest } from '../server/client.ts';
@@ -50,6 +50,7 @@ export async function execInMany(
       const { code, signal } = await session.end.finally(() => sessions.delete(session));
       await Promise.all([out.end(), err.end()]);
       worst = Math.max(worst, signal > 0 ? 128 + signal : code);
+      if (worst === 0 && err.isLost()) worst = exitCodes.refused;
     } catch (error) {
       process.stderr.write(`${describeError(error).replaceAll(/^/gm, `${label}: `)}\n`);
       worst = Math.max(worst, error instanceof LodgeError ? error.exitCode : 1);
@@ -65,15 +66,24 @@ const longestLineBytes = 64 * 1024;
 /** Whole lines, each with a label before it, whatever pieces they come in. */
 export function prefixer(
   label: string,
-  to: { write(text: Buffer, done: () => void): boolean },
-): { take(bytes: Buffer): Promise<void> | void; end(): Promise<void> } {
+  to: { write(text: Buffer, done: (error?: Error | null) => void): boolean },
+): { take(bytes: Buffer): Promise<void> | void; end(): Promise<void>; isLost(): boolean } {
   const before = Buffer.from(`${label}: `);
   const newline = Buffer.from('\n');
   let rest: Buffer[] = [];
   let restBytes = 0;
+  let isLost = false;
   const write = (pieces: Buffer[]): Promise<void> =>
-    new Promise((resolve) => to.write(Buffer.concat(pieces), () => resolve()));
+    new Promise((resolve) => {
+      to.write(Buffer.concat(pieces), (error) => {
+        // Who has stopped reading misses nothing.
+        if (error && (error as NodeJS.ErrnoException).code !== 'EPIPE') isLost = true;
+        resolve();
+      });
+    });
   return {
+    /** Whether not all could be written: a full disk. */
+    isLost: () => isLost,
     take(bytes) {
       const pieces: Buffer[] = [];
       let from = 0;

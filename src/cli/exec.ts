@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
+import { shellWord } from '../shell-words.ts';
 import { addCommandFlags, type CommandFlags, requestOf, splitVariables } from './command-flags.ts';
 
 export function defineExec(program: Command): void {
@@ -19,6 +20,11 @@ export function defineExec(program: Command): void {
     .option('--at-once <n>', 'With several guests: in how many at the same time (default: 64).')
     .action(async (name: string, words: string[], flags: CommandFlags & { atOnce?: string }) => {
       const argv = words[0] === '--' ? words.slice(1) : words;
+      if (argv.length === 0) {
+        throw new LodgeError('usage', 'no command follows --', {
+          fix: `lodge exec ${shellWord(name)} -- COMMAND; for a shell: lodge shell ${shellWord(name)}`,
+        });
+      }
       const [{ isHostList }, { namedGuest, namedGuests }] = await Promise.all([
         import('../host-list.ts'),
         import('./guest-names.ts'),

@@ -49,6 +49,9 @@ process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
   process.exit(cause.code === 'EPIPE' ? 128 + signalNumbers.SIGPIPE! : exitCodes.refused);
 });
 
+/** Nobody is left to be told. What was asked for goes on, and how it ended is in the exit code. */
+process.stderr.on('error', () => {});
+
 /** What is no defect of lodge, in the form of all other errors. */
 function knownError(thrown: unknown): unknown {
   const { code, syscall } = thrown as NodeJS.ErrnoException;

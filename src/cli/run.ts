@@ -3,7 +3,8 @@
 import type { Command } from 'commander';
 import { LodgeError } from '../errors.ts';
 import type { GuestSpec } from '../guest/spec.ts';
-import { addCommandFlags, type CommandFlags, splitVariables } from './command-flags.ts';
+import { thisUser } from '../guest/user.ts';
+import { addCommandFlags, type CommandFlags, requestOf, splitVariables } from './command-flags.ts';
 import type { Interruptible } from './interruptible.ts';
 import type { GlobalOptions } from './program.ts';
 import type { Progress } from './progress.ts';
@@ -40,6 +41,21 @@ export function defineRun(program: Command): void {
       }
       await runVerb(argv, flags, globals);
     });
+}
+
+/** @throws LodgeError `usage` for a flag that says how a command runs, beside -d: nothing would come of it. */
+function requireNoCommandFlags(flags: CommandFlags): void {
+  const given = {
+    '--env': flags.env,
+    '--cleanenv': flags.cleanenv,
+    '--cwd': flags.cwd,
+    '--user': flags.user,
+  };
+  const flag = Object.entries(given).find(([, value]) => value !== undefined)?.[0];
+  if (flag === undefined) return;
+  throw new LodgeError('usage', `${flag} is of a command, and a detached guest is started without one`, {
+    fix: `lodge run -d --name NAME …, then: lodge exec ${flag} … NAME -- COMMAND`,
+  });
 }
 
 /** What a guest's process takes beside the guest's memory, at most: left of what a task of Slurm has. */
@@ -92,6 +108,13 @@ async function runSpec(
   flags: RunFlags,
   globals: GlobalOptions,
 ): Promise<void> {
+  const env = splitVariables(flags.env);
+  if (flags.detach === true && argv.length > 0) {
+    throw new LodgeError('usage', 'a detached guest is started without a command', {
+      fix: `lodge run -d --name NAME …, then: lodge exec NAME -- ${argv.join(' ')}`,
+    });
+  }
+  if (flags.detach === true) requireNoCommandFlags(flags);
   const stays = flags.dryRun !== true && flags.detach !== true;
   const foreground = stays ? import('./foreground.ts') : undefined;
   const [{ openStore }, { resolveGuest }, { openProgress }] = await Promise.all([
@@ -115,16 +138,13 @@ async function runSpec(
     }
     if (flags.dryRun === true) {
       progress.clear();
+      // What a run would refuse of the command line, a plan does not pass over.
+      if (plan.agent) requestOf(argv, { ...flags, env }, plan, thisUser(), true);
       const { printPlan } = await import('./show-plan.ts');
       printPlan(plan, globals.json);
       return;
     }
     if (flags.detach === true) {
-      if (argv.length > 0) {
-        throw new LodgeError('usage', 'a detached guest is started without a command', {
-          fix: `lodge run -d --name NAME …, then: lodge exec NAME -- ${argv.join(' ')}`,
-        });
-      }
       const { requireLasting } = await import('../server/locate.ts');
       requireLasting();
       const { startDetached } = await import('../server/client.ts');
@@ -140,7 +160,7 @@ async function runSpec(
       store,
       progress,
       argv,
-      command: { ...flags, env: splitVariables(flags.env) },
+      command: { ...flags, env },
     });
   } finally {
     progress.clear();

@@ -75,11 +75,14 @@ function explain(
       fix: fixWith`see its complaint, if there is one above; without ${key('mount-type')}, directories come over 9p`,
     };
   }
+  const ofMemory = plan.driver === 'uml' ? memoryPlaceFix(`${log}\n${complaints}`) : undefined;
   if (/Kernel panic - not syncing/.test(log)) {
     const reason = /Kernel panic - not syncing: (.*)/.exec(log)?.[1] ?? '';
-    const fix = /memory|OOM/i.test(reason)
-      ? fixWith`give the guest more memory: ${key('memory', 'SIZE')}`
-      : fixWith`see the boot log; ${key('append', 'loglevel=7')} shows all of it`;
+    const fix =
+      ofMemory ??
+      (/memory|OOM/i.test(reason)
+        ? fixWith`give the guest more memory: ${key('memory', 'SIZE')}`
+        : fixWith`see the boot log; ${key('append', 'loglevel=7')} shows all of it`);
     return { code: 'guest-panicked', message: `the guest's kernel panicked: ${reason}`, fix };
   }
   if (end === 'signal 25') {
@@ -127,7 +130,7 @@ function explain(
   return {
     code: 'guest-died',
     message: `the guest went down${end === undefined || end === 'code 0' ? '' : ` (${end})`}`,
-    fix: fixWith`see the boot log; ${key('append', 'loglevel=7')} shows more of it`,
+    fix: ofMemory ?? fixWith`see the boot log; ${key('append', 'loglevel=7')} shows more of it`,
   };
 }
 
@@ -135,6 +138,14 @@ function explain(
 function cpuLimit(): number | undefined {
   const { soft, hard } = parseResourceLimit(readFileSync('/proc/self/limits', 'utf8'), 'Max cpu time');
   return soft ?? hard;
+}
+
+/** User-mode Linux has the guest's memory in a file, and says itself what is wrong with its place (arch/um/os-Linux/). */
+function memoryPlaceFix(words: string): Fix | undefined {
+  const place = "the guest's memory is a file in TMPDIR, where that is set, else in /dev/shm";
+  if (words.includes('must be not mounted noexec')) return `${place}: have TMPDIR name one without noexec`;
+  if (!/\/dev\/shm or \/tmp mount likely just ran out of space/.test(words)) return undefined;
+  return `${place}: free space there, or have TMPDIR name another`;
 }
 
 function readExit(dir: string): string | undefined {

@@ -1,10 +1,11 @@
 /** Starting the process of a guest under its keeper (host-side/keeper.c), and knowing how it ended. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, chmodSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostIoError, LodgeError } from '../errors.ts';
 import { builtFile } from '../installation.ts';
+import { mountPointOf } from '../mount-point.ts';
 import { printable } from '../printable.ts';
 import { missingProgram } from '../process.ts';
 import { environmentWith, temporaryPlace } from '../temporary-place.ts';
@@ -59,7 +60,7 @@ function wireFlags({ interfaces, wire, cluster }: GuestPlan): string[] {
  */
 export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = false): Promise<Keeper> {
   const { ringPath } = channelAddress(plan);
-  if (ringPath !== undefined) makeRings(ringPath);
+  if (ringPath !== undefined) makeRings(ringPath, plan.driver === 'uml');
   if (plan.writable !== undefined) makeScratch(join(plan.dir, guestFiles.scratch));
   // User-mode Linux keeps the guest's memory there; a confined one without, in its scratch directory.
   const { path: place, notes } = temporaryPlace();
@@ -165,12 +166,29 @@ const spawnFixes: Readonly<Record<string, string>> = {
   ENOMEM: 'free memory on this host',
 };
 
-function makeRings(path: string): void {
+/**
+ * @param isExecutable whether they are mapped as code may be: so does user-mode Linux with all that it maps, and hangs
+ *   where the kernel refuses
+ */
+function makeRings(path: string, isExecutable: boolean): void {
   try {
     // With all its blocks: where one is missing and the disk is full, the guest's kernel would get a SIGBUS.
-    writeFileSync(path, Buffer.alloc(ringFileBytes), { flag: 'wx', mode: 0o600 });
+    writeFileSync(path, Buffer.alloc(ringFileBytes), { flag: 'wx', mode: isExecutable ? 0o700 : 0o600 });
   } catch (cause) {
     throw hostIoError('making the rings of the channel', path, cause);
+  }
+  if (!isExecutable) return;
+  try {
+    // Whatever the umask has left.
+    chmodSync(path, 0o700);
+    // Even for root, nothing on a mount with noexec can be executed.
+    accessSync(path, constants.X_OK);
+  } catch (cause) {
+    throw new LodgeError('host-io', 'user-mode Linux cannot have its rings where a mount says noexec', {
+      where: mountPointOf(path),
+      fix: 'point LODGE_RUNTIME_DIR to a directory that is mounted without noexec',
+      cause,
+    });
   }
 }
 

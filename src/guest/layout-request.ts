@@ -41,6 +41,12 @@ export function checkPins({ pin, cpus }: LayoutRequest): void {
       asked: ['pin'],
     });
   }
+  if (pin.length === 0) {
+    throw new LodgeError('spec-value', 'no host CPU is named', {
+      fix: fixWith`name ${String(cpus)}, or have them chosen: ${key('pin')}`,
+      asked: ['pin'],
+    });
+  }
   if (pin.length !== cpus) {
     throw new LodgeError('spec-value', `${pin.length} host CPUs are named for ${cpus} vCPUs`, {
       fix: fixWith`name ${String(cpus)}, or ask for ${key('cpus', String(pin.length))}`,

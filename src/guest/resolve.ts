@@ -169,6 +169,8 @@ async function chooseAccelerator(
   isOnBridge: boolean,
 ): Promise<{ accelerator: Accelerator; passedOver: string[] }> {
   const passedOver: string[] = [];
+  /** What the last one cannot give, while none was passed over for another reason. */
+  let beyondAll: ReturnType<typeof refusal>;
   const asked = spec.accelerator;
   for (const accelerator of asked === 'auto' ? accelerators : [asked]) {
     const cannot = refusal(accelerator, spec, image, isOnBridge);
@@ -179,6 +181,7 @@ async function chooseAccelerator(
           asked: [cannot.key],
         });
       }
+      if (beyondAll !== undefined || passedOver.length === 0) beyondAll = cannot;
       passedOver.push(`not ${accelerator}: it cannot give ${cannot.what}`);
       continue;
     }
@@ -201,11 +204,12 @@ async function chooseAccelerator(
       });
     }
     passedOver.push(`not ${accelerator}: ${verdict.reason}`);
+    beyondAll = undefined;
   }
   throw new LodgeError('accelerator-unusable', 'no accelerator here can boot this guest', {
     detail: passedOver.join('\n'),
-    fix: 'lodge doctor says what is missing',
-    asked: ['accelerator'],
+    fix: beyondAll?.fix ?? 'lodge doctor says what is missing',
+    asked: [beyondAll?.key ?? 'accelerator'],
   });
 }
 

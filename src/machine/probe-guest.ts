@@ -251,6 +251,6 @@ function lastWords(output: string): string {
 /** What the VMM complained of: its first error is the cause, what follows are consequences. */
 function complaint(errors: string, output: string): string {
   const said = lines(errors).filter((line) => !/warning:/i.test(line));
-  const line = said.find((candidate) => /error|fail|could not|cannot/i.test(candidate)) ?? said[0];
+  const line = said.find((candidate) => /error|fail|could not|cannot|must be/i.test(candidate)) ?? said[0];
   return line?.replace(/^\S*qemu-system-\w+: (?:error: )?/, '') ?? lastWords(output);
 }

@@ -34,6 +34,20 @@ describe('output of one of many guests', () => {
       }),
     );
   });
+  it.each([
+    ['ENOSPC', true],
+    ['EPIPE', false],
+  ])('that was not written for %s is lost: %j', async (code, isLost) => {
+    const to = {
+      write(_: Buffer, done: (error?: Error) => void): boolean {
+        done(Object.assign(new Error(code), { code }));
+        return false;
+      },
+    };
+    const lines = prefixer('v01', to);
+    await lines.take(Buffer.from('a\n'));
+    expect(lines.isLost()).toBe(isLost);
+  });
   it('takes bounded memory for a line without end', async () => {
     const piece = Buffer.alloc(50_000, 'x');
     const text = await shown([piece, piece, piece]);

@@ -187,6 +187,7 @@ describe('CPUs named by a person', () => {
   it.each([
     [[1, 1, 2, 3], 'CPU 1 is named for two vCPUs'],
     [[1, 2], '2 host CPUs are named for 4 vCPUs'],
+    [[], 'no host CPU is named'],
   ])('%j make no sense', (pin, message) => {
     expect(refusal(ask({ pin, placement: 'prefer' }), machineOf())).toMatchObject({
       code: 'spec-value',

@@ -220,10 +220,21 @@ describe('a command line', () => {
     { what: 'a flag without its value', args: ['run', '--memory'], says: '--memory' },
     { what: 'a number that is none', args: ['run', '-c', 'two', '--', 'true'], says: 'two' },
     { what: 'exec of nothing', args: ['exec'], says: 'name' },
+    { what: 'exec of nothing after --', args: ['exec', 'v01', '--'], says: 'lodge shell v01' },
+    { what: 'a bad user, planned', args: ['run', '-n', '-a', 'uml', '-u', ':', '--', 'true'], says: "':'" },
+    { what: 'a bad variable, planned', args: ['run', '-n', '-a', 'uml', '-e', '=x'], says: '=x' },
+    {
+      what: 'a detached command, planned',
+      args: ['run', '-nd', '-a', 'uml', '--', 'true'],
+      says: 'lodge exec',
+    },
     { what: 'a variable without a name', args: ['run', '-a', 'uml', '-e', '=x', '--', 'true'], says: '=x' },
     { what: 'a detached command', args: ['run', '-a', 'uml', '-d', '--', 'true'], says: 'lodge exec' },
+    { what: 'a user of no command', args: ['run', '-a', 'uml', '-d', '-u', 'root'], says: '--user' },
     { what: 'an initrd without a kernel', args: ['run', '--initrd', '/x'], says: '--kernel' },
     { what: 'a copy from here to here', args: ['cp', 'a', 'b'], says: 'NAME:' },
+    { what: 'a copy to no path of a guest', args: ['cp', 'a', 'v01:'], says: "no path follows 'v01:'" },
+    { what: 'a copy of nothing', args: ['cp', '', 'v01:/tmp'], says: 'empty' },
     { what: 'a bad user', args: ['run', '-a', 'uml', '-u', 'a b', '--', 'true'], says: 'a b' },
   ])('with $what is refused', async ({ args, says }) => {
     expect(await refused('usage', 125, args)).toContain(says);
@@ -270,6 +281,15 @@ describe('a command line', () => {
       code: 125,
       stderr: expect.stringMatching(/^lodge: standard input: .*EISDIR.* \[host-io\]/m),
     });
+  });
+
+  it.each([
+    { what: 'an error of lodge', line: '$LODGE run -m much -- true 2>/dev/full', ends: 125 },
+    { what: 'progress', line: "$LODGE -v run -a uml -- sh -c 'exit 3' 2>/dev/full", ends: 3 },
+    { what: 'progress that nobody reads', line: "$LODGE -v run -a uml -- sh -c 'exit 3' 2> >(:)", ends: 3 },
+    { what: "the command's errors", line: "$LODGE run -a uml -- sh -c 'echo no >&2' 2>/dev/full", ends: 125 },
+  ])('whose standard error cannot take $what ends as it should', async ({ line, ends }) => {
+    expect((await here.bash(line)).code).toBe(ends);
   });
 
   it.each([
@@ -375,6 +395,12 @@ describe('a spec file', () => {
 describe('a guest that cannot be given', () => {
   it('more vCPUs under user-mode Linux is refused at planning', async () => {
     await refused('driver-cannot', 125, ['run', '-a', 'uml', '-c', '2', '--dry-run', '--', 'true']);
+  });
+
+  it('less memory than any accelerator takes is refused, with how much would do', async () => {
+    const said = await refused('accelerator-unusable', 125, ['run', '-m', '1M', '-n', '--', 'true']);
+    expect(said).toMatch(/fix: --memory 96M$/m);
+    expect(said).toMatch(/^lodge: --memory 1M: /);
   });
 
   it('more memory than the host has is refused at planning', async () => {
@@ -489,6 +515,36 @@ describe.runIf(process.getuid!() === 0)('a data directory', () => {
     const listed = await here.bash(`chmod 0 $LODGE_DATA_DIR; ${become} $LODGE image ls`, { env });
     expect(listed.stderr).toContain('[host-io]\n  fix: ');
     rmSync(home, { recursive: true });
+  });
+});
+
+describe('a place for user-mode Linux', () => {
+  const mounted = (options: string, variable: string): Promise<RunResult> =>
+    here.bash(`
+      mkdir -p place; unshare -rm sh -c 'mount -t tmpfs -o mode=700,${options} place place
+      ${variable}=$PWD/place exec "$LODGE" run -a uml --no-share --cwd / -- true'`);
+
+  it.each(['LODGE_RUNTIME_DIR', 'TMPDIR'])(
+    'that is mounted noexec, by %s, is told as that',
+    async (variable) => {
+      const { code, stderr } = await mounted('noexec', variable);
+      expect(stderr).toMatch(
+        new RegExp(`fix: .*${variable}.* without noexec|noexec .*fix: .*${variable}`, 's'),
+      );
+      expect(code).toBeGreaterThan(122);
+    },
+  );
+
+  it('that was found to be noexec by a probe guest is told as that', async () => {
+    const { stdout } = await here.bash(`
+      mkdir -p place own; unshare -rm sh -c 'mount -t tmpfs -o mode=700,noexec place place
+      LODGE_DATA_DIR=$PWD/own TMPDIR=$PWD/place exec "$LODGE" doctor'`);
+    expect(stdout.toString()).toMatch(/uml is not usable: .*must be not mounted noexec/);
+  });
+
+  it('that is full is told as that', async () => {
+    const { stderr } = await mounted('size=64k', 'TMPDIR');
+    expect(stderr).toMatch(/fix: .*free space there, or have TMPDIR name another/);
   });
 });
 

@@ -409,6 +409,35 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         expect(await output(script)).toBe('pointed\n[copy-failed]\n755\n');
       });
 
+      testAlike('go where a link leads in the guest, too, and into directories that are there', async () => {
+        const script = `
+          guest sh -c 'mkdir /opt/p; cd /opt/p; echo old >pointed; ln -s pointed pointer; ln -s nowhere broken; mkfifo pipe'; mkdir from; echo new >from/pipe; cd from
+          t() { lodge cp "$@" 2>&1 | grep -o -e '\\[.*\\]' -e 'no such directory' -e 'no file is there' -e 'leads nowhere' | paste -sd ' '; }
+          t pipe $G:/opt/p/pointer; t pipe $G:/opt/p/broken; t pipe $G:/opt/p; t pipe $G:/opt/p/pointed/; t pipe $G:/opt/p/none/; t $G:/etc/hostname none/
+          guest sh -c 'cd /opt/p; cat pointed; test -L pointer -a -L broken -a -p pipe && ls -A'; ls -d none 2>/dev/null || echo none`;
+        expect(await output(script)).toBe(
+          '\n[copy-failed] leads nowhere\n[copy-failed] no file is there\n[copy-failed] no such directory\n' +
+            '[copy-failed] no such directory\nno such directory [copy-failed]\nnew\nbroken\npipe\npointed\npointer\nnone\n',
+        );
+      });
+
+      testAlike('that fill the disk here are told as that, and leave nothing', async () => {
+        const script = `
+          guest sh -c 'head -c 3M /dev/zero >/opt/three'; mkdir small
+          LODGE=$LODGE unshare -rm sh -c 'mount -t tmpfs -o size=1M small small && "$LODGE" cp '$G':/opt/three small/ 2>said; ls -A small'
+          grep -o -e '\\[.*\\]' -e 'df -h .*small' said`;
+        expect(await output(script)).toMatch(/^\[disk-full\]\ndf -h \S+\/small\n$/);
+      });
+
+      testAlike('on their way when lodge is told to end are gone', async () => {
+        const script = `
+          truncate -s 4G endless; "$LODGE" cp endless $G:/opt/ & copy=$!
+          there() { guest sh -c 'ls -A /opt | grep -q lodge-cp'; }
+          until there || ! kill -0 $copy; do :; done; kill $copy; wait $copy
+          for try in $(seq 50); do there || break; sleep 0.1; done; there && echo left || echo nothing`;
+        expect(await output(script)).toBe('nothing\n');
+      });
+
       testAlike('that cannot be copied are told, and leave nothing', async () => {
         const script = `
           t() { "$@" 2>err; echo "$? $(grep -o '\\[[a-z-]*\\]' err)"; }
