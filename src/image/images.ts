@@ -11,11 +11,12 @@ import { bytesOf, usedObjects } from './collect.ts';
 import { checkNotFull } from './full-disk.ts';
 import { type Identity, identify } from './identify.ts';
 import type { CommandDefaults, Firmware, Kernel } from './image.ts';
+import { checkName } from './image-name.ts';
 import { storeKernel } from './kernel-file.ts';
 import type { ObjectFile } from './object.ts';
 import { type ImageRecord, imageObjectKind, putImage, readRecord } from './record.ts';
 import { adviceFor, checkedInitrd, checkUsable, unusable } from './resolve.ts';
-import { checkName, type NamedImage, type Store } from './store.ts';
+import type { NamedImage, Store } from './store.ts';
 
 export interface ImageSummary {
   name: string;

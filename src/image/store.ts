@@ -11,18 +11,19 @@
  *     tmp/<owner>-<random> being made, or being removed
  */
 
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { fstatSync, statSync, utimesSync } from 'node:fs';
 import { rename, stat, utimes } from 'node:fs/promises';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { hostIoError, LodgeError, otherPlaceFix } from '../errors.ts';
 import { makeDirectory } from '../make-directory.ts';
-import { nearest } from '../nearest.ts';
 import { homeDir } from '../this-user.ts';
+import { checkName, isName, unknownName } from './image-name.ts';
 import { jobOf, type Lease, type LeaseOptions } from './lease.ts';
 import { describeFiles, flush, type Manifest, objectIdOf, readManifest, sealObject } from './object.ts';
-import { fateOf, type Owner, thisProcess } from './owner.ts';
+import { fateOf, thisProcess } from './owner.ts';
 import { listDirectory, readJson, removeFile, removeTree, writeJson } from './small-file.ts';
+import { ownerOfTag, temporaryName } from './temporary-name.ts';
 
 export interface StoredObject {
   id: string;
@@ -48,9 +49,7 @@ export interface KeyRecord {
 }
 
 const dayMs = 86_400_000;
-const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const idPattern = /^[0-9a-f]{64}$/;
-const reservedNames = new Set(['host']);
 
 /**
  * The store in `directory`, or in `$LODGE_DATA_DIR`, or in lodge's part of the user's data directory (XDG Base
@@ -235,21 +234,12 @@ export class Store {
    * @throws LodgeError `image-not-found` with the nearest name, `image-unreadable` for a damaged object
    */
   async resolve(name: string): Promise<NamedImage> {
-    const id = namePattern.test(name) ? this.lookUp(name) : undefined;
+    const id = isName(name) ? this.lookUp(name) : undefined;
     if (id === undefined) {
-      const known = (await this.names()).map((image) => image.name);
-      if (reservedNames.has(name)) {
-        const fix = known.length === 0 ? 'lodge image build --help' : `images: ${known.join(', ')}`;
-        const what = `'${name}' is the root of this host itself, and not in the store`;
-        throw new LodgeError('image-not-found', what, { fix });
-      }
-      const near = nearest(name, [...known, ...reservedNames]);
-      throw new LodgeError('image-not-found', `there is no image '${name}'`, {
-        fix:
-          near === undefined
-            ? `known images: ${['host', ...known].join(', ')}; for a file, write a path: ./${name}`
-            : `did you mean '${near}'? For a file, write a path: ./${name}`,
-      });
+      throw unknownName(
+        name,
+        (await this.names()).map((image) => image.name),
+      );
     }
     await this.manifest(id);
     return { name, id, path: this.objectPath(id) };
@@ -378,32 +368,6 @@ export class Store {
   private writeSmall(relative: string, value: unknown, options?: { durable: boolean }): Promise<void> {
     return writeJson(join(this.path, relative), value, join(this.path, 'tmp', temporaryName()), options);
   }
-}
-
-/** Whether this can be the name of an image. */
-export function isName(name: string): boolean {
-  return namePattern.test(name) && !reservedNames.has(name);
-}
-
-/** @throws LodgeError `spec-value` for what cannot be the name of an image */
-export function checkName(name: string): void {
-  if (isName(name)) return;
-  throw new LodgeError('spec-value', `'${name}' cannot be the name of an image`, {
-    fix: "use letters, digits, '.', '_' and '-', beginning with a letter or digit; 'host' is taken",
-  });
-}
-
-/** A name in `tmp/` that nobody else has, and that says which process it belongs to. */
-function temporaryName(): string {
-  const { boot, pidNamespace, pid, startTicks } = thisProcess();
-  return `${boot.slice(0, 8)}.${pidNamespace}.${pid}.${startTicks}-${randomBytes(8).toString('hex')}`;
-}
-
-function ownerOfTag(entry: string): Owner | undefined {
-  const match = /^([0-9a-f]{8})\.(\d+)\.(\d+)\.(\d+)-/.exec(entry);
-  const here = thisProcess();
-  if (match === null || !here.boot.startsWith(match[1]!)) return undefined;
-  return { ...here, pidNamespace: match[2]!, pid: Number(match[3]), startTicks: Number(match[4]) };
 }
 
 function leaseFile(host: string, guest: string): string {
