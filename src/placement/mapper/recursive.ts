@@ -8,9 +8,10 @@
 
 import type { Random } from '../../random.ts';
 import { type Deadline, TimeIsUp } from './deadline.ts';
-import { firstOf, halve, refine } from './halves.ts';
+import { halve } from './halves.ts';
 import { type Bench, benchFor, type HalvingGraph, levelAt } from './halving-bench.ts';
 import type { Placement, Problem } from './problem.ts';
+import { firstOf, refine } from './refine.ts';
 
 /** A placement by halving. Where the time does not suffice, ranks are shared out by their order below some level. */
 export function recursivePlacement(
