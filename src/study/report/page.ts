@@ -102,6 +102,7 @@ span.rank{display:inline-block;min-width:1.5em;margin-left:.35em;padding:0 .3em;
 .wide{color:var(--muted)}
 .facts th{color:var(--muted);width:1%;padding-right:1.5rem}
 td{overflow-wrap:anywhere}
+.brief{display:inline-block;min-width:8rem}
 .reason{display:inline-block;min-width:13rem;max-width:60ch;white-space:normal;vertical-align:top;text-align:left}
 .sticky{position:sticky;left:0;background:var(--paper)}
 code,pre{font-family:ui-monospace,"SF Mono","Cascadia Mono","DejaVu Sans Mono",monospace;font-size:.86em}

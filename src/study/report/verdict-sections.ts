@@ -108,7 +108,7 @@ export function publishedSection({ study, verdicts }: Findings): Content {
             html`<span class="reason">${source}${read === 'abstract' ? html` <span class="note">(abstract)</span>` : undefined}</span>`,
             html`<span class="reason">${subject}</span>`,
             html`<span class="reason">${figure}</span>`,
-            here === undefined ? '–' : hereText(study, verdicts, here),
+            here === undefined ? '–' : html`<span class="brief">${hereText(study, verdicts, here)}</span>`,
           ]),
         },
       ],
