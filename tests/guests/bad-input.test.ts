@@ -703,6 +703,13 @@ describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
     const late = await here.bash('$LODGE logs flood | (sleep 1; wc -c)');
     expect(Number(late.stdout.toString())).toBe(log.stdout.length);
     expect(log.stdout.length).toBeGreaterThan(100_000);
+    const asJson = (await here.lodge(['logs', '--json', 'flood'])).stdout.toString();
+    const values = asJson
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { guest: string; line: string });
+    expect(new Set(values.map(({ guest }) => guest))).toEqual(new Set(['flood']));
+    expect(values.map(({ line }) => line).join('\n')).toBe(log.stdout.toString().replace(/\n$/, ''));
     started.child.stdin!.end('\n');
     expect((await started.end).code).toBe(0);
   });
