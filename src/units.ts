@@ -144,6 +144,11 @@ export function formatPercentage(share: number): string {
   return `${Number((share * 100).toPrecision(9))}%`;
 }
 
+/** `1 core`, `2 cores`. */
+export function formatCount(count: number, one: string, plural = `${one}s`): string {
+  return `${count} ${count === 1 ? one : plural}`;
+}
+
 /** A size for people: the largest unit that keeps it exact or to one decimal, as in `2M` or `1.5G`. */
 export function formatSize(bytes: number): string {
   for (const unit of ['T', 'G', 'M', 'K']) {

@@ -1,6 +1,9 @@
 /**
  * Copies by tar on both sides, through the channel. What comes out of a guest is unpacked by the host's tar, which
  * takes no absolute names and nothing above the destination; what a hostile guest sends can only land inside it.
+ * Holes are sent as zeros: `tar -S` takes a file that has no blocks for one hole without reading it (also with
+ * `--hole-detection=raw`), and file systems exist that say so of files with contents, /sys the nearest; nor does
+ * busybox's tar unpack what it makes.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

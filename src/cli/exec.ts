@@ -19,6 +19,9 @@ export function defineExec(program: Command): void {
   addCommandFlags(exec)
     .option('--at-once <n>', 'With several guests: in how many at the same time (default: 64).')
     .action(async (name: string, words: string[], flags: CommandFlags & { atOnce?: string }) => {
+      // Before the name, commander takes it away: what follows is a command then, whatever it looks like.
+      const isEnded = process.argv.at(-words.length - 2) === '--';
+      if (!isEnded) requireNoFlag(name, words[0]!);
       const argv = words[0] === '--' ? words.slice(1) : words;
       if (argv.length === 0) {
         throw new LodgeError('usage', 'no command follows --', {
@@ -36,6 +39,16 @@ export function defineExec(program: Command): void {
       const { execInMany } = await import('./exec-many.ts');
       process.exitCode = await execInMany(namedGuests([name]), argv, flags, atOnce(flags.atOnce));
     });
+}
+
+/** What begins with a dash after the name was meant as a flag, more often than as a program. */
+function requireNoFlag(name: string, word: string): void {
+  if (!/^-[^-]|^--./.test(word)) return;
+  throw new LodgeError('usage', `'${word}' follows the name of the guest, where the command begins`, {
+    fix:
+      `flags stand before the name: lodge exec ${shellWord(word)} … ${shellWord(name)} -- COMMAND; ` +
+      `a program of that name is run by lodge exec ${shellWord(name)} -- ${shellWord(word)}`,
+  });
 }
 
 const mostAtOnce = 64;

@@ -28,10 +28,17 @@ export function defineGuests(program: Command): void {
       ]);
       const names = namedGuests([name]);
       const { onItsHost } = await import('./far-verb.ts');
-      const words = [...(flags.vmm === true ? ['--vmm'] : []), ...(flags.raw === true ? ['--raw'] : [])];
+      const { json } = program.opts<GlobalOptions>();
+      const words = [
+        ...(flags.vmm === true ? ['--vmm'] : []),
+        ...(flags.raw === true ? ['--raw'] : []),
+        // Names the guest on each line itself.
+        ...(json ? ['--json'] : []),
+      ];
+      const isOneOfMany = names.length > 1;
       for (const one of names) {
-        if (!(await onItsHost(one, ['logs', ...words, one], names.length > 1 ? one : undefined)))
-          showLog(one, { ...flags, isOneOfMany: names.length > 1 });
+        if (!(await onItsHost(one, ['logs', ...words, one], isOneOfMany && !json ? one : undefined)))
+          showLog(one, { ...flags, json, isOneOfMany });
       }
     });
   program

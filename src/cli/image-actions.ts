@@ -14,7 +14,7 @@ import { kernelFromFile } from '../image/kernel-file.ts';
 import { openStore, type Store } from '../image/store.ts';
 import { withUnpacked } from '../image/unpacked.ts';
 import { shellWord } from '../shell-words.ts';
-import { formatSize, formatTime } from '../units.ts';
+import { formatCount, formatSize, formatTime } from '../units.ts';
 import type { BuildFlags, ImportFlags } from './image.ts';
 import { type Interruptible, interruptible } from './interruptible.ts';
 import type { GlobalOptions } from './program.ts';
@@ -187,7 +187,7 @@ export async function collectGarbage(globals: GlobalOptions): Promise<void> {
   const collected = await collectObjects(store);
   if (globals.json) return print(collected);
   const bytes = collected.reduce((sum, object) => sum + object.bytes, 0);
-  process.stdout.write(`${collected.length} objects, ${formatSize(bytes)} freed\n`);
+  process.stdout.write(`${formatCount(collected.length, 'object')}, ${formatSize(bytes)} freed\n`);
 }
 
 function print(value: unknown): void {

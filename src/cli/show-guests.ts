@@ -7,9 +7,9 @@ import { type GuestView, listGuests } from '../guest/state.ts';
 import { sweep } from '../guest/sweep.ts';
 import { readKvmPages } from '../guest/vmm/qemu/verify.ts';
 import { openStore } from '../image/store.ts';
-import { printable } from '../printable.ts';
 import { requireGuestHere, thisJobDir } from '../server/locate.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
+import { type LogLook, logText } from './log-text.ts';
 import { table } from './table.ts';
 
 export async function showGuests(options: { json: boolean; placement?: boolean }): Promise<void> {
@@ -139,23 +139,16 @@ function placementRows({ name, plan, record, status }: GuestView): string[][] {
   return rows;
 }
 
-/** @param options.isOneOfMany each line has the guest's name before it */
-export function showLog(
-  name: string,
-  options: { vmm?: boolean; raw?: boolean; isOneOfMany?: boolean },
-): void {
+export function showLog(name: string, { vmm, ...look }: LogLook & { vmm?: boolean }): void {
   const { dir } = requireGuestHere(name);
-  const log = options.vmm === true ? guestFiles.vmmLog : guestFiles.consoleLog;
-  for (const file of [`${log}.1`, log]) {
-    let text: Buffer;
+  const log = vmm === true ? guestFiles.vmmLog : guestFiles.consoleLog;
+  const pieces = [`${log}.1`, log].map((file): Buffer => {
     try {
-      text = readFileSync(join(dir, file));
+      return readFileSync(join(dir, file));
     } catch {
       // Nothing was written yet, or too little to need a second file.
-      continue;
+      return Buffer.alloc(0);
     }
-    const shown = options.raw === true ? text : printable(text.toString());
-    if (options.isOneOfMany !== true) process.stdout.write(shown);
-    else process.stdout.write(shown.toString().trimEnd().replaceAll(/^/gm, `${name}: `).concat('\n'));
-  }
+  });
+  process.stdout.write(logText(name, Buffer.concat(pieces), look));
 }

@@ -2,6 +2,7 @@
 
 import { posix } from 'node:path';
 import { LodgeError } from '../errors.ts';
+import type { SpecPath } from '../fix.ts';
 import type { Volume } from './spec.ts';
 
 export interface VolumeInput {
@@ -50,7 +51,9 @@ export function planVolumes(input: VolumeInput): Volume[] {
         fix: 'share it at another path in the guest',
       });
     }
-    byTarget.set(target, { source, target, readOnly: volume.readOnly });
+    const planned = { source, target, readOnly: volume.readOnly };
+    requireFree(planned, byTarget.get(target), asked);
+    byTarget.set(target, planned);
   }
   if (input.share) {
     // The home first: a working directory inside it is there already.
@@ -65,6 +68,20 @@ export function planVolumes(input: VolumeInput): Volume[] {
   }
   return [...byTarget.values()].sort(
     (a, b) => depth(a.target) - depth(b.target) || compare(a.target, b.target),
+  );
+}
+
+/** Of two volumes at one path, one would hide the other; the same one written twice hides nothing. */
+function requireFree(volume: Volume, other: Volume | undefined, asked: SpecPath): void {
+  if (other === undefined || (other.source === volume.source && other.readOnly === volume.readOnly)) return;
+  const [first, second] =
+    other.source === volume.source
+      ? [other, volume].map(({ source, readOnly }) => `${source} ${readOnly ? 'read-only' : 'writable'}`)
+      : [other.source, volume.source];
+  throw new LodgeError(
+    'share-unusable',
+    `two volumes are at ${volume.target} in the guest: ${first} and ${second}`,
+    { asked, fix: 'leave one of them out, or share it at another path in the guest' },
   );
 }
 

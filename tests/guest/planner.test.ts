@@ -140,6 +140,32 @@ describe('a plan', () => {
     ]);
   });
 
+  it('refuses two volumes at one path in the guest, and names both', () => {
+    const refused = (...volumes: string[]): [string, unknown] => {
+      const { message, asked } = refusalOf(inputOf({ volumes }));
+      return [message, asked];
+    };
+    expect(refused('/data:/x', '/in:/y', '/out:/x/')).toEqual([
+      'two volumes are at /x in the guest: /data and /out',
+      ['volumes', 2],
+    ]);
+    expect(refused('/data:/x', '/data:/x:ro')).toEqual([
+      'two volumes are at /x in the guest: /data writable and /data read-only',
+      ['volumes', 1],
+    ]);
+  });
+
+  it('takes a volume beneath another, the same one twice, and one in the place of what is shared anyway', () => {
+    const asked = ['/in:/x/y', '/data:/x', '/data:/x/', '/out:/home/ada', '/out:/scratch/run:ro'];
+    const { volumes } = planGuest(inputOf({ volumes: asked }));
+    expect(volumes.map(({ source, target }) => `${source}:${target}`)).toEqual([
+      '/data:/x',
+      '/out:/home/ada',
+      '/out:/scratch/run',
+      '/in:/x/y',
+    ]);
+  });
+
   it('of a strict mirror starts paused, binds each node to its own, and is verified', () => {
     const plan = planGuest(inputOf({ cpus: 4, memory: '4G', numa: 'mirror' }, { accelerator: 'kvm' }));
     expect(plan.verifyPlacement).toBe(true);

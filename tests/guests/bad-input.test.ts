@@ -221,6 +221,12 @@ describe('a command line', () => {
     { what: 'a number that is none', args: ['run', '-c', 'two', '--', 'true'], says: 'two' },
     { what: 'exec of nothing', args: ['exec'], says: 'name' },
     { what: 'exec of nothing after --', args: ['exec', 'v01', '--'], says: 'lodge shell v01' },
+    {
+      what: 'a flag of exec after the name',
+      args: ['exec', 'v01', '-u', 'root', '--', 'sh'],
+      says: 'lodge exec -u … v01 -- COMMAND',
+    },
+    { what: 'help of exec after the name', args: ['exec', 'v01', '--help'], says: 'lodge exec --help … v01' },
     { what: 'a bad user, planned', args: ['run', '-n', '-a', 'uml', '-u', ':', '--', 'true'], says: "':'" },
     { what: 'a bad variable, planned', args: ['run', '-n', '-a', 'uml', '-e', '=x'], says: '=x' },
     {
@@ -425,6 +431,9 @@ describe('a guest that cannot be given', () => {
 
   it('a name that is not there is told, with those that are', async () => {
     await refused('no-such-guest', 125, ['exec', 'nosuch', '--', 'true']);
+    // A program whose name begins with a dash is one after --, wherever that stands.
+    await refused('no-such-guest', 125, ['exec', 'nosuch', '--', '-u', 'root']);
+    await refused('no-such-guest', 125, ['exec', '--', 'nosuch', '-u', 'root']);
     for (const verb of ['stop', 'rm', 'logs', 'console', 'shell'])
       await refused('no-such-guest', 125, [verb, 'nosuch']);
   });
@@ -703,6 +712,13 @@ describe.each(['uml', 'tcg'])('a guest under %s', (accelerator) => {
     const late = await here.bash('$LODGE logs flood | (sleep 1; wc -c)');
     expect(Number(late.stdout.toString())).toBe(log.stdout.length);
     expect(log.stdout.length).toBeGreaterThan(100_000);
+    const asJson = (await here.lodge(['logs', '--json', 'flood'])).stdout.toString();
+    const values = asJson
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { guest: string; line: string });
+    expect(new Set(values.map(({ guest }) => guest))).toEqual(new Set(['flood']));
+    expect(values.map(({ line }) => line).join('\n')).toBe(log.stdout.toString().replace(/\n$/, ''));
     started.child.stdin!.end('\n');
     expect((await started.end).code).toBe(0);
   });

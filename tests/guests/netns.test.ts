@@ -160,6 +160,11 @@ describe.runIf(isRoot)('started by an ordinary user', () => {
       await lodge('exec', 'kept', '--', 'sh', '-c', closed);
       expect((await lodge('cp', 'kept:/tmp/tree', 'again')).code).toBe(125);
       expect((await lodge('cp', 'tree', 'kept:/tmp/tree')).code).toBe(125);
+      // Its size is no promise and it has no blocks: never zeros in the place of what can be read.
+      expect(await lodge('cp', '/sys/kernel/uevent_seqnum', 'kept:/tmp/again')).toMatchObject({
+        code: 125,
+        stderr: expect.stringContaining('[copy-failed]'),
+      });
       expect((await lodge('exec', 'kept', '--', 'ls', '-A', '/tmp')).stdout).not.toContain('lodge-cp');
       expect(readdirSync(home).filter((name) => /again|lodge-cp/.test(name))).toEqual([]);
     } finally {

@@ -4,6 +4,7 @@
  */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { formatCount } from '../../units.ts';
 import type { IsolationFinding } from './finding.ts';
 
 /** One process as it was found; a process that went meanwhile is none. */
@@ -111,7 +112,8 @@ export function judgeBridges(
   const others = interfaces.filter((name) => name !== 'lo' && !planned.has(name));
   if (others.length > 0)
     return fail(`beside the bridges are devices that nobody planned: ${others.join(', ')}`);
-  if (routes > 0) return fail(`the kernel itself takes part: the bridges have ${count(routes, 'route')}`);
+  if (routes > 0)
+    return fail(`the kernel itself takes part: the bridges have ${formatCount(routes, 'route')}`);
   return {
     verdict: 'pass',
     subject,
@@ -138,7 +140,8 @@ export function judgeProcesses(
     }
     const others = interfaces.filter((name) => name !== 'lo' && !allowed.includes(name));
     if (others.length > 0) fail(`${who} has interfaces that are not the guest's: ${others.join(', ')}`);
-    if (routes > 0 && allowed.length === 0) fail(`${who} has ${count(routes, 'route')} beyond loopback`);
+    if (routes > 0 && allowed.length === 0)
+      fail(`${who} has ${formatCount(routes, 'route')} beyond loopback`);
   }
   if (open.length > 0) return open;
   const namespaces = new Set(processes.map(({ namespace }) => namespace)).size;
@@ -147,7 +150,7 @@ export function judgeProcesses(
     {
       verdict: 'pass',
       subject: guest,
-      found: `${count(processes.length, 'process', 'es')} in ${count(namespaces, 'network namespace')} of its own: ${what}`,
+      found: `${formatCount(processes.length, 'process', 'processes')} in ${formatCount(namespaces, 'network namespace')} of its own: ${what}`,
     },
   ];
 }
@@ -167,8 +170,4 @@ export function judgeSeparation(guests: readonly GuestProcesses[]): IsolationFin
       subject: [...names].join(', '),
       found: 'they share a network namespace',
     }));
-}
-
-function count(number: number, one: string, plural = 's'): string {
-  return `${number} ${one}${number === 1 ? '' : plural}`;
 }

@@ -1,6 +1,6 @@
 /** What CPUs guests can be given, and what disturbs them. */
 
-import { formatCpuList } from '../../units.ts';
+import { formatCount, formatCpuList } from '../../units.ts';
 import type { DoctorFacts } from '../doctor-facts.ts';
 import { usableCores, usableCpus } from '../machine.ts';
 import { type Finding, findingMaker } from './finding.ts';
@@ -24,10 +24,10 @@ function checkTopology({ topology }: DoctorFacts): Finding[] {
     ];
   }
   const counts = [
-    plural(topology.packages.length, 'socket'),
-    plural(topology.numaNodes.length, 'NUMA node'),
-    plural(topology.cores.length, 'core'),
-    plural(topology.cores.flatMap((core) => core.pus).length, 'thread'),
+    formatCount(topology.packages.length, 'socket'),
+    formatCount(topology.numaNodes.length, 'NUMA node'),
+    formatCount(topology.cores.length, 'core'),
+    formatCount(topology.cores.flatMap((core) => core.pus).length, 'thread'),
   ];
   const bare = topology.numaNodes.filter((node) => node.cpus.length > 0 && node.memoryBytes === 0);
   return [
@@ -68,7 +68,7 @@ function checkShare({ machine, topology }: DoctorFacts): Finding[] {
         finding(
           'note',
           'split-cores',
-          `${plural(split.length, 'core')} shared with other jobs (only some of the threads are this job's)`,
+          `${formatCount(split.length, 'core')} shared with other jobs (only some of the threads are this job's)`,
           'what runs on the other threads slows guests down and disturbs measurements',
           { advice: 'ask Slurm for whole cores: --hint=nomultithread or --exclusive' },
         ),
@@ -161,8 +161,4 @@ function checkSettings({ machine, topology, virtualised }: DoctorFacts): Finding
     );
   }
   return findings;
-}
-
-function plural(count: number, word: string): string {
-  return `${count} ${word}${count === 1 ? '' : 's'}`;
 }

@@ -1,6 +1,7 @@
 /** A layout as arguments of QEMU. Pure; checked against QEMU 7.2 (qemu(1): -smp, -numa, -object, -cpu). */
 
 import { LodgeError } from '../../../errors.ts';
+import { formatCount } from '../../../units.ts';
 import type { GuestNode, Layout } from '../../layout.ts';
 import { powerOfTwo, type Smp } from '../../layout-shape.ts';
 
@@ -138,8 +139,8 @@ function checkApicIds({ sockets, dies, cores, threads }: Smp): void {
   if (highest <= maxApicId) return;
   throw new LodgeError(
     'driver-cannot',
-    `QEMU's q35 cannot have ${sockets * dies * cores * threads} vCPUs as ${sockets} sockets of ${dies} dies of ` +
-      `${cores} cores of ${threads} threads: the last would have APIC id ${highest}, and ${maxApicId} is the highest`,
+    `QEMU's q35 cannot have ${sockets * dies * cores * threads} vCPUs as ${formatCount(sockets, 'socket')} of ` +
+      `${formatCount(dies, 'die')} of ${formatCount(cores, 'core')} of ${formatCount(threads, 'thread')}: the last would have APIC id ${highest}, and ${maxApicId} is the highest`,
     { fix: 'ask for fewer CPUs, or for two guests', asked: ['cpus'] },
   );
 }

@@ -78,5 +78,8 @@ describe('arguments of a layout', () => {
   it('refuse more vCPUs than have interrupt addresses', () => {
     expect(() => layoutArguments(freeLayout(255, gib), 'kvm')).not.toThrow();
     expect(() => layoutArguments(freeLayout(256, gib), 'kvm')).toThrow('254 is the highest');
+    expect(() => layoutArguments(freeLayout(1000, gib), 'tcg')).toThrow(
+      'as 1 socket of 1 die of 1000 cores of 1 thread: the last would have APIC id 999',
+    );
   });
 });
