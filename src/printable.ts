@@ -4,8 +4,9 @@
 export function printable(text: string): string {
   return (
     text
+      // One that sets a title and never ends loses its beginning alone: it must not hide all that comes after it.
       // biome-ignore lint/suspicious/noControlCharactersInRegex: taking them out is the point
-      .replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[ -/]*[0-~])/g, '')
+      .replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0000-\u001f]*(?:\u0007|\u001b\\)|[ -/]*[0-~])/g, '')
       // biome-ignore lint/suspicious/noControlCharactersInRegex: taking them out is the point
       .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
   );

@@ -19,6 +19,12 @@ describe('text from elsewhere', () => {
     );
   });
 
+  it('is not hidden by a title that never ends', () => {
+    expect(printable('\u001b]0;title\nnext\u0007 and more')).toBe('0;title\nnext and more');
+    expect(printable('\u001b]0;title')).toBe('0;title');
+    expect(printable('a\u001b]0;title\u001b\\b')).toBe('ab');
+  });
+
   it('is so in errors and in tables, where it stays in its line', () => {
     const error = new LodgeError('internal', hostile, {
       where: hostile,

@@ -56,7 +56,15 @@ function escaped(text: string): string {
   return text.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&');
 }
 
+function requireOneFormat({ json, prometheus }: Shown): void {
+  if (!json || prometheus !== true) return;
+  throw new LodgeError('usage', '--json and --prometheus are two formats of the same', {
+    fix: 'leave one of them out',
+  });
+}
+
 export async function showLinks(texts: readonly string[], flags: Shown): Promise<void> {
+  requireOneFormat(flags);
   const fabric = await fabricOf(flags);
   const { cluster, plan } = fabric;
   const links = await fabric.links(texts.length === 0 ? undefined : linksNamed(texts, plan));
@@ -73,6 +81,7 @@ export async function showLinks(texts: readonly string[], flags: Shown): Promise
 }
 
 export async function showMatrix(flags: Shown & { window?: string; reset?: boolean }): Promise<void> {
+  requireOneFormat(flags);
   const fabric = await fabricOf(flags);
   const { cluster, plan } = fabric;
   const bridged = onlyBridges(plan).networks.map(({ name }) => name);

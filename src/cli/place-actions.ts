@@ -13,6 +13,7 @@ import { readDemand, readTraffic } from '../placement/read-traffic.ts';
 import { generateTraffic } from '../placement/traffic/generate.ts';
 import { pairCount, type Traffic } from '../placement/traffic/graph.ts';
 import { edgeList, scotchGraph } from '../placement/traffic/write.ts';
+import { formatCount } from '../units.ts';
 import type { NetworkFlags, PlaceFlags } from './place.ts';
 import {
   leftOfLimitMs,
@@ -146,7 +147,7 @@ export async function evaluateVerb(
   if (overfull.length > 0) {
     const { place: at, ranks, room } = overfull[0]!;
     process.stderr.write(
-      `lodge: ${overfull.length} places hold more than they can: place ${network.name(at)} has ${ranks} ranks, and room for ${room} guests\n`,
+      `lodge: ${formatCount(overfull.length, 'place holds', 'places hold')} more than there is room for: ${network.name(at)} has ${formatCount(ranks, 'rank')}, and room for ${formatCount(room, 'guest')}\n`,
     );
   }
 }

@@ -246,6 +246,12 @@ describe('a command line', () => {
     expect(await refused('usage', 125, args)).toContain(says);
   });
 
+  it('that asks for two formats is refused', async () => {
+    const { code, stderr } = await here.lodge(['--json', 'fabric', 'links', '--prometheus']);
+    expect(code).toBe(125);
+    expect(stderr).toContain('--json and --prometheus');
+  });
+
   it('with a path of an image that user-mode Linux would read as something else is told so before anything is booted', async () => {
     mkdirSync(join(here.work, 'tree'));
     for (const name of ['a b', 'a,b', 'a:b', 'a"b']) {
