@@ -61,7 +61,6 @@ export function readMapping(text: string, file: string, traffic: Traffic, networ
     });
   const ranks =
     traffic.names === undefined ? undefined : new Map(traffic.names.map((name, rank) => [name, rank]));
-  const places = isScotch ? undefined : placeNames(network);
   let expected: number | undefined;
   let given = 0;
   for (const [i, raw] of lines.entries()) {
@@ -106,7 +105,8 @@ export function readMapping(text: string, file: string, traffic: Traffic, networ
         `there are ${traffic.ranks}, from 0`,
       );
     }
-    const place = places?.get(placeText) ?? (/^\d{1,8}$/.test(placeText) ? Number(placeText) : -1);
+    const named = isScotch ? undefined : network.placeNamed(placeText);
+    const place = named ?? (/^\d{1,8}$/.test(placeText) ? Number(placeText) : -1);
     if (!(place >= 0 && place < network.places)) {
       throw fault(
         i + 1,
@@ -143,11 +143,4 @@ function fieldsOf(line: string): string[] {
     fields.push(match[1]?.replaceAll('""', '"') ?? match[2]!.trim());
   }
   return fields;
-}
-
-/** Names of places, where they are more than numbers. */
-function placeNames(network: HostNetwork): Map<string, number> {
-  const names = new Map<string, number>();
-  for (let place = 0; place < network.places; place++) names.set(network.name(place), place);
-  return names;
 }

@@ -23,6 +23,7 @@ import {
   treeMetric,
 } from './metric.ts';
 import { type Axis, type HostNetwork, mostPlaces } from './network.ts';
+import { placeNames } from './place-names.ts';
 
 /** A tree of switches with hosts as its leaves, as read from a file. */
 export interface IrregularTree {
@@ -237,10 +238,6 @@ export function networkOfLevels(levels: readonly Level[], slots: number, form: s
         : hierarchyOfDistances(metric);
   let hierarchy: Hierarchy | undefined;
   const hostNames = outer.kind === 'tree' || outer.kind === 'matrix' ? outer.names : undefined;
-  const hostName = (host: number): string => {
-    if (hostNames !== undefined) return hostNames[host]!;
-    return sides === undefined ? String(host) : coordinatesText(sides, host);
-  };
   const links = linksOf(outer);
   return {
     form,
@@ -255,19 +252,6 @@ export function networkOfLevels(levels: readonly Level[], slots: number, form: s
       return hierarchy;
     },
     ...(links === undefined ? {} : { links }),
-    name: (place) => {
-      const host = Math.floor(place / inside.places);
-      return inside.places === 1 ? hostName(host) : `${hostName(host)}/${place % inside.places}`;
-    },
+    ...placeNames(hosts, inside.places, { hostNames, sides }),
   };
-}
-
-function coordinatesText(sides: readonly Side[], host: number): string {
-  let rest = host;
-  const at: number[] = [];
-  for (const { size } of sides.toReversed()) {
-    at.unshift(rest % size);
-    rest = Math.floor(rest / size);
-  }
-  return at.join(',');
 }

@@ -42,6 +42,8 @@ export interface HostNetwork {
   links?: Links;
   /** Name of a place. */
   name(place: number): string;
+  /** The place of a name; undefined where none is called so. */
+  placeNamed(name: string): number | undefined;
 }
 
 /** More places than this are refused; it leaves room for all that is kept of each. */

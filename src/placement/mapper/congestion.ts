@@ -65,15 +65,20 @@ export function unload(
     touched.length = 0;
     before.length = 0;
   };
+  // Of large networks, few links are used.
+  const used: number[] = [];
   for (let rank = 0; rank < ranks; rank++) {
     if (rank % 256 === 0) deadline.check();
     // Each pair is in two rows: half of it from each.
     ways(rank, -1);
+    for (let i = 0; i < touched.length; i++) if (before[i] === 0) used.push(touched[i]!);
     settle();
   }
-  for (let link = 0; link < loads.length; link++) loads[link]! /= 2;
   let scale = 0;
-  for (let link = 0; link < loads.length; link++) scale = Math.max(scale, loads[link]! / links.width(link));
+  for (const link of used) {
+    loads[link]! /= 2;
+    scale = Math.max(scale, loads[link]! / links.width(link));
+  }
   if (scale === 0) return;
   const cost = (load: number, link: number): number => (load / (scale * links.width(link))) ** power;
   for (let attempt = 0; attempt < tries; attempt++) {
