@@ -11,8 +11,8 @@ import { LodgeError } from '../errors.ts';
 import type { HostNetwork } from '../machine/network/network.ts';
 import { type Deadline, TimeIsUp } from './mapper/deadline.ts';
 import { GainHeap } from './mapper/heap.ts';
+import { nearOf } from './mapper/near.ts';
 import type { Placement } from './mapper/problem.ts';
-import { nearPlaces } from './mapper/problem.ts';
 import { type MoveCost, moveSeconds } from './move-cost.ts';
 import { rankName, type Traffic } from './traffic/graph.ts';
 
@@ -65,6 +65,9 @@ interface Candidate {
 
 /** Places with room that are all looked at; of more, those near to whom a rank talks with. */
 const fewFree = 64;
+const mostFreeKept = 65_536;
+/** Places whose numbers are near are mostly near; so far they are looked at for room, where there is much. */
+const farthestByNumber = 256;
 const mostNeighbours = 16;
 
 /** @throws LodgeError `mapping` for a placement that breaks a capacity */
@@ -79,9 +82,7 @@ export function findMoves(
   const { cost, horizonSeconds, windowSeconds, deadline } = options;
   const placement = current.slice();
   const room = roomKept(traffic, network, placement);
-  // Only for what is near to what; the room is looked after here.
-  const everywhere = capacity.guests.map((one) => Math.max(one, 1));
-  const { near, nearStarts } = nearPlaces(network, everywhere);
+  const eachNear = nearOf(network);
   const perHopByte = horizonSeconds / windowSeconds / cost.bandwidthBytesPerSecond;
   const memoryOf = (rank: number): number => demand?.memoryBytes?.[rank] || cost.memoryBytes;
 
@@ -108,22 +109,44 @@ export function findMoves(
   const costOfSwap = (a: number, b: number): number =>
     swapSeconds(a, b) * (metric.distance(placement[a]!, placement[b]!) + 2);
 
-  const occupants: number[][] = Array.from({ length: places }, () => []);
-  for (let rank = 0; rank < ranks; rank++) occupants[placement[rank]!]!.push(rank);
+  // Of places that somebody is in.
+  const occupants = new Map<number, number[]>();
+  const occupantsOf = (place: number): number[] => {
+    const found = occupants.get(place) ?? [];
+    if (found.length === 0) occupants.set(place, found);
+    return found;
+  };
+  for (let rank = 0; rank < ranks; rank++) occupantsOf(placement[rank]!).push(rank);
+  // Those of a network with millions of free places are not all kept: near to each place there is one.
   const free = new Set<number>();
-  for (let place = 0; place < places; place++) if (room.hasAny(place)) free.add(place);
+  for (let place = 0; place < places && free.size < mostFreeKept; place++) {
+    if (room.hasAny(place)) free.add(place);
+  }
+  const isAllFree = free.size < mostFreeKept;
   const hasFreeRoom = free.size > 0;
 
-  /** The free place nearest to one, that can take a rank. */
-  const viaFor = (rank: number, besides: readonly number[]): number => {
+  /** A free place that can take a rank, with the shortest way by it from where the rank is to another place. */
+  const viaFor = (rank: number, to: number): number => {
+    const from = placement[rank]!;
     let best = -1;
-    let nearest = Number.POSITIVE_INFINITY;
+    let shortest = Number.POSITIVE_INFINITY;
+    const consider = (place: number): void => {
+      if (place === from || place === to || !room.fits(rank, place)) return;
+      const way = metric.distance(from, place) + metric.distance(place, to);
+      if (way < shortest) [shortest, best] = [way, place];
+    };
+    eachNear(from, consider);
+    eachNear(to, consider);
+    if (free.size > fewFree) {
+      for (let by = 1; by <= farthestByNumber; by++) {
+        if (from >= by) consider(from - by);
+        if (from + by < places) consider(from + by);
+      }
+    }
     let looked = 0;
     for (const place of free) {
-      if (++looked > fewFree) break;
-      if (besides.includes(place) || !room.fits(rank, place)) continue;
-      const distance = metric.distance(placement[rank]!, place);
-      if (distance < nearest) [nearest, best] = [distance, place];
+      if (++looked > fewFree || (best >= 0 && free.size > fewFree)) break;
+      consider(place);
     }
     return best;
   };
@@ -158,10 +181,10 @@ export function findMoves(
         if (net > (best?.net ?? 0) && fitsBudget(1, secondsOfMove(rank)))
           best = { to, partner: -1, via: -1, net };
       }
-      for (const partner of occupants[to]!.slice(0, 8)) {
+      for (const partner of occupants.get(to)?.slice(0, 8) ?? []) {
         const gain = gainOf(rank, to, partner);
         if (gain <= (best?.net ?? 0) || !room.fitsSwap(rank, partner)) continue;
-        const via = hasFreeRoom ? viaFor(rank, [from, to]) : -1;
+        const via = hasFreeRoom ? viaFor(rank, to) : -1;
         const price =
           via >= 0
             ? costOfMove(rank, from, via) + costOfMove(partner, to, from) + costOfMove(rank, via, to)
@@ -178,9 +201,9 @@ export function findMoves(
     for (let at = offsets[rank]!; at < end; at++) {
       const anchor = placement[neighbours[at]!]!;
       consider(anchor);
-      for (let i = nearStarts[anchor]!; i < nearStarts[anchor + 1]!; i++) consider(near[i]!);
+      eachNear(anchor, consider);
     }
-    if (free.size <= fewFree) for (const place of free) consider(place);
+    if (isAllFree && free.size <= fewFree) for (const place of free) consider(place);
     return best;
   };
 
@@ -201,8 +224,9 @@ export function findMoves(
     room.take(rank, from, -1);
     room.take(rank, to, 1);
     placement[rank] = to;
-    occupants[from]!.splice(occupants[from]!.indexOf(rank), 1);
-    occupants[to]!.push(rank);
+    const left = occupantsOf(from);
+    left.splice(left.indexOf(rank), 1);
+    occupantsOf(to).push(rank);
     for (const place of [from, to]) {
       if (room.hasAny(place)) free.add(place);
       else free.delete(place);

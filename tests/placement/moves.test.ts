@@ -169,3 +169,15 @@ test('costs of moves', () => {
   expect(() => parseMoveCost('dirty=2G,bandwidth=8Gbit')).toThrow(/never ends/);
   expect(() => parseMoveCost('speed=2')).toThrow(/says nothing/);
 });
+
+test('an exchange goes through the free place that makes the way shortest, however many are free', () => {
+  // A chain in the upper half of a row, two of it in each other's place; only what is below is free.
+  const network = parseNetworkText('mesh:200');
+  const arcs = new ArcList();
+  for (let rank = 1; rank < 100; rank++) arcs.add(rank - 1, rank, 1e9);
+  const current = Int32Array.from({ length: 100 }, (_, rank) => 100 + rank);
+  [current[49], current[51]] = [current[51]!, current[49]!];
+  const { steps } = findMoves(trafficOfArcs(100, arcs, false), network, current, options);
+  const [first, second, third] = steps;
+  expect([first?.to, second?.kind, third?.from]).toEqual([99, 'move', 99]);
+});

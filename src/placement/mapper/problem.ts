@@ -2,6 +2,7 @@
 
 import type { HostNetwork } from '../../machine/network/network.ts';
 import type { Traffic } from '../traffic/graph.ts';
+import { nearPlaces } from './near.ts';
 import { type NetworkPart, partFor } from './part.ts';
 
 /** Places are those of the part of the network that is used, and numbered as {@link NetworkPart} says. */
@@ -50,60 +51,6 @@ export function problemOf(
 /** The places in the network of a placement in the places of a problem. */
 export function inNetwork({ placesOf }: Pick<Problem, 'placesOf'>, placement: Placement): Placement {
   return placesOf === undefined ? placement : placement.map((place) => placesOf[place]!);
-}
-
-/** Places that count as next to one on flat axes, from the innermost out. */
-const nearOnFlat = [6, 6];
-
-/** Places with room that are next to each place. */
-export function nearPlaces(
-  { axes, places, hierarchy }: Pick<HostNetwork, 'axes' | 'places' | 'hierarchy'>,
-  room: Int32Array,
-): Pick<Problem, 'near' | 'nearStarts'> {
-  const nearStarts = new Int32Array(places + 1);
-  let near = new Int32Array(8 * places);
-  let count = 0;
-  const add = (place: number): void => {
-    if (room[place] === 0) return;
-    if (count === near.length) {
-      const larger = new Int32Array(2 * count);
-      larger.set(near);
-      near = larger;
-    }
-    near[count++] = place;
-  };
-  // Where all are as near, most are looked at in the innermost group, and fewer the further out.
-  const inward = axes?.map((_, d) => axes.slice(d + 1).filter(({ kind }) => kind === 'flat').length);
-  const strides = axes?.map((_, d) => axes.slice(d + 1).reduce((product, { size }) => product * size, 1));
-  const order = axes === undefined ? hierarchy().order : new Int32Array(0);
-  const position = new Int32Array(order.length);
-  for (let at = 0; at < order.length; at++) position[order[at]!] = at;
-  for (let place = 0; place < places; place++) {
-    if (room[place] !== 0) {
-      if (axes === undefined) {
-        const at = position[place]!;
-        for (const by of [1, -1, 2, -2, 3, -3, 5, -5]) {
-          const other = order[at + by];
-          if (other !== undefined) add(other);
-        }
-      } else {
-        for (let d = 0; d < axes.length; d++) {
-          const { size, kind } = axes[d]!;
-          const stride = strides![d]!;
-          const at = Math.floor(place / stride) % size;
-          const steps = Math.min(size - 1, kind === 'flat' ? (nearOnFlat[inward![d]!] ?? 1) : 2);
-          for (let i = 0; i < steps; i++) {
-            const by = kind === 'flat' || size === 2 ? i + 1 : i === 0 ? 1 : size - 1;
-            const to = (at + by) % size;
-            if (kind === 'line' && Math.abs(to - at) !== 1) continue;
-            add(place + (to - at) * stride);
-          }
-        }
-      }
-    }
-    nearStarts[place + 1] = count;
-  }
-  return { nearStarts, near: near.slice(0, count) };
 }
 
 /** The shortest way from one rank to another: 0 where a place has room for two. */
