@@ -22,10 +22,10 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { forEachBounded } from '../cluster/governor.ts';
 import { shortNames } from '../cluster/guest-names.ts';
-import { LodgeError } from '../errors.ts';
+import { LodgeError, retold } from '../errors.ts';
 import { thisUser } from '../guest/user.ts';
 import { isHostList } from '../host-list.ts';
-import { mountPointOf } from '../mount-point.ts';
+import { ownFileError } from '../replaced-file.ts';
 import { execInGuest } from '../server/client.ts';
 import { locateGuest } from '../server/locate.ts';
 import type { RemoteSession } from '../server/remote-session.ts';
@@ -317,11 +317,8 @@ function unpackError(path: string, complaints: string): LodgeError {
   if (!/No space left on device|Disk quota exceeded|: Wrote only \d+ of/.test(complaints)) {
     return copyError(path, complaints);
   }
-  return new LodgeError('disk-full', 'no space left while copying out of the guest', {
-    where: path,
-    detail: complaints,
-    fix: `free space there (\`df -h ${shellWord(mountPointOf(path))}\`), or copy to elsewhere`,
-  });
+  const full = Object.assign(new Error(complaints), { code: 'ENOSPC' });
+  return retold(ownFileError('copying out of the guest', path, full), { detail: complaints });
 }
 
 /** How a program ended; one that could not be started has failed. */

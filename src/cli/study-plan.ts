@@ -3,9 +3,8 @@
 import { nameOfSeries } from '../study/cells.ts';
 import { groupReasons } from '../study/design.ts';
 import { type TerminalLook, wrapped } from '../study/report/terminal-text.ts';
-import { leastRepeats, mostRepeats } from '../study/runner.ts';
 import type { StudyHead } from '../study/samples.ts';
-import type { StudySpec } from '../study/spec.ts';
+import { leastRepeats, mostRepeats, type StudySpec } from '../study/spec.ts';
 import { formatSize } from '../units.ts';
 import { table } from './table.ts';
 

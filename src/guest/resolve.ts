@@ -26,6 +26,7 @@ import { asksPlacement, isOnBridge, type PlanInput, planGuest, refusal } from '.
 import type { GuestSpec } from './spec.ts';
 import { guestDir, listGuests } from './state.ts';
 import { type HostUser, thisUser } from './user.ts';
+import type { Refusal } from './vmm/driver.ts';
 import {
   checkSources,
   checkTargets,
@@ -169,8 +170,7 @@ async function chooseAccelerator(
   isOnBridge: boolean,
 ): Promise<{ accelerator: Accelerator; passedOver: string[] }> {
   const passedOver: string[] = [];
-  /** What the last one cannot give, while none was passed over for another reason. */
-  let beyondAll: ReturnType<typeof refusal>;
+  const refusals: Refusal[] = [];
   const asked = spec.accelerator;
   for (const accelerator of asked === 'auto' ? accelerators : [asked]) {
     const cannot = refusal(accelerator, spec, image, isOnBridge);
@@ -181,7 +181,7 @@ async function chooseAccelerator(
           asked: [cannot.key],
         });
       }
-      if (beyondAll !== undefined || passedOver.length === 0) beyondAll = cannot;
+      refusals.push(cannot);
       passedOver.push(`not ${accelerator}: it cannot give ${cannot.what}`);
       continue;
     }
@@ -204,8 +204,9 @@ async function chooseAccelerator(
       });
     }
     passedOver.push(`not ${accelerator}: ${verdict.reason}`);
-    beyondAll = undefined;
   }
+  // Where none could give it, on whatever host, the doctor has no advice.
+  const beyondAll = refusals.length === passedOver.length ? refusals.at(-1) : undefined;
   throw new LodgeError('accelerator-unusable', 'no accelerator here can boot this guest', {
     detail: passedOver.join('\n'),
     fix: beyondAll?.fix ?? 'lodge doctor says what is missing',

@@ -143,9 +143,10 @@ export function findMoves(
         if (from + by < places) consider(from + by);
       }
     }
+    if (best >= 0 && free.size > fewFree) return best;
     let looked = 0;
     for (const place of free) {
-      if (++looked > fewFree || (best >= 0 && free.size > fewFree)) break;
+      if (++looked > fewFree) break;
       consider(place);
     }
     return best;

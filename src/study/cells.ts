@@ -2,11 +2,16 @@
 
 import type { VirtualAccelerator } from '../machine/accelerators.ts';
 
-/** Where a benchmark runs: on the host, or in a guest of an accelerator. */
-export type Environment = 'native' | VirtualAccelerator;
+/** Where a benchmark runs: on the host, or in a guest of an accelerator. In the order in which reports show them. */
+export const environments = ['native', 'kvm', 'uml', 'tcg'] as const satisfies (
+  | 'native'
+  | VirtualAccelerator
+)[];
+export type Environment = (typeof environments)[number];
 
-/** A page size, or transparent huge pages. */
-export type PageSize = '4K' | '2M' | '1G' | 'thp';
+/** Page sizes, and transparent huge pages. */
+export const pageSizes = ['4K', '2M', '1G', 'thp'] as const;
+export type PageSize = (typeof pageSizes)[number];
 
 /**
  * The pages under a benchmark. `host` backs the guest's memory (absent for native runs and where it is not chosen),
@@ -19,7 +24,8 @@ export interface Pages {
 }
 
 /** `mirror`: pinned, the guest laid out as its CPUs; `free`: left to the kernel's scheduler. */
-export type Placement = 'mirror' | 'free';
+export const placements = ['mirror', 'free'] as const;
+export type Placement = (typeof placements)[number];
 
 /** One line of a figure: everything that is the same for all its points. */
 export interface Series {

@@ -1,23 +1,23 @@
 /** The shapes of `study.json` and of a line of `results.jsonl`: what is read back may be damaged, or be of others. Pure. */
 
 import * as z from 'zod';
-import { benchmarkNames, type Cell } from './cells.ts';
+import { benchmarkNames, type Cell, environments, pageSizes, placements } from './cells.ts';
 import type { Sample, StudyHead } from './samples.ts';
 
 // Keys that are not known are left as they are: they may be of a later lodge, and nothing here reads them.
 const amount = z.number().nonnegative();
 const count = z.int().nonnegative();
 const text = z.string();
-const pageSize = z.enum(['4K', '2M', '1G', 'thp']);
+const pageSize = z.enum(pageSizes);
 const pagesFound = z.looseObject({ hugetlbBytes: amount, transparentBytes: amount, smallBytes: amount });
 const sweepPoint = z.looseObject({ messageBytes: amount, latencyUs: amount, bandwidthMBps: amount });
 
 const cell: z.ZodType<Cell> = z.looseObject({
   benchmark: z.enum(benchmarkNames),
   cores: z.int().positive(),
-  environment: z.enum(['native', 'kvm', 'uml', 'tcg']),
+  environment: z.enum(environments),
   pages: z.looseObject({ host: z.exactOptional(pageSize), own: pageSize }),
-  placement: z.enum(['mirror', 'free']),
+  placement: z.enum(placements),
 });
 
 export const sampleShape: z.ZodType<Sample> = z.looseObject({

@@ -18,7 +18,7 @@ import { runNative } from './native.ts';
 import { keyOfRun, type Measured, type Sample, type Study } from './samples.ts';
 import { workBytes } from './sizes.ts';
 import { runBySlurm, srunLine } from './slurm.ts';
-import { defaultRepeats, type StudySpec } from './spec.ts';
+import { leastRepeats, mostRepeats, type StudySpec } from './spec.ts';
 import { isCellNarrow } from './verdicts.ts';
 
 export interface Progress {
@@ -57,19 +57,6 @@ const fewestToStop = 5;
 
 /** What booting alone may take. */
 const bootLimitMs = 600_000;
-
-/** The most repeats of a cell. */
-export function mostRepeats(spec: StudySpec): number {
-  return Math.max(
-    leastRepeats(spec),
-    spec['max-repeats'] ?? (spec.size === 'full' ? 20 : leastRepeats(spec)),
-  );
-}
-
-/** The fewest repeats of a cell. */
-export function leastRepeats(spec: StudySpec): number {
-  return spec.repeats ?? defaultRepeats;
-}
 
 /**
  * Runs what is still to be run. Each sample is on the disk before the next run begins.

@@ -1,11 +1,8 @@
 /** What a person asks of a study: the keys of `study.yaml` and the flags of `lodge study` are the same. */
 
 import * as z from 'zod';
-import { unit } from '../guest/spec.ts';
-import { parseTimeMs, patterns } from '../units.ts';
-import { benchmarkNames, type PageSize } from './cells.ts';
-
-const pageSizes = ['4K', '2M', '1G', 'thp'] as const satisfies PageSize[];
+import { time } from '../guest/spec.ts';
+import { benchmarkNames, environments, pageSizes, placements } from './cells.ts';
 
 /** All combinations of the paper's kind: pages that back the guest's memory, pages that the benchmark has in it. */
 export const pageCombinations = pageSizes.flatMap((host) =>
@@ -22,10 +19,6 @@ const fraction = z
     return z.NEVER;
   });
 
-const time = unit(parseTimeMs, 'a time such as 30m or 2h', patterns.time).refine((ms) => ms > 0, {
-  error: 'must be more than 0',
-});
-
 const count = (least: number, most: number) =>
   z
     .number({ error: `must be a whole number from ${least} to ${most}` })
@@ -34,7 +27,7 @@ const count = (least: number, most: number) =>
     });
 
 /** Runs of each cell when nothing is said. */
-export const defaultRepeats = 5;
+const defaultRepeats = 5;
 
 export const studySpecSchema = z
   .strictObject({
@@ -45,7 +38,7 @@ export const studySpecSchema = z
         "`full`: the paper's sizes, scaled to this machine's memory; `quick`: small ones, for minutes.",
       ),
     environments: z
-      .array(z.enum(['native', 'kvm', 'uml', 'tcg']))
+      .array(z.enum(environments))
       .min(1)
       .default(['native', 'kvm', 'uml'])
       .describe('Where the benchmarks run. `tcg` is measured only when named: its timings are emulated.'),
@@ -69,7 +62,7 @@ export const studySpecSchema = z
       .optional()
       .describe("Numbers of cores. Default: powers of two up to this job's cores, and all of them."),
     placements: z
-      .array(z.enum(['mirror', 'free']))
+      .array(z.enum(placements))
       .min(1)
       .optional()
       .describe('`mirror`: pinned, and guests laid out as their CPUs. `free`: unpinned, as a contrast.'),
@@ -128,3 +121,16 @@ export const studySpecSchema = z
 
 /** A study's spec, checked and completed with defaults; times in milliseconds, shares as fractions. */
 export type StudySpec = z.output<typeof studySpecSchema>;
+
+/** The most repeats of a cell. */
+export function mostRepeats(spec: StudySpec): number {
+  return Math.max(
+    leastRepeats(spec),
+    spec['max-repeats'] ?? (spec.size === 'full' ? 20 : leastRepeats(spec)),
+  );
+}
+
+/** The fewest repeats of a cell. */
+export function leastRepeats(spec: StudySpec): number {
+  return spec.repeats ?? defaultRepeats;
+}

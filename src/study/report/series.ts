@@ -1,6 +1,6 @@
 /** The series of a study in the order of the paper, and what each is drawn with. Pure. */
 
-import { type Cell, nameOfSeries, type PageSize, type Series } from '../cells.ts';
+import { type Cell, environments, nameOfSeries, type PageSize, placements, type Series } from '../cells.ts';
 import type { Study } from '../samples.ts';
 import { type SeriesStyle, stylesOfSeries } from './look.ts';
 
@@ -10,15 +10,13 @@ export interface NamedSeries {
   style: SeriesStyle;
 }
 
-const environmentOrder = ['native', 'kvm', 'uml', 'tcg'] as const;
-const placementOrder = ['mirror', 'free'] as const;
 const pageOrder: readonly PageSize[] = ['1G', '2M', 'thp', '4K'];
 
 /** Native before guests, pinned before unpinned, large pages before small ones. */
 export function compareSeries(a: Series, b: Series): number {
   return (
-    environmentOrder.indexOf(a.environment) - environmentOrder.indexOf(b.environment) ||
-    placementOrder.indexOf(a.placement) - placementOrder.indexOf(b.placement) ||
+    environments.indexOf(a.environment) - environments.indexOf(b.environment) ||
+    placements.indexOf(a.placement) - placements.indexOf(b.placement) ||
     (a.pages.host === undefined ? -1 : pageOrder.indexOf(a.pages.host)) -
       (b.pages.host === undefined ? -1 : pageOrder.indexOf(b.pages.host)) ||
     pageOrder.indexOf(a.pages.own) - pageOrder.indexOf(b.pages.own)
