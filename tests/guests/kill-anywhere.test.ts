@@ -86,7 +86,7 @@ describe(`killing anything at any moment (LODGE_KILL_SEED=${seed})`, () => {
     await started.end;
 
     const guests = await settled(here);
-    for (const guest of guests) await checkGuest(here, guest, round);
+    for (const guest of guests) await checkGuest(here, guest, round, killed);
     expect(await orphans(here, guests)).toEqual([]);
     expect(here.files()).toEqual(guests.map((guest) => `guests/${guest.name}`));
 
@@ -136,9 +136,19 @@ async function settled(here: Runtime): Promise<ListedGuest[]> {
 }
 
 /** What `ps` says of a guest is so. */
-async function checkGuest(here: Runtime, guest: ListedGuest, round: Round): Promise<void> {
+async function checkGuest(
+  here: Runtime,
+  guest: ListedGuest,
+  round: Round,
+  killed: Kind | undefined,
+): Promise<void> {
   expect(guest).toMatchObject({ mode: 'detached', accelerator: variants[round.variant][1] });
   const { code } = await here.lodge(['exec', guest.name, '--', 'true']);
+  if (code === 123 && round.variant === 'uml' && killed === 'vmm') {
+    // A process of user-mode Linux that is killed is missed by its kernel only when it is to run again: by this exec.
+    expect(await here.ps()).toMatchObject([{ name: guest.name, status: 'exited' }]);
+    return;
+  }
   expect(code, `exec into a guest that is ${guest.status}`).toBe(guest.status === 'running' ? 0 : 125);
 }
 
