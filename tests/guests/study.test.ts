@@ -1,7 +1,7 @@
 /** Whole studies, small ones, natively and in user-mode guests: run, interrupted, killed, gone on with. */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { keyOfCell } from '../../src/study/cells.ts';
@@ -57,6 +57,13 @@ describe('a study', () => {
     const page = readFileSync(join(here.work, 'whole/report.html'), 'utf8');
     expect(page).toContain('</html>');
     expect(page).not.toMatch(/(?:src|href)="https?:/);
+    const figures = readdirSync(join(here.work, 'whole/figures'));
+    const drawn = figures.filter((name) => name.endsWith('.svg'));
+    expect(drawn).not.toEqual([]);
+    for (const name of drawn) {
+      const picture = readFileSync(join(here.work, 'whole/figures', name.replace(/svg$/, 'png')));
+      expect(picture.subarray(0, 8)).toEqual(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'));
+    }
     expect(readFileSync(join(here.work, 'whole/results.csv'), 'utf8').split('\n').length).toBeGreaterThan(
       runs,
     );
