@@ -149,11 +149,15 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
     const test = (name: string, body: () => Promise<void>): void => {
       it(name, body, timeoutMs + 10_000);
     };
-    /** Of what lodge and the agent do by themselves, the same for every driver: those with kernels prove it. */
-    const testAlike = (name: string, body: () => Promise<void>): void => {
-      if (able.ownKernel || isFull) test(name, body);
+    const testIf = (isTried: boolean, name: string, body: () => Promise<void>): void => {
+      if (isTried || isFull) test(name, body);
       else it.skip(name, body);
     };
+    /** Of channels and files as guests with kernels have them. */
+    const testKernels = (name: string, body: () => Promise<void>): void => testIf(able.ownKernel, name, body);
+    /** Of what lodge and the agent do by themselves, the same for every driver: the fastest with a kernel proves it. */
+    const testAlike = (name: string, body: () => Promise<void>): void =>
+      testIf(accelerator === 'uml', name, body);
 
     describe('a command', () => {
       test('has its exit code, its streams kept apart and nothing of lodge in them', async () => {
@@ -226,7 +230,7 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         );
       });
 
-      testAlike('waits for a reader that is slow', async () => {
+      testKernels('waits for a reader that is slow', async () => {
         expect(await output('guest head -c 9000001 /dev/zero | (sleep 2; wc -c)')).toBe('9000001\n');
       });
 
@@ -311,7 +315,7 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         expect(await output(script)).toBe(`${mine} 640\ninside\nfrom-guest\n`);
       });
 
-      testAlike('are made with the umask of whoever asks', async () => {
+      testKernels('are made with the umask of whoever asks', async () => {
         const script = `umask 027; guest sh -c 'umask; echo >narrow; mkdir narrow-dir'; stat -c %a narrow narrow-dir`;
         expect(await output(script)).toBe('0027\n640\n750\n');
       });
@@ -325,7 +329,7 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         expect(await output(script)).toBe('got word 1\ngot word 2\ngot word 3\n');
       });
 
-      testAlike('changed here while it runs are seen changed', async () => {
+      testKernels('changed here while it runs are seen changed', async () => {
         const script = `
           echo one >changing; guest cat changing
           echo three times longer >changing; guest cat changing
@@ -662,7 +666,7 @@ END
         });
       });
 
-      testAlike('in the middle of much data, the next command has its own data only', async () => {
+      testKernels('in the middle of much data, the next command has its own data only', async () => {
         // Both must have begun: one that comes later gets a new agent, and never ends.
         const script = `
           rm -f out-runs in-runs
@@ -713,7 +717,7 @@ END
         });
       }
 
-      testAlike('volumes and the home are what links to them lead to', async () => {
+      testKernels('volumes and the home are what links to them lead to', async () => {
         const script = `
           mkdir -p real; echo mark >real/mark; ln -s real relative; export LODGE_DATA_DIR=\${LODGE_DATA_DIR:-$HOME/.local/share/lodge}
           HOME=$PWD/relative lodge run -a $A -v "$PWD/relative:/mnt/x" -- sh -c 'ls /mnt/x; cd; ls mark'`;
@@ -727,7 +731,7 @@ END
         expect(await output(script)).toBe('mine\n');
       });
 
-      testAlike('being told to end twice ends it', async () => {
+      testKernels('being told to end twice ends it', async () => {
         const script = `
           set -m; rm -f ready
           "$LODGE" run -a $A --name front -- sh -c 'trap "" INT; : >ready; while :; do sleep 0.4; done' & p=$!
