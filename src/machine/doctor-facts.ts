@@ -40,6 +40,7 @@ export const packageOfOptionalProgram: Readonly<Record<string, string>> = {
   hpcc: 'hpcc',
   'mpiexec.openmpi': 'openmpi-bin',
   NPopenmpi: 'netpipe-openmpi',
+  'rsvg-convert': 'librsvg2-bin',
 };
 
 const slurmPrograms = ['srun', 'sbatch', 'slurmd'];

@@ -17,6 +17,7 @@ const benchmarks: readonly { id: string; program: string; alsoPackages?: string[
   { id: 'mpi', program: 'mpiexec.openmpi', purpose: 'parallel benchmarks are started with it' },
   { id: 'netpipe', program: 'NPopenmpi', purpose: 'latency and bandwidth by message size' },
   { id: 'numactl', program: 'numactl', purpose: 'native runs are bound as guests are' },
+  { id: 'figures', program: 'rsvg-convert', purpose: 'it makes PNG of the figures of a report, beside SVG' },
 ];
 
 export function checkBenchmarks({ programs }: DoctorFacts): Finding[] {
