@@ -233,6 +233,11 @@ export async function compare(
     import('../study/report/terminal-text.ts'),
   ]);
   const [a, b] = [readStudy(first), readStudy(second)];
+  if (a.head.id === b.head.id) {
+    throw new LodgeError('usage', `${first} and ${second} are the same study, which says nothing of two`, {
+      fix: 'name the directories of two studies; within one, lodge study report compares natively with guests',
+    });
+  }
   for (const note of leftOutNotes(a)) say(globals, `${first}: ${note}`);
   for (const note of leftOutNotes(b)) say(globals, `${second}: ${note}`);
   const comparison = compareStudies(a, b);

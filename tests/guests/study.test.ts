@@ -57,13 +57,6 @@ describe('a study', () => {
     const page = readFileSync(join(here.work, 'whole/report.html'), 'utf8');
     expect(page).toContain('</html>');
     expect(page).not.toMatch(/(?:src|href)="https?:/);
-    const figures = readdirSync(join(here.work, 'whole/figures'));
-    const drawn = figures.filter((name) => name.endsWith('.svg'));
-    expect(drawn).not.toEqual([]);
-    for (const name of drawn) {
-      const picture = readFileSync(join(here.work, 'whole/figures', name.replace(/svg$/, 'png')));
-      expect(picture.subarray(0, 8)).toEqual(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'));
-    }
     expect(readFileSync(join(here.work, 'whole/results.csv'), 'utf8').split('\n').length).toBeGreaterThan(
       runs,
     );
@@ -75,6 +68,8 @@ describe('a study', () => {
     expect(readFileSync(join(here.work, 'whole/results.jsonl'), 'utf8')).toBe(before);
     const { stdout } = await here.lodge(['--json', 'study', 'report', 'whole']);
     expect(JSON.parse(stdout.toString())).toMatchObject({ verdicts: expect.any(Array), notMeasured: [] });
+    const itself = await here.lodge(['study', 'compare', 'whole', './whole']);
+    expect([itself.code, itself.stderr]).toEqual([125, expect.stringContaining('the same study')]);
   });
 
   it.each([
@@ -106,6 +101,13 @@ describe('a study', () => {
     expect([second.code, second.stderr]).toEqual([125, expect.stringContaining('[study-directory]')]);
     expect((await first.end).code).toBe(0);
     expect(samplesIn('shared')).toHaveLength(runs);
+    const figures = join(here.work, 'shared/figures');
+    const drawn = readdirSync(figures).filter((name) => name.endsWith('.svg'));
+    expect(drawn).not.toEqual([]);
+    for (const name of drawn) {
+      const picture = readFileSync(join(figures, name.replace(/svg$/, 'png')));
+      expect(picture.subarray(0, 8)).toEqual(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'));
+    }
   });
 
   it('marks a benchmark that hangs, and keeps the other cells', async () => {
