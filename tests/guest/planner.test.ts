@@ -166,6 +166,32 @@ describe('a plan', () => {
     ]);
   });
 
+  it('has empty directories in the place of those that its user may only pass through on the way to volumes', () => {
+    const unlisted = ['/home', '/scratch', '/scratch/run'];
+    const ways = (more: Partial<PlanInput>): string[] =>
+      planGuest(inputOf({ volumes: ['/data:/home/ada/in'] }, { unlisted, ...more }))
+        .volumeSetup.filter(([, source]) => source === 'way')
+        .map(([, , path]) => path!);
+    const virtiofs = { daemon: { path: '/v', isC: true }, confinePath: '/c' } as never;
+    expect(ways({})).toEqual(['/home']);
+    expect(ways({ accelerator: 'uml' })).toEqual([]);
+    expect(ways({ image: packed })).toEqual([]);
+    expect(ways({ cwd: '/scratch/run/own' })).toEqual(['/home', '/scratch']);
+    expect(ways({ virtiofs, cwd: '/scratch/run/own' })).toEqual(['/home', '/scratch']);
+  });
+
+  it('shares unasked what its user may list, and by 9p refuses the rest', () => {
+    const unlisted = ['/scratch', '/scratch/run'];
+    expect(planGuest(inputOf({}, { unlisted })).volumes.map(({ target }) => target)).toEqual(['/home/ada']);
+    expect(planGuest(inputOf({}, { unlisted, accelerator: 'uml' })).volumes.length).toBe(2);
+    const { code, message, asked } = refusalOf(inputOf({ volumes: ['/scratch:/s'] }, { unlisted }));
+    expect([code, message, asked]).toEqual([
+      'share-unusable',
+      "you may not list '/scratch', so that QEMU cannot share it",
+      ['volumes', 0],
+    ]);
+  });
+
   it('of a strict mirror starts paused, binds each node to its own, and is verified', () => {
     const plan = planGuest(inputOf({ cpus: 4, memory: '4G', numa: 'mirror' }, { accelerator: 'kvm' }));
     expect(plan.verifyPlacement).toBe(true);
