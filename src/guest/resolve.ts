@@ -284,7 +284,7 @@ async function bootOf(
     kernel = { ...uml, vmlinuxPath: uml.path, source: 'host' };
   } else if (spec.kernel !== undefined) {
     const { kernel: file } = spec;
-    kernel = await askedBy(['kernel'], () => kernelFromFile(store, file));
+    kernel = { ...(await askedBy(['kernel'], () => kernelFromFile(store, file))), file };
   } else {
     kernel = image.kernel ?? (await defaultKernel(store, { onProgress }));
   }

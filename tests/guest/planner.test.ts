@@ -100,6 +100,25 @@ describe('a plan', () => {
     }
   });
 
+  it('refuses a command line that Linux under QEMU would hang with', () => {
+    const bare: Image = { kind: 'kernel', name: 'k', kernelPath: '/k', format: 'bzimage' };
+    const multiboot: Image = { ...bare, format: 'multiboot' };
+    for (const image of [host, bare]) {
+      const lineOf = (append: string): string => {
+        const { argv } = planGuest(inputOf({ append }, { image }));
+        return argv[argv.indexOf('-append') + 1]!;
+      };
+      const room = 2047 - lineOf('x').length + 1;
+      expect(lineOf('y'.repeat(room)).length).toBe(2047);
+      expect(refusalOf(inputOf({ append: 'y'.repeat(room + 3) }, { image }))).toMatchObject({
+        code: 'driver-cannot',
+        asked: ['append'],
+        fix: expect.stringContaining('leave out 3 bytes'),
+      });
+    }
+    expect(() => planGuest(inputOf({ append: 'y'.repeat(5000) }, { image: multiboot }))).not.toThrow();
+  });
+
   it('has user-mode Linux measure no checksums of RAID, unless told which initcalls to leave out', () => {
     const wordsOf = (append: string): string[] =>
       planGuest(inputOf({ append }, { accelerator: 'uml' })).argv.filter((word) =>
