@@ -30,7 +30,7 @@ function loginShell(): string {
   }
 }
 
-/** A login shell; of an account that nobody logs in to, whose place has a program that says so, `/bin/sh`. */
+/** A login shell, or `/bin/sh` where an account has a program in its place that lets nobody in. */
 export function usableShell(shell: string | null): string {
   return shell === null || ['nologin', 'false'].includes(basename(shell)) ? '/bin/sh' : shell;
 }
