@@ -52,6 +52,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -130,6 +131,8 @@ static void exec_program(char **argv, int in, int out, int err, int channel, int
     /* The program's own affair: user-mode Linux expects a socket that waits. */
     fcntl(4 + i, F_SETFL, fcntl(4 + i, F_GETFL) & ~O_NONBLOCK);
   }
+  /* User-mode Linux makes the guest's files itself, and these have been through the mask of their own process. */
+  if (contain) umask(0);
   execvp(argv[0], argv);
   int why = errno;
   if (write(report, &why, sizeof why) < 0) _exit(126);

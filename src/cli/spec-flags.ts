@@ -139,6 +139,9 @@ export async function specOfFlags(
   };
 }
 
+/** Of a longer value an error names the flag alone. */
+const longestShown = 500;
+
 /** The flag that gave what is at a path, as it was written; undefined where none did. */
 function flagAt(path: SpecPath, byFlag: Record<string, unknown>, flags: SpecFlags): string | undefined {
   const [name, index] = path;
@@ -147,7 +150,8 @@ function flagAt(path: SpecPath, byFlag: Record<string, unknown>, flags: SpecFlag
     return flagOf({ key: 'kernel', value: shellWord(flags.kernel!) });
   const value = byFlag[name];
   const one = Array.isArray(value) && index !== undefined ? value[Number(index)] : value;
-  return flagOf({ key: String(name), ...(typeof one === 'object' ? {} : { value: shellWord(String(one)) }) });
+  const isShown = typeof one !== 'object' && String(one).length <= longestShown;
+  return flagOf({ key: String(name), ...(isShown ? { value: shellWord(String(one)) } : {}) });
 }
 
 /** A key as a flag of `lodge run`. */

@@ -18,7 +18,7 @@ import type { DriverInput, DriverPlan, Refusal } from './vmm/driver.ts';
 import { netnsArguments, netnsRefusal } from './vmm/netns/arguments.ts';
 import { qemuArguments } from './vmm/qemu/arguments.ts';
 import { umlArguments, umlRefusal } from './vmm/uml/arguments.ts';
-import { planVolumes } from './volumes.ts';
+import { planVolumes, waysToVolumes } from './volumes.ts';
 
 /** 96 MiB were enough for the generic kernel of Debian 12 with all it needs, 64 were not. */
 const leastLinuxBytes = 96 * 1024 * 1024;
@@ -43,6 +43,8 @@ export interface PlanInput {
   virtiofs?: NonNullable<DriverInput['virtiofs']>;
   /** See {@link planVolumes}. */
   sharedHome?: { source: string; target: string } | 'none';
+  /** Of the directories that are or may be shared, and of those on the way to them: those that the user may not list. */
+  unlisted?: readonly string[];
   /** Where the spec asks for PCI functions of the host: what they are, in its order. */
   pci?: readonly PciFunction[];
   /** For namespaces of the host: what they start with. */
@@ -169,6 +171,7 @@ export function planGuest(input: PlanInput): GuestPlan {
           home: input.user.home,
           cwd: input.cwd,
           ...(input.sharedHome === undefined ? {} : { sharedHome: input.sharedHome }),
+          ...(isBy9p(input) ? { unlisted: input.unlisted ?? [] } : {}),
         })
       : [];
   const verifyPlacement = asksPlacement(spec);
@@ -243,8 +246,18 @@ function stepsOf(
       volumes.map((volume, i) => ({ ...volume, mount: mounts.volumes[i]! })),
       mounts.root.kind,
       modules,
+      hasRootBy9p(input) ? waysToVolumes(volumes, input.unlisted ?? []) : [],
     ),
   };
+}
+
+/** Whether QEMU itself shares the volumes. */
+function isBy9p({ accelerator, virtiofs }: PlanInput): boolean {
+  return driverOf(accelerator) === 'qemu' && virtiofs === undefined;
+}
+
+function hasRootBy9p({ accelerator, image }: PlanInput): boolean {
+  return driverOf(accelerator) === 'qemu' && image.kind === 'linux' && image.root.kind === 'host';
 }
 
 function hostnameOf({ name, member }: PlanInput): string {

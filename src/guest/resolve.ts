@@ -32,6 +32,7 @@ import {
   checkTargets,
   checkWorkingDirectory,
   realPath,
+  unlistedOf,
   volumesHere,
 } from './volume-sources.ts';
 
@@ -118,8 +119,10 @@ export async function lookForGuest(
       ? await bootOf(image, spec, accelerator, options, { hasInterfaces, pci })
       : undefined;
   const user = thisUser();
+  const volumes = volumesHere(spec, options.cwd, user);
+  const home = sharedHome(user.home, image);
   return {
-    spec: { ...spec, volumes: volumesHere(spec, options.cwd, user) },
+    spec: { ...spec, volumes },
     image,
     accelerator,
     passedOver,
@@ -130,7 +133,11 @@ export async function lookForGuest(
     ...(asksPlacement(spec) ? { machine: await probeMachine() } : {}),
     user,
     cwd: options.cwd,
-    sharedHome: sharedHome(user.home, image),
+    sharedHome: home,
+    unlisted: unlistedOf([
+      options.cwd,
+      ...[...(home === 'none' ? [] : [home]), ...volumes].flatMap(({ source, target }) => [source, target]),
+    ]),
     takenCpus: asksPlacement(spec) ? pinnedCpus() : [],
     ...findUefi(),
     ...(isOnBridge ? { vhostNet: accelerator === 'kvm' && opens('/dev/vhost-net') } : {}),
@@ -277,7 +284,7 @@ async function bootOf(
     kernel = { ...uml, vmlinuxPath: uml.path, source: 'host' };
   } else if (spec.kernel !== undefined) {
     const { kernel: file } = spec;
-    kernel = await askedBy(['kernel'], () => kernelFromFile(store, file));
+    kernel = { ...(await askedBy(['kernel'], () => kernelFromFile(store, file))), file };
   } else {
     kernel = image.kernel ?? (await defaultKernel(store, { onProgress }));
   }

@@ -164,14 +164,19 @@ function moduleStep(under: string, { release, mount }: ModulesMount): Step {
   ];
 }
 
-/** The steps that make the host's directories seen in the guest: the last of all. */
+/**
+ * The steps that make the host's directories seen in the guest: the last of all.
+ * @param ways directories that are to be empty, for volumes to be mounted in them
+ */
 export function planVolumeSetup(
   volumes: readonly (Volume & { mount: MountSource })[],
   rootKind: RootSource['kind'],
   modules?: ModulesMount,
+  ways: readonly string[] = [],
 ): Step[] {
   return [
     ...(modules === undefined || isOnRoot(modules) ? [] : [moduleStep('', modules)]),
+    ...ways.map((path): Step => ['mount', 'way', path, 'tmpfs', 'nosuid,nodev', 'mode=755']),
     ...volumes.map(({ target, readOnly, mount }): Step => {
       const asked = readOnly ? 'nosuid,nodev,ro' : 'nosuid,nodev';
       const source = rootKind === 'mounted' ? mount.source : `${startRoot}${mount.source}`;

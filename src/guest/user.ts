@@ -1,6 +1,7 @@
 /** The user in whose name commands run in a guest: the one who runs lodge. Pure, but for {@link thisUser}. */
 
 import { userInfo } from 'node:os';
+import { basename } from 'node:path';
 import { homeDir, userName } from '../this-user.ts';
 import type { Step } from './channel/channel.ts';
 
@@ -23,10 +24,15 @@ export function thisUser(): HostUser {
 
 function loginShell(): string {
   try {
-    return userInfo().shell ?? '/bin/sh';
+    return usableShell(userInfo().shell);
   } catch {
     return '/bin/sh';
   }
+}
+
+/** A login shell, or `/bin/sh` where an account has a program in its place that lets nobody in. */
+export function usableShell(shell: string | null): string {
+  return shell === null || ['nologin', 'false'].includes(basename(shell)) ? '/bin/sh' : shell;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The directories that a guest is to share, looked at on this host. */
 
-import { realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, realpathSync, type Stats, statSync } from 'node:fs';
 import { posix, resolve } from 'node:path';
 import { LodgeError } from '../errors.ts';
 import type { SpecPath } from '../fix.ts';
@@ -14,6 +14,35 @@ export function realPath(path: string): string | undefined {
     return realpathSync(path);
   } catch {
     return undefined;
+  }
+}
+
+/** Of some directories and all that lead to them, those that this user may not list. */
+export function unlistedOf(paths: readonly string[]): string[] {
+  const all = paths.filter((path) => posix.isAbsolute(path)).flatMap(withParents);
+  return [...new Set(all)].filter((path) => isDirectory(path) && !mayList(path));
+}
+
+/** A path and its parents, but for `/`. */
+function withParents(path: string): string[] {
+  const parent = posix.dirname(path);
+  return parent === path ? [] : [...withParents(parent), path];
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+function mayList(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -72,7 +101,7 @@ export function checkSources(volumes: readonly Volume[]): void {
 }
 
 function checkVolume(volume: Volume, asked: SpecPath): void {
-  const stats = statSync(volume.source, { throwIfNoEntry: false });
+  const stats = statsOf(volume.source, asked);
   if (stats === undefined) {
     throw new LodgeError('share-unusable', `there is no directory '${volume.source}' on this host`, {
       fix: `mkdir -p ${volume.source}`,
@@ -88,5 +117,17 @@ function checkVolume(volume: Volume, asked: SpecPath): void {
         asked,
       },
     );
+  }
+}
+
+function statsOf(source: string, asked: SpecPath): Stats | undefined {
+  try {
+    return statSync(source, { throwIfNoEntry: false });
+  } catch (cause) {
+    throw new LodgeError('share-unusable', `'${source}' cannot be looked at: ${(cause as Error).message}`, {
+      fix: 'share a directory that you can get to',
+      asked,
+      cause,
+    });
   }
 }

@@ -15,6 +15,8 @@ export interface VolumeInput {
   cwd: string;
   /** Where the home really is and where the guest is to see it, when not at `home` both; `none` when there is none. */
   sharedHome?: { source: string; target: string } | 'none';
+  /** Directories that cannot be shared, as the user may not list them. */
+  unlisted?: readonly string[];
 }
 
 /** Of SRC:DST there is no way to write a colon that parts nothing; what a link leads to may have any name. */
@@ -52,6 +54,7 @@ export function planVolumes(input: VolumeInput): Volume[] {
       });
     }
     const planned = { source, target, readOnly: volume.readOnly };
+    if (input.unlisted?.includes(source) === true) throw unlistedSource(source, asked);
     requireFree(planned, byTarget.get(target), asked);
     byTarget.set(target, planned);
   }
@@ -61,7 +64,8 @@ export function planVolumes(input: VolumeInput): Volume[] {
     const shared = sharedHome === 'none' ? [] : [sharedHome];
     for (const { source, target } of [...shared, { source: input.cwd, target: input.cwd }]) {
       const isCovered = [...byTarget.values()].some((volume) => isInside(target, volume.target));
-      if (!isCovered && ownDirectoryOf(target) === undefined) {
+      const isUnlisted = input.unlisted?.includes(source) === true;
+      if (!isCovered && !isUnlisted && ownDirectoryOf(target) === undefined) {
         byTarget.set(target, { source, target, readOnly: false });
       }
     }
@@ -69,6 +73,26 @@ export function planVolumes(input: VolumeInput): Volume[] {
   return [...byTarget.values()].sort(
     (a, b) => depth(a.target) - depth(b.target) || compare(a.target, b.target),
   );
+}
+
+/** QEMU opens what it shares, where the kernel asks for no more than to pass through. */
+function unlistedSource(source: string, asked: SpecPath): LodgeError {
+  return new LodgeError('share-unusable', `you may not list '${source}', so that QEMU cannot share it`, {
+    asked,
+    fix: 'share the directories in it that you may list, each by itself',
+  });
+}
+
+/**
+ * The directories on the way to volumes that the user may only pass through. By 9p nothing in them is reached, so that
+ * the guest gets empty ones in their places.
+ * @param unlisted all that the user may not list
+ */
+export function waysToVolumes(volumes: readonly Volume[], unlisted: readonly string[]): string[] {
+  const ways = volumes.flatMap(({ target }) =>
+    unlisted.filter((path) => path !== target && isInside(target, path)),
+  );
+  return [...new Set(ways)].filter((way) => !ways.some((other) => other !== way && isInside(way, other)));
 }
 
 /** Of two volumes at one path, one would hide the other; the same one written twice hides nothing. */

@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { hostIoError, LodgeError } from '../errors.ts';
+import type { Kernel } from './image.ts';
 
 /**
  * A text that the code of each module holds, by the name it registers a driver or a cache of memory under. It is in a
@@ -25,7 +26,7 @@ const marks: Readonly<Record<string, string>> = {
  * @throws LodgeError `kernel-not-found` naming what is missing
  */
 export async function requireBuiltIn(
-  kernel: { release: string; vmlinuxPath: string },
+  kernel: Pick<Kernel, 'file' | 'release' | 'vmlinuxPath'>,
   modules: readonly string[],
 ): Promise<void> {
   const code = await readFile(kernel.vmlinuxPath).catch((cause: unknown) => {
@@ -37,8 +38,8 @@ export async function requireBuiltIn(
     'kernel-not-found',
     `this kernel (Linux ${kernel.release}) has no modules on this host, and has not built in: ${missing.join(', ')}`,
     {
-      where: kernel.vmlinuxPath,
-      fix: `put its modules into /lib/modules/${kernel.release} (make modules_install, depmod), build these in (=y), or boot it as it is, without a command`,
+      where: kernel.file ?? kernel.vmlinuxPath,
+      fix: `put its modules into /lib/modules/${kernel.release} (make modules_install, depmod), or with the kernel into ROOT/lib/modules/${kernel.release} and ROOT/boot, build these in (=y), or boot it as it is, without a command`,
     },
   );
 }

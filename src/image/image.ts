@@ -4,6 +4,8 @@
 export interface Kernel {
   /** Content address: sha256 (hex) of the kernel file. */
   id: string;
+  /** As somebody asked for it, for messages. */
+  file?: string;
   /** As `uname -r` prints it: `6.1.0-56-amd64`. */
   release: string;
   /** ELF with a PVH entry (unpacked vmlinux), which QEMU boots without decompressing it in the guest. */

@@ -7,6 +7,7 @@ import { hostIoError, LodgeError } from '../errors.ts';
 import { requireBuiltIn } from './built-in.ts';
 import { type CpioEntry, writeCpio } from './cpio.ts';
 import { compressionOf, decompress } from './decompress.ts';
+import type { Kernel } from './image.ts';
 import { moduleName, modulesInLoadOrder, readModuleTree } from './modules.ts';
 import { openStore, type Store } from './store.ts';
 
@@ -16,7 +17,7 @@ export interface InitramfsRequest {
   /** What stands for the agent's content, if the caller knows it; else its size and time do. */
   agentId?: string;
   /** Without `modulesPath`, everything must be built in. */
-  kernel: { id: string; release: string; vmlinuxPath: string; modulesPath?: string };
+  kernel: Omit<Kernel, 'source'>;
   /** Names of modules that the guest needs, in the order wanted; what they depend on is found here. */
   modules: readonly string[];
   /** Names of those that it can do without. */

@@ -8,6 +8,7 @@ import { type Bytes, bytesOfBuffer, withFileBytes } from './bytes.ts';
 import { type BootHeader, readBootHeader, releaseOf, unpackVmlinux } from './bzimage.ts';
 import { compressionOf, decompress } from './decompress.ts';
 import { type Elf, elfEndBytes, elfMachine, hasPvhEntry, readElf } from './elf.ts';
+import { identifyBytes } from './identify.ts';
 import type { Kernel } from './image.ts';
 import { hashFile } from './object.ts';
 import { type Store, sha256Of } from './store.ts';
@@ -28,8 +29,8 @@ export interface KernelRecord {
 /**
  * The kernel that a file holds: a bzImage, whose ELF kernel is unpacked into the store, a compressed vmlinux,
  * or a vmlinux, which is used where it is.
- * @param options.modulesPath the directory with its modules.dep; without it, the host's /lib/modules/RELEASE if
- *   there is one, else the kernel is taken to have everything built in
+ * @param options.modulesPath the directory with its modules.dep; without it, /lib/modules/RELEASE of the host or of the
+ *   tree that the file is in, as ROOT/boot/FILE; without that too, the kernel is taken to have everything built in
  * @throws LodgeError `kernel-not-found` when there is no such file; `image-unreadable` for a file that is
  *   damaged, truncated, or not a kernel with a PVH entry
  */
@@ -49,7 +50,7 @@ export async function kernelFromFile(
   }
   const found = kernelOf(store, kernel.record, kernel.object);
   const modulesPath =
-    options.modulesPath === undefined ? hostModulesOf(found.release) : resolve(options.modulesPath);
+    options.modulesPath === undefined ? modulesOf(file, found.release) : resolve(options.modulesPath);
   return { ...found, source, ...(modulesPath === undefined ? {} : { modulesPath }) };
 }
 
@@ -150,12 +151,11 @@ export async function unpackKernel(
   directory: string,
   source: Kernel['source'],
 ): Promise<KernelRecord> {
-  const compression = compressionOf(data);
-  const vmlinux =
-    header !== undefined
-      ? await unpackVmlinux(bytesOfBuffer(data), header, where)
-      : await decompress(data, compression ?? 'gzip', where);
-  const release = releaseOf(header?.version ?? '') ?? checkVmlinux(bytesOfBuffer(vmlinux), vmlinux, where);
+  const image = header === undefined ? await decompress(data, compressionOf(data) ?? 'gzip', where) : data;
+  // A bzImage can itself be compressed once more.
+  const found = header ?? readBootHeader(bytesOfBuffer(image));
+  const vmlinux = found === undefined ? image : await unpackVmlinux(bytesOfBuffer(image), found, where);
+  const release = releaseOf(found?.version ?? '') ?? checkVmlinux(bytesOfBuffer(vmlinux), vmlinux, where);
   checkVmlinux(bytesOfBuffer(vmlinux), vmlinux, where, release);
   await writeFile(join(directory, 'vmlinux'), vmlinux);
   return { id: sha256Of(vmlinux), release, source, vmlinux: 'vmlinux', vmlinuxBytes: vmlinux.length };
@@ -181,7 +181,7 @@ function checkVmlinux(bytes: Bytes, data: Buffer, where: string, release?: strin
   if (!hasPvhEntry(bytes, elf)) {
     throw new LodgeError('image-unreadable', 'the kernel has no PVH entry, by which lodge starts kernels', {
       where,
-      fix: 'build it with CONFIG_PVH=y, or boot it without a command',
+      fix: 'build it with CONFIG_PVH=y; without a command, a bzImage boots without that',
     });
   }
   const found = release ?? releaseIn(data);
@@ -201,7 +201,7 @@ function checkElf(bytes: Bytes, where: string): Elf {
 function notKernel(bytes: Bytes, where: string): LodgeError {
   return new LodgeError('image-unreadable', 'this is not an x86-64 Linux kernel', {
     where,
-    detail: `its first bytes are ${bytes.read(0, 16).toString('hex') || '(none: the file is empty)'}`,
+    detail: `it is ${identifyBytes(bytes).description}`,
     fix: 'give a bzImage or a vmlinux',
   });
 }
@@ -216,9 +216,10 @@ function releaseIn(data: Buffer): string | undefined {
   return undefined;
 }
 
-function hostModulesOf(release: string): string | undefined {
-  const path = join('/lib/modules', release);
-  return statSync(join(path, 'modules.dep'), { throwIfNoEntry: false }) === undefined ? undefined : path;
+function modulesOf(file: string, release: string): string | undefined {
+  return ['/lib/modules', ...['lib', 'usr/lib'].map((place) => resolve(file, '../..', place, 'modules'))]
+    .map((place) => join(place, release))
+    .find((path) => statSync(join(path, 'modules.dep'), { throwIfNoEntry: false }) !== undefined);
 }
 
 function statOf(file: string): Stats {

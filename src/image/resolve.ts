@@ -1,8 +1,8 @@
 /** From what a person wrote as an image to the image itself. */
 
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, type Stats, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { LodgeError } from '../errors.ts';
+import { hostIoError, LodgeError } from '../errors.ts';
 import { type Fix, fixWith, key } from '../fix.ts';
 import { shellWord } from '../shell-words.ts';
 import { type Identity, identify } from './identify.ts';
@@ -50,7 +50,7 @@ export async function resolveImage(
 
 /** A kernel and an initrd that QEMU loads as they are. */
 function kernelImage({ kernel, initrd }: { kernel: string; initrd?: string }): Image {
-  if (!existsSync(kernel)) {
+  if (statsOf(kernel) === undefined) {
     throw new LodgeError('kernel-not-found', 'there is no such kernel', {
       where: kernel,
       fix: 'check the path',
@@ -70,13 +70,24 @@ function kernelImage({ kernel, initrd }: { kernel: string; initrd?: string }): I
 /** The path of an initrd, made absolute. @throws LodgeError `image-not-found`, `image-unreadable` */
 export function checkedInitrd(initrd: string): string {
   const path = resolve(initrd);
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const stats = statsOf(path);
   if (stats === undefined)
-    throw new LodgeError('image-not-found', 'there is no such initrd', { where: path });
+    throw new LodgeError('image-not-found', 'there is no such initrd', {
+      where: path,
+      fix: 'check the path',
+    });
   if (!stats.isFile() || stats.size === 0) {
     throw unusable(path, 'the initrd is empty or not a file', 'give a cpio archive, as mkinitramfs makes');
   }
   return path;
+}
+
+function statsOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (cause) {
+    throw hostIoError('reading', path, cause);
+  }
 }
 
 /** An image that is a file of the host, used where it is. */

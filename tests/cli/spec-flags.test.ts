@@ -35,6 +35,7 @@ describe('what cannot be had for a guest of lodge run', () => {
     [{ image: 'x' }, ['image'], '--image x'],
     [{ kernel: 'k', initrd: 'i' }, ['image'], '--kernel k'],
     [{ mountType: 'virtiofs' }, ['mount-type'], '--mount-type virtiofs'],
+    [{ append: 'x'.repeat(501) }, ['append'], '--append'],
     // What nobody has written has no place.
     [{}, ['memory'], undefined],
     [{}, ['cpus'], undefined],

@@ -100,6 +100,25 @@ describe('a plan', () => {
     }
   });
 
+  it('refuses a command line that Linux under QEMU would hang with', () => {
+    const bare: Image = { kind: 'kernel', name: 'k', kernelPath: '/k', format: 'bzimage' };
+    const multiboot: Image = { ...bare, format: 'multiboot' };
+    for (const image of [host, bare]) {
+      const lineOf = (append: string): string => {
+        const { argv } = planGuest(inputOf({ append }, { image }));
+        return argv[argv.indexOf('-append') + 1]!;
+      };
+      const room = 2047 - lineOf('x').length + 1;
+      expect(lineOf('y'.repeat(room)).length).toBe(2047);
+      expect(refusalOf(inputOf({ append: 'y'.repeat(room + 3) }, { image }))).toMatchObject({
+        code: 'driver-cannot',
+        asked: ['append'],
+        fix: expect.stringContaining('leave out 3 bytes'),
+      });
+    }
+    expect(() => planGuest(inputOf({ append: 'y'.repeat(5000) }, { image: multiboot }))).not.toThrow();
+  });
+
   it('has user-mode Linux measure no checksums of RAID, unless told which initcalls to leave out', () => {
     const wordsOf = (append: string): string[] =>
       planGuest(inputOf({ append }, { accelerator: 'uml' })).argv.filter((word) =>
@@ -163,6 +182,32 @@ describe('a plan', () => {
       '/out:/home/ada',
       '/out:/scratch/run',
       '/in:/x/y',
+    ]);
+  });
+
+  it('has empty directories in the place of those that its user may only pass through on the way to volumes', () => {
+    const unlisted = ['/home', '/scratch', '/scratch/run'];
+    const ways = (more: Partial<PlanInput>): string[] =>
+      planGuest(inputOf({ volumes: ['/data:/home/ada/in'] }, { unlisted, ...more }))
+        .volumeSetup.filter(([, source]) => source === 'way')
+        .map(([, , path]) => path!);
+    const virtiofs = { daemon: { path: '/v', isC: true }, confinePath: '/c' } as never;
+    expect(ways({})).toEqual(['/home']);
+    expect(ways({ accelerator: 'uml' })).toEqual([]);
+    expect(ways({ image: packed })).toEqual([]);
+    expect(ways({ cwd: '/scratch/run/own' })).toEqual(['/home', '/scratch']);
+    expect(ways({ virtiofs, cwd: '/scratch/run/own' })).toEqual(['/home', '/scratch']);
+  });
+
+  it('shares unasked what its user may list, and by 9p refuses the rest', () => {
+    const unlisted = ['/scratch', '/scratch/run'];
+    expect(planGuest(inputOf({}, { unlisted })).volumes.map(({ target }) => target)).toEqual(['/home/ada']);
+    expect(planGuest(inputOf({}, { unlisted, accelerator: 'uml' })).volumes.length).toBe(2);
+    const { code, message, asked } = refusalOf(inputOf({ volumes: ['/scratch:/s'] }, { unlisted }));
+    expect([code, message, asked]).toEqual([
+      'share-unusable',
+      "you may not list '/scratch', so that QEMU cannot share it",
+      ['volumes', 0],
     ]);
   });
 

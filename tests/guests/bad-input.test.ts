@@ -471,6 +471,7 @@ describe('an image', () => {
       'true',
     ]);
     expect(stderr).toContain('not built in: virtio_pci, virtio_console, 9pnet_virtio, 9p, overlay');
+    expect(stderr).toContain(`lodge: ${kernel}: `);
     rmSync(kernel);
   });
 

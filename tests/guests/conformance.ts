@@ -320,6 +320,12 @@ export function defineConformance(accelerator: Accelerator, options: Conformance
         expect(await output(script)).toBe('0027\n640\n750\n');
       });
 
+      testAlike('are made with the umask that the command itself sets', async () => {
+        const script = `
+          guest sh -c 'umask 0; echo >wide; mkdir wide-dir'; stat -c %a wide wide-dir`;
+        expect(await output(script)).toBe('666\n777\n');
+      });
+
       test('written here are there while it runs, and the other way round', async () => {
         const script = `
           mkfifo answers

@@ -288,6 +288,29 @@ describe.skipIf(!isRoot || byRoot.daemon === undefined)('by virtiofs, for an ord
     expect(readdirSync(join(home, 'ro'))).toEqual([]);
   });
 
+  it.each([
+    ['virtiofs', flags],
+    ['9p', ['-a', 'tcg']],
+  ])('what lies beyond a directory that they may only pass through is shared by %s', async (_, by) => {
+    // Not in /tmp, of which a guest has its own.
+    const passed = mkdtempSync('/var/tmp/lodge-passed-');
+    const cwd = join(passed, 'own');
+    mkdirSync(cwd);
+    chownSync(cwd, uid, uid);
+    chmodSync(passed, 0o711);
+    const script = 'pwd; echo "by the guest" >file; touch ../file 2>/dev/null || echo no';
+    const { code, stdout, stderr } = await asUser([lodgePath, '-q', 'run', ...by, '--', 'sh', '-c', script], {
+      cwd,
+    });
+    expect({ code, stderr, stdout: stdout.toString() }).toEqual({
+      code: 0,
+      stderr: '',
+      stdout: `${cwd}\nno\n`,
+    });
+    expect(readFileSync(join(cwd, 'file'), 'utf8')).toBe('by the guest\n');
+    rmSync(passed, { recursive: true });
+  });
+
   it('it is refused, and nothing else taken, where no user namespace can be had', async () => {
     // The kernel gives none to whoever has a root directory other than that of its mounts.
     mkdirSync(join(home, 'other'));

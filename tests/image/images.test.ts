@@ -103,6 +103,10 @@ describe('resolveImage', () => {
     await expect(resolve('cd.iso', 'initrd')).rejects.toMatchObject({ code: 'image-unreadable' });
     await expect(resolve('bzImage', 'none')).rejects.toMatchObject({ code: 'image-not-found' });
     await expect(resolve('bzImage', 'empty')).rejects.toMatchObject({ code: 'image-unreadable' });
+    // What cannot be looked at at all is no fault of lodge's.
+    const tooLong = 'x'.repeat(300);
+    await expect(resolve('bzImage', tooLong)).rejects.toMatchObject({ code: 'host-io' });
+    await expect(resolve(tooLong, 'initrd')).rejects.toMatchObject({ code: 'host-io' });
   });
 
   it('offers the nearest name', async () => {

@@ -43,6 +43,21 @@ describe('kernelFromFile', () => {
     expect(await readFile(kernel.vmlinuxPath)).toEqual(vmlinux);
   });
 
+  it('unpacks a bzImage that is compressed once more', async () => {
+    const kernel = await kernelFromFile(store, file('bzImage.gz', pack(makeBzImage(vmlinux), 'gzip')));
+    expect(await readFile(kernel.vmlinuxPath)).toEqual(vmlinux);
+    expect(kernel.release).toBe('6.1.0-test');
+  });
+
+  it('finds its modules in the tree that it is in, if there is a list of them', async () => {
+    const path = file('tree/boot/vmlinuz', makeBzImage(vmlinux));
+    const modules = join(root, 'tree/usr/lib/modules/6.1.0-test');
+    writeTree(root, { 'tree/usr/lib/modules/6.1.0-test/modules.order': '' });
+    expect(await kernelFromFile(store, path)).not.toHaveProperty('modulesPath');
+    writeTree(root, { 'tree/usr/lib/modules/6.1.0-test/modules.dep': '' });
+    expect(await kernelFromFile(store, path)).toMatchObject({ modulesPath: modules });
+  });
+
   it('sees that a file was replaced', async () => {
     const path = file('changing', makeBzImage(vmlinux));
     const first = await kernelFromFile(store, path);

@@ -1,5 +1,7 @@
 /** QEMU's command line for a guest. Pure; checked against QEMU 7.2's own documentation (qemu(1), -help). */
 
+import { LodgeError } from '../../../errors.ts';
+import { fixWith, key } from '../../../fix.ts';
 import type { Image } from '../../../image/image.ts';
 import type { InterfacePlan } from '../../interface.ts';
 import type { Beside } from '../../plan.ts';
@@ -116,7 +118,7 @@ function linuxBoot(input: DriverInput): LinuxBoot {
   const { root } = input.image as Extract<Image, { kind: 'linux' }>;
   const argv: string[] = [
     ...['-kernel', kernel.vmlinuxPath, '-initrd', initramfsPath],
-    ...['-append', kernelCommandLine(input)],
+    ...['-append', linuxLine(kernelCommandLine(input))],
     ...[
       '-device',
       'virtio-serial-pci',
@@ -168,7 +170,22 @@ function linuxBoot(input: DriverInput): LinuxBoot {
   return { arguments: argv, mounts, beside };
 }
 
-function kernelCommandLine(input: DriverInput): string {
+/** Linux on x86 (COMMAND_LINE_SIZE, less the end). Where QEMU gives it more, it hangs and says nothing. */
+const longestLine = 2047;
+
+/** @throws LodgeError `driver-cannot` for a command line that is longer than Linux takes */
+function linuxLine(words: readonly string[]): string {
+  const line = words.join(' ');
+  const over = Buffer.byteLength(line) - longestLine;
+  if (over <= 0) return line;
+  const message = `the kernel's command line is ${over + longestLine} bytes long, and Linux takes ${longestLine}`;
+  throw new LodgeError('driver-cannot', message, {
+    fix: fixWith`leave out ${String(over)} bytes or more of ${key('append')}`,
+    asked: ['append'],
+  });
+}
+
+function kernelCommandLine(input: DriverInput): string[] {
   return [
     'console=ttyS0',
     // Errors and the panic stay visible; the rest costs time on an emulated serial line.
@@ -180,7 +197,7 @@ function kernelCommandLine(input: DriverInput): string {
     // The emulated clock is right by construction: no need to calibrate against another emulated clock.
     ...(input.accelerator === 'tcg' ? ['tsc=reliable', 'mitigations=off'] : []),
     ...words(input.spec.append),
-  ].join(' ');
+  ];
 }
 
 function words(text: string): string[] {
@@ -192,14 +209,15 @@ function foreignBoot(image: Exclude<Image, { kind: 'linux' }>, input: DriverInpu
   const append = words(input.spec.append);
   switch (image.kind) {
     case 'kernel': {
-      const line = image.format === 'multiboot' ? append : ['console=ttyS0', 'panic=-1', ...append];
+      const line =
+        image.format === 'multiboot' ? append.join(' ') : linuxLine(['console=ttyS0', 'panic=-1', ...append]);
       return [
         ...['-kernel', image.kernelPath],
         // Multiboot kernels may have several modules, with commas between them.
         ...(image.initrdPath === undefined
           ? []
           : ['-initrd', image.format === 'multiboot' ? quote(image.initrdPath) : image.initrdPath]),
-        ...(line.length === 0 ? [] : ['-append', line.join(' ')]),
+        ...(line === '' ? [] : ['-append', line]),
       ];
     }
     case 'disk':
