@@ -40,8 +40,16 @@ interface GuestPath {
   path: string;
 }
 
-/** @throws LodgeError `usage`, `copy-failed`, and those of exec */
-export async function copyFiles(source: string, destination: string): Promise<void> {
+export interface Copied {
+  from: string;
+  to: string;
+}
+
+/**
+ * @returns what went where, for each guest; paths in guests as they were asked for, with the guest's name before them
+ * @throws LodgeError `usage`, `copy-failed`, and those of exec
+ */
+export async function copyFiles(source: string, destination: string): Promise<Copied[]> {
   for (const text of [source, destination]) requirePath(text);
   const [from, to] = [guestPath(source), guestPath(destination)];
   if (['', '.', '..'].includes(basename(from?.path ?? resolve(source)))) {
@@ -50,14 +58,14 @@ export async function copyFiles(source: string, destination: string): Promise<vo
       fix: 'name the directory itself, or the files in it',
     });
   }
-  if (from !== undefined && to === undefined) await copyOutOfAll(from, destination);
-  else if (from === undefined && to !== undefined) {
+  if (from !== undefined && to === undefined) return copyOutOfAll(from, destination);
+  if (from === undefined && to !== undefined) {
     await forEachBounded(to.guests, mostAtOnce, (guest) => copyIn(source, { guest, path: to.path }));
-  } else {
-    throw new LodgeError('usage', 'exactly one of source and destination is in a guest', {
-      fix: 'lodge cp NAME:/path ./here, or lodge cp ./this NAME:/path',
-    });
+    return to.guests.map((guest) => ({ from: resolve(source), to: `${guest}:${to.path}` }));
   }
+  throw new LodgeError('usage', 'exactly one of source and destination is in a guest', {
+    fix: 'lodge cp NAME:/path ./here, or lodge cp ./this NAME:/path',
+  });
 }
 
 /** An empty path would mean here, and `NAME:` be a file of this host: what a variable left out is not meant. */
@@ -73,11 +81,8 @@ function requirePath(text: string): void {
 const mostAtOnce = 16;
 
 /** Out of several guests, what each has goes into a directory of its name. */
-async function copyOutOfAll({ guests, path, isMany }: GuestPaths, destination: string): Promise<void> {
-  if (!isMany) {
-    await copyOut({ guest: guests[0]!, path }, destination);
-    return;
-  }
+async function copyOutOfAll({ guests, path, isMany }: GuestPaths, destination: string): Promise<Copied[]> {
+  if (!isMany) return [await copyOut({ guest: guests[0]!, path }, destination)];
   if (lookAt(destination)?.isDirectory() !== true) {
     throw new LodgeError('copy-failed', 'files of several guests go into a directory, and there is none', {
       where: destination,
@@ -85,11 +90,13 @@ async function copyOutOfAll({ guests, path, isMany }: GuestPaths, destination: s
     });
   }
   const names = shortNames(guests);
+  const copied: Copied[] = [];
   await forEachBounded(guests, mostAtOnce, async (guest) => {
     const own = join(destination, names.get(guest)!);
     mkdirSync(own, { recursive: true });
-    await copyOut({ guest, path }, own);
+    copied.push(await copyOut({ guest, path }, own));
   });
+  return copied;
 }
 
 /** A path in one guest, or the same path in several. */
@@ -107,7 +114,7 @@ function guestPath(text: string): GuestPaths | undefined {
   return { guests: namedGuests([names]), path, isMany: isHostList(names) };
 }
 
-async function copyOut({ guest, path }: GuestPath, destination: string): Promise<void> {
+async function copyOut({ guest, path }: GuestPath, destination: string): Promise<Copied> {
   const target = resolve(destination);
   const isDirectory = lookAt(target)?.isDirectory() === true;
   if (!isDirectory && destination.endsWith('/')) {
@@ -145,6 +152,7 @@ async function copyOut({ guest, path }: GuestPath, destination: string): Promise
       });
     }
     moveTo(unpacked, finalPath);
+    return { from: `${guest}:${path}`, to: finalPath };
   } finally {
     discard(Buffer.from(aside));
     stopMinding();

@@ -1,6 +1,7 @@
 /** `lodge cp`: copies files into and out of a guest that runs. */
 
 import type { Command } from 'commander';
+import type { GlobalOptions } from './program.ts';
 
 export function defineCopy(program: Command): void {
   program
@@ -12,6 +13,9 @@ export function defineCopy(program: Command): void {
     .argument('<destination>', 'PATH or NAME:PATH; exactly one of the two is in a guest.')
     .action(async (source: string, destination: string) => {
       const { copyFiles } = await import('./copy-files.ts');
-      await copyFiles(source, destination);
+      const copied = await copyFiles(source, destination);
+      if (!program.opts<GlobalOptions>().json) return;
+      const { printJson } = await import('./print-json.ts');
+      printJson(copied);
     });
 }

@@ -13,6 +13,7 @@ import { recordMachine } from '../machine/record.ts';
 import { liveSource } from '../machine/source.ts';
 import { missingProgram, runProgram } from '../process.ts';
 import type { DoctorFlags } from './doctor.ts';
+import { printJson } from './print-json.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 import { siteFindings } from './slurm-site.ts';
@@ -25,6 +26,7 @@ export async function runDoctor(flags: DoctorFlags, globals: GlobalOptions): Pro
   if (flags.record !== undefined) {
     await recordMachine(flags.record, (source) => gatherDoctorFacts(source, places(), []));
     process.stderr.write(`lodge: this host is recorded in ${flags.record}\n`);
+    if (globals.json) printJson({ file: flags.record });
     return 0;
   }
   let report = await examine(globals);

@@ -2,18 +2,22 @@
 
 import { resolve } from 'node:path';
 import { captureOf } from '../cluster/captures.ts';
+import type { FabricChange } from '../cluster/fabric-change.ts';
 import { shapeOf } from '../cluster/shapes.ts';
 import type { CaptureSpec, ShapeSpec } from '../cluster/spec.ts';
-import { LodgeError } from '../errors.ts';
+import { LodgeError, retold } from '../errors.ts';
 import { capturePath, mostFiles } from '../fabric/capture/capture.ts';
 import type { CapturePlan } from '../fabric/plan.ts';
 import { parseBandwidthBitsPerSecond, parseDelayMs, parsePercentage, parseSizeBytes } from '../units.ts';
 import type { CaptureFlags, ClusterFlag, ShapeFlags } from './fabric.ts';
-import { fabricOf } from './fabric-access.ts';
+import { type FabricAccess, fabricOf } from './fabric-access.ts';
 import { linksNamed } from './fabric-show.ts';
+import { printJson } from './print-json.ts';
 import { table } from './table.ts';
 
-export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> {
+type Shown<Flags> = Flags & { json: boolean };
+
+export async function shapeVerb(text: string, flags: Shown<ShapeFlags>): Promise<void> {
   const parse = <T>(name: keyof ShapeFlags, parser: (text: string, where: string) => T): T | undefined => {
     const value = flags[name];
     return typeof value === 'string' ? parser(value, `--${name}`) : undefined;
@@ -34,39 +38,58 @@ export async function shapeVerb(text: string, flags: ShapeFlags): Promise<void> 
     });
   }
   const shape = shapeOf(spec, (key) => `--${key}`);
-  const fabric = await fabricOf(flags);
-  const { plan } = fabric;
   const direction = flags.out === flags.in ? undefined : flags.out === true ? 'out' : 'in';
-  for (const link of linksNamed([text], plan)) {
-    await fabric.change({
-      kind: 'shape',
-      ask: { link, shape, ...(direction === undefined ? {} : { direction }) },
-    });
-  }
+  await changeLinks([text], flags, (link) => ({
+    kind: 'shape',
+    ask: { link, shape, ...(direction === undefined ? {} : { direction }) },
+  }));
 }
 
 export async function cutVerb(
   kind: 'cut' | 'heal',
   texts: readonly string[],
-  flags: ClusterFlag,
+  flags: Shown<ClusterFlag>,
 ): Promise<void> {
-  const fabric = await fabricOf(flags);
-  const { plan } = fabric;
-  for (const link of linksNamed(texts, plan)) await fabric.change({ kind, ask: { link } });
+  await changeLinks(texts, flags, (link) => ({ kind, ask: { link } }));
 }
 
-export async function moveVerb(text: string, target: string, flags: ClusterFlag): Promise<void> {
+export async function moveVerb(text: string, target: string, flags: Shown<ClusterFlag>): Promise<void> {
+  await changeLinks([text], flags, (link) => ({ kind: 'move', ask: { link, switch: target } }));
+}
+
+/** Changes links, and shows programs how these are then. */
+async function changeLinks(
+  texts: readonly string[],
+  flags: Shown<ClusterFlag>,
+  changeOf: (link: string) => FabricChange,
+): Promise<void> {
   const fabric = await fabricOf(flags);
-  const { plan } = fabric;
-  for (const link of linksNamed([text], plan)) {
-    await fabric.change({ kind: 'move', ask: { link, switch: target } });
+  const links = linksNamed(texts, fabric.plan);
+  await changeEach(fabric, links, changeOf);
+  if (flags.json) printJson(await fabric.links(links));
+}
+
+/** Changes links one after the other; the error of one tells which are changed by then. */
+async function changeEach(
+  fabric: FabricAccess,
+  links: readonly string[],
+  changeOf: (link: string) => FabricChange,
+): Promise<void> {
+  for (const [i, link] of links.entries()) {
+    try {
+      await fabric.change(changeOf(link));
+    } catch (error) {
+      if (i === 0 || !(error instanceof LodgeError)) throw error;
+      const done = `done before: ${links.slice(0, i).join(', ')}`;
+      throw retold(error, { detail: error.detail === undefined ? done : `${error.detail}\n${done}` });
+    }
   }
 }
 
 export async function captureVerb(
   what: string,
   texts: readonly string[],
-  flags: CaptureFlags & { json: boolean },
+  flags: Shown<CaptureFlags>,
 ): Promise<void> {
   if (!['start', 'stop', 'ls'].includes(what)) {
     throw new LodgeError('usage', `'${what}' is not start, stop or ls`, {
@@ -79,31 +102,36 @@ export async function captureVerb(
   const spec = captureSpec(flags);
   const fabric = await fabricOf(flags);
   const { plan, cluster, job } = fabric;
-  if (what === 'ls') {
-    // What links tell: of a cluster over several hosts, no plan has what was begun while it runs.
-    const states = await fabric.links(texts.length === 0 ? undefined : linksNamed(texts, plan));
-    const captured = states.flatMap(({ name: link, capture }): LinkCapture[] =>
-      capture === undefined ? [] : [{ link, ...capture }],
-    );
-    listCaptures(captured, flags.json);
+  const links = texts.length === 0 ? undefined : linksNamed(texts, plan);
+  if (what === 'start') {
+    const owner = { cluster, ...(job === undefined ? {} : { job }) };
+    const capture = captureOf(spec, process.cwd(), owner)!;
+    await changeEach(fabric, links!, (link) => ({ kind: 'capture-start', ask: { link, capture } }));
+    const begun = links!.map((link) => withFile({ link, ...capture }));
+    if (flags.json) printJson(begun);
+    else process.stdout.write(begun.map(({ file }) => `${file}\n`).join(''));
     return;
   }
-  const links = linksNamed(texts, plan);
+  // What links tell: of a cluster over several hosts, no plan has what was begun while it runs.
+  const captured = (await fabric.links(links)).flatMap(({ name: link, capture }) =>
+    capture === undefined ? [] : [withFile({ link, ...capture })],
+  );
   if (what === 'stop') {
-    for (const link of links) await fabric.change({ kind: 'capture-stop', ask: { link } });
-    return;
+    await changeEach(fabric, links!, (link) => ({ kind: 'capture-stop', ask: { link } }));
+    if (flags.json) printJson(captured);
+  } else if (flags.json) printJson(captured);
+  else {
+    const rows = captured.map(({ link, file, files, filter = '-' }) => [link, file, String(files), filter]);
+    process.stdout.write(table([['LINK', 'FILE', 'FILES', 'FILTER'], ...rows]));
   }
-  const owner = { cluster, ...(job === undefined ? {} : { job }) };
-  const capture = captureOf(spec, process.cwd(), owner)!;
-  for (const link of links) {
-    await fabric.change({ kind: 'capture-start', ask: { link, capture } });
-    if (!flags.json) process.stdout.write(`${capturePath(capture.directory, link)}\n`);
-  }
-  if (flags.json)
-    listCaptures(
-      links.map((link) => ({ link, ...capture })),
-      true,
-    );
+}
+
+interface LinkCapture extends CapturePlan {
+  link: string;
+}
+
+function withFile(capture: LinkCapture): LinkCapture & { file: string } {
+  return { ...capture, file: capturePath(capture.directory, capture.link) };
 }
 
 /** An Ethernet header at least, and no more than any frame has. */
@@ -135,23 +163,4 @@ export function captureSpec(flags: CaptureFlags): CaptureSpec {
     'file-size': flags.fileSize === undefined ? undefined : parseSizeBytes(flags.fileSize, '--file-size'),
     filter: flags.filter,
   };
-}
-
-interface LinkCapture extends CapturePlan {
-  link: string;
-}
-
-function listCaptures(captures: readonly LinkCapture[], json: boolean): void {
-  if (json) {
-    const told = captures.map((one) => ({ ...one, file: capturePath(one.directory, one.link) }));
-    process.stdout.write(`${JSON.stringify(told, null, 2)}\n`);
-    return;
-  }
-  const rows = captures.map(({ link, directory, files, filter = '-' }) => [
-    link,
-    capturePath(directory, link),
-    String(files),
-    filter,
-  ]);
-  process.stdout.write(table([['LINK', 'FILE', 'FILES', 'FILTER'], ...rows]));
 }

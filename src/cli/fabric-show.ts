@@ -22,6 +22,7 @@ import { prometheusText } from '../fabric/prometheus.ts';
 import { expandHostList } from '../host-list.ts';
 import { nearest } from '../nearest.ts';
 import { thisJobId } from '../server/locate.ts';
+import { endWithReader } from './end-with-reader.ts';
 import type { ClusterFlag, EventFlags } from './fabric.ts';
 import { fabricOf } from './fabric-access.ts';
 import { interruptible } from './interruptible.ts';
@@ -114,7 +115,19 @@ export async function showEvents(flags: Events): Promise<void> {
     flags.since === undefined
       ? undefined
       : parseMomentNs(flags.since, ofMs(Date.now()), `--since ${flags.since}`);
-  const ofJob = jobClusterNamed(flags.cluster);
+  const stopWatching = flags.follow === true ? endWithReader() : () => {};
+  try {
+    await showEventsOf(jobClusterNamed(flags.cluster), flags, sinceNs);
+  } finally {
+    stopWatching();
+  }
+}
+
+async function showEventsOf(
+  ofJob: JobCluster | undefined,
+  flags: Events,
+  sinceNs: bigint | undefined,
+): Promise<void> {
   if (ofJob !== undefined) {
     await showJobEvents(ofJob, flags, sinceNs);
     return;

@@ -79,7 +79,7 @@ export function defineFabric(program: Command): void {
     .option('--in', 'Only frames the other way.')
     .action(async (link: string, flags: ShapeFlags) => {
       const { shapeVerb } = await import('./fabric-change.ts');
-      await shapeVerb(link, flags);
+      await shapeVerb(link, { ...flags, json: json() });
     });
   for (const [verb, description] of [
     ['cut', 'Cut links: what is sent is dropped, until they are healed.'],
@@ -92,7 +92,7 @@ export function defineFabric(program: Command): void {
       .addOption(clusterFlag())
       .action(async (links: string[], flags: ClusterFlag) => {
         const { cutVerb } = await import('./fabric-change.ts');
-        await cutVerb(verb, links, flags);
+        await cutVerb(verb, links, { ...flags, json: json() });
       });
   }
   fabric
@@ -103,7 +103,7 @@ export function defineFabric(program: Command): void {
     .addOption(clusterFlag())
     .action(async (link: string, target: string, flags: ClusterFlag) => {
       const { moveVerb } = await import('./fabric-change.ts');
-      await moveVerb(link, target, flags);
+      await moveVerb(link, target, { ...flags, json: json() });
     });
   fabric
     .command('capture')

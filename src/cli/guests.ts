@@ -63,7 +63,8 @@ export function defineGuests(program: Command): void {
     .action(async (names: string[], flags: { grace: string }) => {
       const graceMs = parseTimeMs(flags.grace, '--grace');
       const { stopThroughOwner } = await import('../server/client.ts');
-      await forEachNamed(names, (name) => stopThroughOwner(name, graceMs));
+      const stopped = await forEachNamed(names, (name) => stopThroughOwner(name, graceMs));
+      await tellDone(stopped, program.opts<GlobalOptions>());
     });
   program
     .command('rm')
@@ -71,28 +72,41 @@ export function defineGuests(program: Command): void {
     .argument('<names...>', "The guests; ranges as in 'v[01-04]'.")
     .option('-f, --force', 'Also guests that run: they are ended at once.')
     .action(async (names: string[], flags: { force?: boolean }) => {
-      await forEachNamed(names, (name) => remove(name, flags.force === true));
+      const removed = await forEachNamed(names, (name) => remove(name, flags.force === true));
+      await tellDone(removed, program.opts<GlobalOptions>());
     });
 }
 
 const mostAtOnce = 32;
 
-/** Does something to all guests that are named, also when it fails for some; the first failure is then told in full. */
+/** What was done is seen by people; programs are told of which guests. */
+async function tellDone(names: readonly string[], { json }: GlobalOptions): Promise<void> {
+  if (!json) return;
+  const { printJson } = await import('./print-json.ts');
+  printJson(names.map((name) => ({ name })));
+}
+
+/**
+ * Does something to all guests that are named, also when it fails for some; the first failure is then told in full.
+ * @returns their full names
+ */
 async function forEachNamed(
   texts: readonly string[],
   action: (name: string) => Promise<void>,
-): Promise<void> {
+): Promise<string[]> {
   const [{ namedGuests }, { forEachBounded }] = await Promise.all([
     import('./guest-names.ts'),
     import('../cluster/governor.ts'),
   ]);
   const errors: unknown[] = [];
-  await forEachBounded(namedGuests(texts), mostAtOnce, (name) =>
+  const names = namedGuests(texts);
+  await forEachBounded(names, mostAtOnce, (name) =>
     action(name).catch((error: unknown) => {
       errors.push(error);
     }),
   );
   throwFirst(errors);
+  return names;
 }
 
 async function remove(name: string, force: boolean): Promise<void> {

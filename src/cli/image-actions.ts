@@ -17,6 +17,7 @@ import { shellWord } from '../shell-words.ts';
 import { formatCount, formatSize, formatTime } from '../units.ts';
 import type { BuildFlags, ImportFlags } from './image.ts';
 import { type Interruptible, interruptible } from './interruptible.ts';
+import { printJson as print } from './print-json.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 import { table } from './table.ts';
@@ -188,10 +189,6 @@ export async function collectGarbage(globals: GlobalOptions): Promise<void> {
   if (globals.json) return print(collected);
   const bytes = collected.reduce((sum, object) => sum + object.bytes, 0);
   process.stdout.write(`${formatCount(collected.length, 'object')}, ${formatSize(bytes)} freed\n`);
-}
-
-function print(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
 /** Interrupts end the work instead of this process, so that nothing half-made is left. */

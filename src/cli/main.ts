@@ -79,8 +79,9 @@ async function main(): Promise<void> {
     }
     const error = knownError(thrown);
     process.stderr.write(`${describeError(error)}\n`);
-    if (program.opts().json === true && error instanceof LodgeError) {
-      const { code, message, where, fix, detail } = error;
+    if (program.opts().json === true) {
+      const { code, message, where, fix, detail } =
+        error instanceof LodgeError ? error : new LodgeError('internal', String(error));
       process.stdout.write(`${JSON.stringify({ error: { code, message, where, fix, detail } })}\n`);
     }
     process.exitCode = error instanceof LodgeError ? error.exitCode : exitCodes.refused;

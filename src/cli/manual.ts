@@ -93,7 +93,7 @@ export function verbReference(program: Command): string {
   const globals = program.options.map(
     (option) => `| \`${cell(option.flags)}\` | ${cell(option.description)} |`,
   );
-  return `# Verbs\n\nMade by \`lodge manual --markdown\`. Flags before the verb:\n\n| flag | meaning |\n|---|---|\n${globals.join('\n')}\n\n${sections.join('\n\n')}\n`;
+  return `# Verbs\n\nMade by \`lodge manual --markdown\`. [What \`--json\` prints](json.md). Flags before the verb:\n\n| flag | meaning |\n|---|---|\n${globals.join('\n')}\n\n${sections.join('\n\n')}\n`;
 }
 
 export function errorReference(): string {

@@ -25,6 +25,7 @@ import {
   writeResult,
 } from './place-files.ts';
 import { metricRows, placementRows } from './place-report.ts';
+import { printJson } from './print-json.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 import { table } from './table.ts';
@@ -154,9 +155,11 @@ export async function evaluateVerb(
 
 export async function generateVerb(
   pattern: string,
-  flags: { inOrder?: boolean; output: string; seed: string },
+  flags: { inOrder?: boolean; output: string; seed: string; json: boolean },
 ): Promise<void> {
   const seed = wholeFlag('--seed', flags.seed, 0, Number.MAX_SAFE_INTEGER);
   const traffic = generateTraffic(pattern, seed, flags.inOrder !== true);
   writeResult(flags.output, /\.csv$/i.test(flags.output) ? edgeList(traffic) : scotchGraph(traffic));
+  if (flags.json && flags.output !== '-')
+    printJson({ file: flags.output, ranks: traffic.ranks, pairs: pairCount(traffic) });
 }

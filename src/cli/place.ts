@@ -105,7 +105,7 @@ export function definePlace(program: Command): void {
         command: Command,
       ) => {
         const { generateVerb } = await import('./place-actions.ts');
-        await generateVerb(pattern, { ...command.optsWithGlobals(), ...flags });
+        await generateVerb(pattern, { ...command.optsWithGlobals(), ...flags, json: globals().json });
       },
     );
 }

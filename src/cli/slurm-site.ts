@@ -15,7 +15,7 @@ import { defaultSiteFile } from '../cluster/engine/site/place.ts';
 import { failNodes, lookAtSite, reasonOf, resumeNodes, suspendNodes } from '../cluster/engine/site/power.ts';
 import { readSite, type Site } from '../cluster/engine/site/spec.ts';
 import { readDocument } from '../document.ts';
-import { LodgeError } from '../errors.ts';
+import { describeError, LodgeError } from '../errors.ts';
 import { trunkKeyBytes } from '../fabric/trunk/secure.ts';
 import { foldHostList } from '../host-list.ts';
 import { installationDir } from '../installation.ts';
@@ -64,7 +64,11 @@ export async function slurmSetupVerb(
     tell(plan, faults, found !== undefined);
   }
   // Lines against a Slurm that did not answer are as good as they can be, and unchecked.
-  if (unasked !== undefined) throw unasked;
+  if (unasked !== undefined) {
+    if (!options.json || !(unasked instanceof LodgeError)) throw unasked;
+    process.stderr.write(`${describeError(unasked)}\n`);
+    return unasked.exitCode;
+  }
   return faults.length > 0 || plan.lines.some(({ state }) => state !== 'there') ? 1 : 0;
 }
 

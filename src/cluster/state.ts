@@ -53,15 +53,29 @@ export function makeClusterDir(name: string): string {
   return dir;
 }
 
-function replaceFile(path: string, text: string): void {
+/** What a file is to hold, on the disk already: to put it there takes no more space. */
+export interface StagedFile {
+  put(): void;
+  drop(): void;
+}
+
+function stageFile(path: string, text: string): StagedFile {
   const part = `${path}.${process.pid}`;
-  try {
-    writeFileSync(part, text, { mode: 0o600 });
-    renameSync(part, path);
-  } catch (error) {
-    rmSync(part, { force: true });
-    throw hostIoError("writing the cluster's state", path, error);
-  }
+  const drop = (): void => rmSync(part, { force: true });
+  const orDrop = (write: () => void): void => {
+    try {
+      write();
+    } catch (error) {
+      drop();
+      throw hostIoError("writing the cluster's state", path, error);
+    }
+  };
+  orDrop(() => writeFileSync(part, text, { mode: 0o600 }));
+  return { put: () => orDrop(() => renameSync(part, path)), drop };
+}
+
+function replaceFile(path: string, text: string): void {
+  stageFile(path, text).put();
 }
 
 function readFile(path: string): string | undefined {
@@ -94,7 +108,12 @@ export function readClusterPlan(name: string): ClusterPlan | undefined {
 }
 
 export function writeFabricPlan(plan: FabricPlan): void {
-  replaceFile(join(clusterDir(plan.name), 'fabric.json'), JSON.stringify(plan));
+  stageFabricPlan(plan).put();
+}
+
+/** For a change that must not be made where it cannot be remembered. */
+export function stageFabricPlan(plan: FabricPlan): StagedFile {
+  return stageFile(join(clusterDir(plan.name), 'fabric.json'), JSON.stringify(plan));
 }
 
 export function readFabricPlan(name: string): FabricPlan | undefined {

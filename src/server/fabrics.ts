@@ -16,6 +16,7 @@ import {
   readClusterPlan,
   readFabricPlan,
   removeFabricPlan,
+  stageFabricPlan,
   writeClusterHosts,
   writeFabricPlan,
 } from '../cluster/state.ts';
@@ -112,11 +113,11 @@ export class Fabrics {
         return { added: plan.networks.flatMap(linkNames), removed: [], changed: [] };
       }
       const fabric = await running;
-      await applyBridges(bridgedCluster(name), plan);
-      const result = await fabric.client.ask('apply', { plan: withoutBridges(plan) });
       const bridges = diffFabric(onlyBridges(fabric.plan), onlyBridges(plan));
-      fabric.plan = plan;
-      writeFabricPlan(plan);
+      const result = await remembering(fabric, plan, async () => {
+        await applyBridges(bridgedCluster(name), plan);
+        return fabric.client.ask('apply', { plan: withoutBridges(plan) });
+      });
       return {
         added: [...result.added, ...(bridges?.added ?? [])],
         removed: [...result.removed, ...(bridges?.removed ?? [])],
@@ -153,14 +154,13 @@ export class Fabrics {
       const fabric = await this.#fabric(name);
       const plan = changedFabric(fabric.plan, change);
       const { link } = change.ask;
-      if (bridgedNames(plan).has(link)) await this.#changeBridged(name, plan, change);
-      else {
+      const before = requireLink(fabric.plan, link);
+      await remembering(fabric, plan, async () => {
+        if (bridgedNames(plan).has(link)) return this.#changeBridged(name, plan, change);
         await fabric.client.ask(change.kind, change.ask);
-        const event = eventOfChange(change, requireLink(fabric.plan, link));
+        const event = eventOfChange(change, before);
         if (event !== undefined) this.note(name, { ...event, subject: link });
-      }
-      fabric.plan = plan;
-      writeFabricPlan(plan);
+      });
     });
   }
 
@@ -336,6 +336,23 @@ export class Fabrics {
         this.#restart(name, Math.min(afterMs * 2, longestRestartMs));
       });
     }, afterMs);
+  }
+}
+
+/**
+ * Makes a fabric what a plan says, and keeps the plan for when it is started again: both or none, also where the disk
+ * is full.
+ */
+async function remembering<T>(fabric: RunningFabric, plan: FabricPlan, act: () => Promise<T>): Promise<T> {
+  const staged = stageFabricPlan(plan);
+  try {
+    const result = await act();
+    staged.put();
+    fabric.plan = plan;
+    return result;
+  } catch (error) {
+    staged.drop();
+    throw error;
   }
 }
 

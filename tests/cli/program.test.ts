@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
+import { verbReference } from '../../src/cli/manual.ts';
 import { buildProgram } from '../../src/cli/program.ts';
 
 const whole = await buildProgram('0');
@@ -35,4 +37,11 @@ describe('a program for one verb', () => {
     const program = await buildProgram('0', word);
     expect(program.commands.map((command) => command.name())).toEqual(verbs);
   });
+});
+
+it('each verb has its place in the page of what --json prints', () => {
+  const page = readFileSync(new URL('../../docs/reference/json.md', import.meta.url), 'utf8');
+  const all = [...verbReference(whole).matchAll(/^## (.*)$/gm)].map(([, name]) => name!);
+  expect(all.length).toBeGreaterThan(40);
+  expect(all.filter((name) => !new RegExp(`\`${name}(\`| -)`).test(page))).toEqual([]);
 });
