@@ -33,13 +33,14 @@ export function guestChanges(before: PlannedGuest, after: PlannedGuest): KeyChan
 
 /** All that decides what a guest is, by what a person knows it by. */
 function valuesOf(
-  { spec, interfaces, routes, forward }: PlannedGuest,
+  { spec, interfaces, routes, forward, ssh }: PlannedGuest,
   stays: (network: string) => boolean,
 ): Map<string, unknown> {
   const networks = interfaces.map(({ network }) => network);
   return new Map<string, unknown>([
     ...Object.entries(spec),
     ['forward', forward],
+    ['ssh', ssh !== false],
     ['routes', routes.map(({ destination, gateway }) => `${destination} via ${gateway}`)],
     ['networks', networks],
     ...interfaces

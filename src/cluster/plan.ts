@@ -73,6 +73,8 @@ export interface PlannedGuest {
   accelerator: Accelerator;
   imageId: string;
   hasAgent: boolean;
+  /** False where it is given no keys and no SSH server, as the cluster says. */
+  ssh?: false;
   /** Memory of the host that it takes at most. */
   neededBytes: number;
   /** Of all that a guest must be started again for when it changes. */
@@ -212,6 +214,8 @@ export function completeCluster(
     guests: guests.map((guest): PlannedGuest => {
       const { spec, interfaces, routes, forward } = guest;
       const { accelerator, imageId, hasAgent } = found(guest);
+      // Keys cannot be taken back from a guest that had them.
+      const without = ssh === undefined || !hasAgent ? {} : { ssh };
       return {
         name: guest.name,
         fullName: guest.fullName,
@@ -223,7 +227,8 @@ export function completeCluster(
         imageId,
         hasAgent,
         neededBytes: neededBytes(spec, accelerator),
-        digest: digestOf({ spec, interfaces, routes, forward, imageId }),
+        ...without,
+        digest: digestOf({ spec, interfaces, routes, forward, imageId, ...without }),
       };
     }),
     fabric,

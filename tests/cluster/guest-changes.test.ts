@@ -40,6 +40,19 @@ describe('what a guest is started again for', () => {
       'address in lan 10.1.0.1/16 → 10.1.0.2/16, mac in lan 02:4c:01:00:00:01 → 02:4c:01:00:00:02, mtu of lan 1500 → 9000',
     );
   });
+  it('keys of the cluster, which cannot be taken back from a guest that had them', () => {
+    expect(told('guests: {v1: }\n', 'guests: {v1: }\nssh: false\n')).toBe('ssh true → false');
+    const steps = (before: string, after: string): string[] => {
+      const guests = cluster(before).guests.map((guest) => ({ ...guest, status: 'running' as const }));
+      return diffCluster(cluster(after), { guests }, new Map()).map(({ kind }) => kind);
+    };
+    const [on, off] = ['guests: {v1: }\n', 'guests: {v1: }\nssh: false\n'];
+    expect([steps(on, off), steps(off, on), steps(off, off)]).toEqual([
+      ['fabric', 'replace'],
+      ['fabric', 'replace'],
+      ['fabric', 'keep'],
+    ]);
+  });
   it('an image of the same name with another content', () => {
     const [guest] = cluster('guests: {v1: }\n').guests;
     expect(describeChanges(guestChanges(guest!, { ...guest!, imageId: 'other' }))).toBe(
