@@ -19,7 +19,7 @@ import { openOwnerSocket } from '../server/owner-socket.ts';
 import { type CommandFlags, requestOf } from './command-flags.ts';
 import { interruptible } from './interruptible.ts';
 import type { Progress } from './progress.ts';
-import { dieOf, joinCommand } from './stdio.ts';
+import { dieOf, joinCommand, keySignals } from './stdio.ts';
 
 export interface ForegroundInput {
   plan: GuestPlan;
@@ -133,7 +133,6 @@ function showLogged(dir: string): void {
 async function watchForeign(guest: RunningGuest): Promise<number> {
   const { showConsole } = await import('./console.ts');
   const { dir, driver } = guest.plan;
-  let requests = 0;
   let isLeft = false;
   let received: NodeJS.Signals | undefined;
   let limit: NodeJS.Timeout | undefined;
@@ -143,18 +142,20 @@ async function watchForeign(guest: RunningGuest): Promise<number> {
   });
   const shownBytes = await showConsole(dir, {
     untilEnd: guest.ended,
-    // Told once, the guest is asked to go down, and ended when it does not; told twice, or left with Ctrl-], at once.
+    // Told, the guest is asked to go down, and ended when it does not; by a key after that, or Ctrl-], at once.
     onLeave: (signal) => {
       received ??= signal;
       isLeft = true;
-      if (signal === undefined || ++requests > 1 || driver !== 'qemu') {
+      const isAgain = limit !== undefined;
+      if (signal === undefined || (isAgain && keySignals.includes(signal)) || driver !== 'qemu') {
         guest.kill();
         return;
       }
+      if (isAgain) return;
       process.stderr.write(
-        `lodge: the guest was asked to shut down and is ended in ${powerButtonGraceMs / 1000} s, or at once when told again\n`,
+        `lodge: the guest was asked to shut down and is ended in ${powerButtonGraceMs / 1000} s, or at once by SIGINT\n`,
       );
-      limit ??= setTimeout(() => guest.kill(), powerButtonGraceMs);
+      limit = setTimeout(() => guest.kill(), powerButtonGraceMs);
       pressPowerButton(join(dir, guestFiles.monitor)).catch(() => guest.kill());
     },
   }).catch(async (error: unknown) => {

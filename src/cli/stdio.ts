@@ -23,8 +23,11 @@ export interface RemoteCommand {
 /** Signals that mean something to a command and are passed on to it. */
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const;
 
-/** These end a command that does not handle them: told twice, the guest itself is ended. */
-const ending: readonly string[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
+/**
+ * Those that a person sends by a key, and again when nothing comes of it. The others say nothing of impatience: Slurm
+ * sends SIGTERM more than once at a time limit and then waits for the command, as a terminal that goes away does SIGHUP.
+ */
+export const keySignals: readonly string[] = ['SIGINT', 'SIGQUIT'];
 
 const SIGPIPE = 13;
 
@@ -36,7 +39,7 @@ const frontEveryMs = 250;
 export interface StdioOptions {
   /** The command has a terminal, and so have we. */
   terminal: boolean;
-  /** Called at the second request to end, or when a person at the terminal wants out. */
+  /** Called when a person wants out: at the second of `keySignals`, or by a key of the terminal. */
   onImpatience: (signal: NodeJS.Signals) => void;
 }
 
@@ -222,7 +225,7 @@ function forwardSignals(command: RemoteCommand, options: StdioOptions): Joint {
   let requests = 0;
   const handlers = forwarded.map((name) => {
     const handler = (): void => {
-      if (ending.includes(name) && ++requests > 1) options.onImpatience(name);
+      if (keySignals.includes(name) && ++requests > 1) options.onImpatience(name);
       else command.signal(signalNumbers[name]!);
     };
     process.on(name, handler);

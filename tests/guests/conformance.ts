@@ -581,6 +581,16 @@ END
         expect(await output(script)).toBe('130\ngone\n');
       });
 
+      testAlike('that Slurm sends more than once leave the command its time to end', async () => {
+        const script = `
+          set -m; rm -f ready got
+          "$LODGE" exec $G -- sh -c 'trap "echo got >>got" TERM HUP; : >ready; until [ -e done ]; do sleep 0.4; done; rm done; exit 7' & p=$!
+          until_ok test -e ready
+          for s in TERM TERM HUP HUP; do kill -$s $p; sleep 0.6; done
+          : >done; wait $p; echo $?; sort -u got`;
+        expect(await output(script)).toBe('7\ngot\n');
+      });
+
       testAlike('that kill lodge at once end the command too', async () => {
         const script = `
           set -m; rm -f ready pid
