@@ -6,6 +6,7 @@ import type { ReadStream } from 'node:tty';
 import { LodgeError } from '../errors.ts';
 import { guestFiles } from '../guest/plan.ts';
 import { thisHostVariable } from '../server/locate.ts';
+import { endWithReader } from './end-with-reader.ts';
 import { escapeByte, leaveLostTerminals, makeRaw } from './raw-terminal.ts';
 
 export interface ConsoleOptions {
@@ -69,10 +70,13 @@ export async function showConsole(dir: string, options: ConsoleOptions = {}): Pr
   const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   const handlers = interrupts.map((name) => [name, () => leave(name)] as const);
   for (const [name, handler] of handlers) process.on(name, handler);
+  // Of a guest that ends with this process, only what it writes next ends both.
+  const stopWatching = options.onLeave === undefined ? endWithReader() : () => {};
   await Promise.race([closed, options.untilEnd ?? closed]);
   // The last output may still be on its way from the keeper.
   await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);
   for (const [name, handler] of handlers) process.removeListener(name, handler);
+  stopWatching();
   stdin.removeListener('data', onData);
   if (isTerminal) stdin.setRawMode(false);
   stdin.destroy();
