@@ -45,9 +45,11 @@ int beside_add(int argc, char **argv) {
 }
 
 static void run(char **argv, int listening, int complaints, pid_t keeper) {
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
+  /* It ends with the keeper, and not before the guest, whoever else gets Slurm's signal. */
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTERM);
+  sigprocmask(SIG_SETMASK, &blocked, NULL);
   signal(SIGPIPE, SIG_DFL);
   signal(SIGXFSZ, SIG_DFL);
   prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -1,7 +1,7 @@
 /*
  * keeper: stays with one virtual machine process, whatever becomes of the rest of lodge.
  *
- *   keeper [--lifeline] [--no-term] [--watched] [--contain [--scratch PATH [--writable PATH]...]] [--relay]
+ *   keeper [--lifeline] [--watched] [--contain [--scratch PATH [--writable PATH]...]] [--relay]
  *          [--small-pages] [--apart] [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]...
  *          [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]
  *
@@ -11,8 +11,8 @@
  * noticing, at some tens of kilobytes each.
  *
  *   --lifeline   standard input is a pipe from the owner: when it ends, PROGRAM is killed and DIR removed
- *   --no-term    SIGTERM ends neither keeper nor PROGRAM: Slurm sends it to all processes of a step, and the owner
- *                may have something to do with PROGRAM before it ends
+ *                SIGTERM then ends neither keeper nor PROGRAM: Slurm sends it, and SIGCONT before it, to all processes
+ *                of a step, and the owner has something to do with PROGRAM before it ends
  *   --watched    the owner will watch the console: nothing is read from it before, so that all is seen
  *   --contain    PROGRAM runs in a PID namespace, so that whatever it starts ends with it; without the
  *                privilege to make one, what is left is killed by hand
@@ -39,7 +39,7 @@
  * DIR/keeper holds "PID START", START being its start time in clock ticks since boot (proc(5), stat field 22).
  * On standard output comes one line: {"pid":N,"contained":true|false,"confined":true|false}, or {"error":"..."}.
  * DIR/exit holds "code N" or "signal N", or "lost I code N" when the program beside it with index I (from 0) ended
- * first. SIGINT makes it kill PROGRAM, and so does SIGTERM without --no-term.
+ * first. SIGINT makes it kill PROGRAM, and so does SIGTERM without --lifeline.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -70,7 +70,7 @@
 #include "write-limits.h"
 
 static const char *dir;
-static int lifeline, no_term, contain, relay, small_pages, apart, netns, layered, has_taps;
+static int lifeline, contain, relay, small_pages, apart, netns, layered, has_taps;
 static char *scratch, **writable, *bridges;
 static int writable_count;
 
@@ -114,7 +114,9 @@ static int can_confine(void) {
 static void exec_program(char **argv, int in, int out, int err, int channel, int report) {
   sigset_t blocked;
   sigemptyset(&blocked);
-  if (no_term) sigaddset(&blocked, SIGTERM);
+  if (lifeline) sigaddset(&blocked, SIGTERM);
+  /* User-mode Linux traces its processes, and panics where one is stopped by a signal that it has not sent. */
+  sigaddset(&blocked, SIGCONT);
   sigprocmask(SIG_SETMASK, &blocked, NULL);
   signal(SIGPIPE, SIG_DFL);
   signal(SIGXFSZ, SIG_DFL);
@@ -270,7 +272,6 @@ int main(int argc, char **argv) {
   if ((writable = calloc(argc, sizeof *writable)) == NULL) return 125;
   for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
     if (!strcmp(argv[i], "--lifeline")) lifeline = 1;
-    else if (!strcmp(argv[i], "--no-term")) no_term = 1;
     else if (!strcmp(argv[i], "--watched")) console_hold();
     else if (!strcmp(argv[i], "--contain")) contain = 1;
     else if (!strcmp(argv[i], "--relay")) relay = 1;
@@ -293,7 +294,7 @@ int main(int argc, char **argv) {
   }
   if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || !dir || dir[0] != '/' || log_bytes < 4096 ||
       (has_taps && !bridges)) {
-    fprintf(stderr, "usage: keeper [--lifeline] [--no-term] [--watched] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] [--apart] [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]... [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
+    fprintf(stderr, "usage: keeper [--lifeline] [--watched] [--contain] [--scratch PATH] [--writable PATH]... [--relay] [--small-pages] [--apart] [--bridges FILE] [--wire MAC | --stream-wire MAC | --tap BRIDGE NAME MTU]... [--netns | --netns-as-is] --dir DIR [--log-bytes N] [--beside SOCKET N PROGRAM [ARG...]]... -- PROGRAM [ARG...]\n");
     return 125;
   }
   char **program_argv = argv + i + 1;
@@ -359,7 +360,7 @@ int main(int argc, char **argv) {
     if (polled[SIGNALS].revents) {
       struct signalfd_siginfo info;
       while (read(signals, &info, sizeof info) == sizeof info)
-        if (info.ssi_signo != SIGCHLD && !(no_term && info.ssi_signo == SIGTERM)) kill(program, SIGKILL);
+        if (info.ssi_signo != SIGCHLD && !(lifeline && info.ssi_signo == SIGTERM)) kill(program, SIGKILL);
     }
     for (int ended_status; status < 0;) {
       pid_t ended = waitpid(-1, &ended_status, WNOHANG);

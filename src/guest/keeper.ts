@@ -67,8 +67,6 @@ export async function startKeeper(plan: GuestPlan, mode: GuestMode, isBound = fa
   const hasLifeline = mode === 'foreground' || isBound;
   const flags = [
     ...(hasLifeline ? ['--lifeline'] : []),
-    // Slurm sends its SIGTERM to all processes of a step: what can be saved is not ended by it, but by its owner.
-    ...(isBound && plan.driver === 'qemu' ? ['--no-term'] : []),
     ...(mode === 'foreground' && !plan.agent ? ['--watched'] : []),
     ...(plan.contain ? ['--contain'] : []),
     ...confinementFlags(plan, place),

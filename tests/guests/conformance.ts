@@ -591,6 +591,19 @@ END
         expect(await output(script)).toBe('7\ngot\n');
       });
 
+      // As Slurm's proctrack/linuxproc does at a time limit. In a guest of namespaces these reach the commands, too.
+      if (able.ownKernel)
+        test('given to all processes of a step are for the command alone', async () => {
+          const script = `
+          set -m; rm -f ready got
+          "$LODGE" run -a $A -- sh -c 'trap "echo got >>got" TERM; : >ready; until [ -e done ]; do sleep 0.4; done; rm done; exit 7' & p=$!
+          until_ok test -e ready
+          all() { echo $1; for child in $(pgrep -P $1); do all $child; done; }
+          for s in CONT TERM CONT TERM; do kill -$s $(all $p); sleep 0.6; done
+          : >done; wait $p; echo $?; sort -u got`;
+          expect(await output(script)).toBe('7\ngot\n');
+        });
+
       testAlike('that kill lodge at once end the command too', async () => {
         const script = `
           set -m; rm -f ready pid

@@ -204,10 +204,10 @@ describe('a wire', () => {
   });
 });
 
-it('a keeper that is not to heed SIGTERM, nor its program, ends by SIGINT', async () => {
+it('a keeper with an owner leaves SIGTERM to that one, as its program does, and ends by SIGINT', async () => {
   const place = mkdtempSync(join(tmpdir(), 'lk-'));
-  const argv = ['--no-term', '--dir', place, '--', 'sleep', '600'];
-  const deaf = spawn(join(built, 'keeper'), argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const argv = ['--lifeline', '--dir', place, '--', 'sleep', '600'];
+  const deaf = spawn(join(built, 'keeper'), argv, { stdio: ['pipe', 'pipe', 'inherit'] });
   try {
     const [line] = (await once(deaf.stdout!, 'data')) as [Buffer];
     const program = (JSON.parse(line.toString()) as { pid: number }).pid;
