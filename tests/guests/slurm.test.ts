@@ -224,6 +224,15 @@ describe.skipIf(whyNoGround() !== undefined)('Slurm', () => {
     expect(kilobytes).toBeLessThanOrEqual(172 * 1024);
   });
 
+  test('a guest in a step that is cancelled has the time to end that Slurm gives', async () => {
+    const command = `sh -c 'trap "sleep 2; echo ended >>said; exit 3" TERM; echo up >>said; while :; do sleep 0.3; done'`;
+    await write('alice', 'job.sh', `#!/bin/sh\nrm -f said\nsrun lodge run -a uml -m 128M -- ${command}\n`);
+    const id = await ground.output('sbatch --parsable -n1 -o /dev/null job.sh');
+    await ground.output(`until grep -qs up said; do sleep 0.1; done; scancel ${id}`);
+    await ground.output(`while [ -n "$(squeue -h -j ${id} 2>/dev/null)" ]; do sleep 0.2; done`);
+    expect(await ground.output('cat said; rm said')).toBe('up\nended');
+  });
+
   test('what cannot be is told, and nothing is begun', async () => {
     await write(
       'alice',
