@@ -38,7 +38,7 @@ export function readDocument(file: string, where: string): string {
   }
   const fix = 'name the file that was meant';
   if (bytes === undefined) {
-    throw new LodgeError('usage', `${file} is larger than the 4 MiB a document may have`, { where, fix });
+    throw new LodgeError('usage', 'it is larger than the 4 MiB a document may have', { where, fix });
   }
   return textOf(bytes, where, fix);
 }
