@@ -121,7 +121,7 @@ function killOne(here: Runtime, { victim, pick }: Round): Kind | undefined {
 async function endSoon({ child, end }: Started): Promise<void> {
   await Promise.race([end, delay(3000)]);
   for (let i = 0; i < 100 && child.exitCode === null && child.signalCode === null; i++) {
-    child.kill('SIGTERM');
+    child.kill('SIGINT');
     await Promise.race([end, delay(200)]);
   }
 }
