@@ -9,6 +9,7 @@ import type { GuestView } from '../guest/state.ts';
 import { askFabric } from '../server/cluster-client.ts';
 import { thisJobId } from '../server/locate.ts';
 import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
+import { printJson } from './print-json.ts';
 import { table } from './table.ts';
 
 export async function statusVerb(asked: string | undefined, json: boolean): Promise<void> {
@@ -76,7 +77,7 @@ interface StatusRecord {
 
 function printStatus(status: StatusRecord, json: boolean): void {
   if (json) {
-    process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
+    printJson(status);
     return;
   }
   const { name, file, guests } = status;

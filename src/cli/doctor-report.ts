@@ -41,11 +41,11 @@ export async function runDoctor(flags: DoctorFlags, globals: GlobalOptions): Pro
     for (const command of report.fixCommands) await runAsRoot(command);
     report = await examine(globals);
   }
-  process.stdout.write(
-    globals.json
-      ? `${JSON.stringify(report, null, 2)}\n`
-      : renderReport(report, { colour: process.stdout.isTTY === true, all: flags.all === true }),
-  );
+  if (globals.json) printJson(report);
+  else {
+    const look = { colour: process.stdout.isTTY === true, all: flags.all === true };
+    process.stdout.write(renderReport(report, look));
+  }
   return report.exitCode;
 }
 

@@ -7,6 +7,7 @@ import { proveFabric } from '../server/cluster-client.ts';
 import { thisJobId } from '../server/locate.ts';
 import type { ClusterFlag } from './fabric.ts';
 import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
+import { printJson } from './print-json.ts';
 import { table } from './table.ts';
 
 /** In a job, with the host that found it. */
@@ -18,7 +19,7 @@ export async function proveVerb(flags: ClusterFlag & { json: boolean }): Promise
   const cluster = ofJob?.plan.name ?? hostClusterNamed(flags.cluster);
   const findings: Finding[] = ofJob === undefined ? await proveFabric(cluster) : await proveInJob(ofJob);
   const isProved = findings.every(({ verdict }) => verdict !== 'fail');
-  if (flags.json) process.stdout.write(`${JSON.stringify({ cluster, isProved, findings }, null, 2)}\n`);
+  if (flags.json) printJson({ cluster, isProved, findings });
   else {
     const order = ['fail', 'note', 'pass'];
     const rows = findings

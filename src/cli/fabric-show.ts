@@ -28,6 +28,7 @@ import { fabricOf } from './fabric-access.ts';
 import { interruptible } from './interruptible.ts';
 import type { EventRecord, HostEvent } from './job-events.ts';
 import { hostClusterNamed, jobClusterNamed } from './job-names.ts';
+import { printJson } from './print-json.ts';
 import { table } from './table.ts';
 
 type Events = EventFlags & { json: boolean };
@@ -72,7 +73,7 @@ export async function showLinks(texts: readonly string[], flags: Shown): Promise
   if (flags.prometheus === true) {
     const status = await fabric.status();
     process.stdout.write(prometheusText({ cluster, links, ...(status === undefined ? {} : { status }) }));
-  } else if (flags.json) process.stdout.write(`${JSON.stringify(links, null, 2)}\n`);
+  } else if (flags.json) printJson(links);
   else {
     const causes = dropLines(links);
     process.stdout.write(
@@ -106,7 +107,7 @@ export async function showMatrix(flags: Shown & { window?: string; reset?: boole
     );
   }
   if (flags.prometheus === true) process.stdout.write(prometheusText({ cluster, links: [], matrix }));
-  else if (flags.json) process.stdout.write(`${JSON.stringify(matrixRecord(matrix), null, 2)}\n`);
+  else if (flags.json) printJson(matrixRecord(matrix));
   else process.stdout.write(table(matrixRows(matrix)));
 }
 

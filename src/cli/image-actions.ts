@@ -17,14 +17,14 @@ import { shellWord } from '../shell-words.ts';
 import { formatCount, formatSize, formatTime } from '../units.ts';
 import type { BuildFlags, ImportFlags } from './image.ts';
 import { type Interruptible, interruptible } from './interruptible.ts';
-import { printJson as print } from './print-json.ts';
+import { printJson } from './print-json.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress } from './progress.ts';
 import { table } from './table.ts';
 
 export async function list({ json }: GlobalOptions): Promise<void> {
   const images = await listImages(openStore());
-  if (json) return print(images);
+  if (json) return printJson(images);
   const rows = images.map((image) => [
     image.name,
     image.kind,
@@ -64,7 +64,7 @@ export async function build(
     progress.clear();
   }
   for (const note of built.flatMap(({ notes }) => notes)) process.stderr.write(`lodge: ${note}\n`);
-  if (globals.json) return print(built);
+  if (globals.json) return printJson(built);
   for (const image of built) {
     const how = image.cached ? 'was there already' : `built in ${formatTime(image.elapsedMs)}`;
     process.stdout.write(
@@ -113,7 +113,7 @@ export async function take(file: string, flags: ImportFlags, globals: GlobalOpti
     if (before !== undefined && before.id !== image.id)
       process.stderr.write(`lodge: '${name}' named another image until now; \`lodge image gc\` frees it\n`);
     for (const note of 'notes' in image ? image.notes : []) process.stderr.write(`lodge: ${note}\n`);
-    if (globals.json) print({ name, id: image.id });
+    if (globals.json) printJson({ name, id: image.id });
     else process.stdout.write(`${name}\n`);
   } finally {
     stop();
@@ -141,7 +141,7 @@ export async function write(name: string, file: string, globals: GlobalOptions):
     progress.show(`writing ${file}`);
     const written = await exportImage(store, name, file, signal);
     progress.clear();
-    if (globals.json) print(written);
+    if (globals.json) printJson(written);
     else process.stdout.write(`${written.path}  ${formatSize(written.bytes)}\n`);
   } finally {
     stop();
@@ -163,7 +163,7 @@ async function writeOut(store: Store, name: string): Promise<void> {
 }
 
 export async function inspect(name: string): Promise<void> {
-  print(await inspectImage(openStore(), name));
+  printJson(await inspectImage(openStore(), name));
 }
 
 export async function remove(names: readonly string[], globals: GlobalOptions): Promise<void> {
@@ -179,14 +179,14 @@ export async function remove(names: readonly string[], globals: GlobalOptions): 
     }
   }
   throwFirst(failures);
-  if (globals.json) print(removed);
+  if (globals.json) printJson(removed);
 }
 
 export async function collectGarbage(globals: GlobalOptions): Promise<void> {
   const store = openStore();
   await releaseEnded(store);
   const collected = await collectObjects(store);
-  if (globals.json) return print(collected);
+  if (globals.json) return printJson(collected);
   const bytes = collected.reduce((sum, object) => sum + object.bytes, 0);
   process.stdout.write(`${formatCount(collected.length, 'object')}, ${formatSize(bytes)} freed\n`);
 }

@@ -10,6 +10,7 @@ import { capturePath } from '../fabric/capture/capture.ts';
 import type { LinkPlan, NetworkPlan } from '../fabric/plan.ts';
 import { formatShape } from '../fabric/shape.ts';
 import { formatSize } from '../units.ts';
+import { printJson } from './print-json.ts';
 import { table } from './table.ts';
 
 /** @param hosts names of hosts by those of guests, where there are several */
@@ -21,7 +22,7 @@ export function printClusterPlan(
 ): void {
   if (json) {
     const over = hosts === undefined ? {} : { hosts: Object.fromEntries(hosts) };
-    process.stdout.write(`${JSON.stringify({ plan, ...over, steps }, null, 2)}\n`);
+    printJson({ plan, ...over, steps });
     return;
   }
   const parts = [

@@ -10,6 +10,7 @@ import { openStore } from '../image/store.ts';
 import { requireGuestHere, thisJobDir } from '../server/locate.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
 import { type LogLook, logText } from './log-text.ts';
+import { printJson } from './print-json.ts';
 import { table } from './table.ts';
 
 export async function showGuests(options: { json: boolean; placement?: boolean }): Promise<void> {
@@ -17,7 +18,7 @@ export async function showGuests(options: { json: boolean; placement?: boolean }
   const guests = listGuests();
   const others = await guestsOnOtherHosts();
   const records = [...guests.map(asJson), ...others];
-  if (options.json) process.stdout.write(`${JSON.stringify(records, null, 2)}\n`);
+  if (options.json) printJson(records);
   else if (options.placement !== true) process.stdout.write(table(guestRows(records)));
   else process.stdout.write(table([...guests.flatMap(placementRows), ...others.flatMap(farPlacementRow)]));
 }

@@ -3,9 +3,11 @@
 import type { GuestPlan } from '../guest/plan.ts';
 import { shellWord } from '../shell-words.ts';
 import { formatCpuList, formatSize, formatTime } from '../units.ts';
+import { printJson } from './print-json.ts';
 
 export function printPlan(plan: GuestPlan, json: boolean): void {
-  process.stdout.write(json ? `${JSON.stringify(plan, null, 2)}\n` : describePlan(plan));
+  if (json) printJson(plan);
+  else process.stdout.write(describePlan(plan));
 }
 
 function describePlan(plan: GuestPlan): string {

@@ -29,6 +29,7 @@ import { type StudySpec, studySpecSchema } from '../study/spec.ts';
 import { formatTime } from '../units.ts';
 import { namedGuest } from './guest-names.ts';
 import { interruptible } from './interruptible.ts';
+import { printJson } from './print-json.ts';
 import type { GlobalOptions } from './program.ts';
 import { openProgress, type Progress } from './progress.ts';
 import { dieOf } from './stdio.ts';
@@ -164,11 +165,8 @@ async function showPlan(head: StudyHead, globals: GlobalOptions): Promise<void> 
     import('../study/report/terminal-text.ts'),
   ]);
   const { cells, notMeasured, sizes, spec } = head;
-  process.stdout.write(
-    globals.json
-      ? `${JSON.stringify({ spec, cells, runs: plannedRuns(head), notMeasured, sizes }, null, 2)}\n`
-      : planText(head, terminalLook(process.stdout, process.env)),
-  );
+  if (globals.json) printJson({ spec, cells, runs: plannedRuns(head), notMeasured, sizes });
+  else process.stdout.write(planText(head, terminalLook(process.stdout, process.env)));
 }
 
 export async function report(directory: string, globals: GlobalOptions): Promise<void> {
@@ -209,9 +207,10 @@ async function showReport(
   if (globals.json) {
     const { id, host, notMeasured } = study.head;
     const { unreadableLines, repeatedLines } = study;
-    process.stdout.write(
-      `${JSON.stringify({ id, directory, host, verdicts, sweeps: sweepVerdicts(study), notMeasured, unreadableLines, repeatedLines, ...written }, null, 2)}\n`,
-    );
+    printJson({
+      ...{ id, directory, host, verdicts, sweeps: sweepVerdicts(study) },
+      ...{ notMeasured, unreadableLines, repeatedLines, ...written },
+    });
     return;
   }
   const look = terminalLook(process.stdout, process.env);
@@ -245,11 +244,8 @@ export async function compare(
     const { renderComparisonHtml } = await import('../study/report/compare-html.ts');
     writeReplacing(flags.html, [renderComparisonHtml(a, b, comparison)], 'writing the comparison');
   }
-  process.stdout.write(
-    globals.json
-      ? `${JSON.stringify(comparison, null, 2)}\n`
-      : renderComparison(comparison, terminalLook(process.stdout, process.env)),
-  );
+  if (globals.json) printJson(comparison);
+  else process.stdout.write(renderComparison(comparison, terminalLook(process.stdout, process.env)));
 }
 
 /**
